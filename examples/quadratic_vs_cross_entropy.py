@@ -1,0 +1,280 @@
+"""Why cross-entropy? The quadratic cost beside it: on one neuron, and on MNIST at equal, at best and from bad starts.
+
+    python examples/quadratic_vs_cross_entropy.py --plot costs.png
+
+What it prints as found is worked out from the runs it has just made, not written here beforehand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mnist_softmax import load
+
+import numnet as nn
+
+Array = npt.NDArray[Any]
+
+STEPS = [0, 50, 100, 150, 200, 300]
+NEURONS = [  # label, cost, learning rate, starting weight and bias
+    ("quadratic", nn.Quadratic(), 0.15, 0.6, 0.9),
+    ("quadratic", nn.Quadratic(), 0.15, 2.0, 2.0),
+    ("cross-entropy", nn.CrossEntropy(), 0.15, 0.6, 0.9),
+    ("cross-entropy", nn.CrossEntropy(), 0.15, 2.0, 2.0),
+    ("cross-entropy", nn.CrossEntropy(), 0.005, 0.6, 0.9),
+    ("cross-entropy", nn.CrossEntropy(), 0.005, 2.0, 2.0),
+]
+CLASSES = 10
+EQUAL_LR = 0.5
+LRS = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+SATURATED = 100  # times the usual starting weights: most first outputs are confident mistakes
+
+
+class SoftmaxTwice(nn.Cost):
+    """Cross-entropy from logits, given probabilities: E = -1/n sum t ln p with p = softmax(y), y = softmax(z).
+
+    This is what a cost that applies the softmax itself makes of a network that already ends in one. By the chain rule
+    dE/dy = (p - t) / n and dE/dz_i = y_i (g_i - sum_j g_j y_j) with g = dE/dy, where a single softmax has (y - t) / n.
+    """
+
+    def value(self, y: Array, t: Array, out: Array | None = None) -> float:
+        """Return E."""
+        return float(nn.CrossEntropy().value(nn.Softmax().forward(y), t))
+
+    def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
+        """Return dE/dy."""
+        difference: Array = np.subtract(nn.Softmax().forward(y), t, out=out)
+        difference /= len(y)
+        return difference
+
+
+COSTS = {"cross-entropy": nn.CrossEntropy(), "quadratic": nn.Quadratic()}
+AT_EQUAL_LR = {  # label: cost, and the learning rate that EQUAL_LR comes to
+    "cross-entropy": (nn.CrossEntropy(), EQUAL_LR),
+    "quadratic, 1/2 sum over classes": (nn.Quadratic(), EQUAL_LR),
+    # The mean over k classes of (y - t)^2 is 2/k times 1/2 their sum, and so is its gradient.
+    "quadratic, mean over classes": (nn.Quadratic(), EQUAL_LR * 2 / CLASSES),
+    "softmax taken twice": (SoftmaxTwice(), EQUAL_LR),
+}
+
+
+def main() -> int:
+    """Run the experiments and return the exit status."""
+    options = parse_arguments()
+    try:
+        train, test = load(options)
+        neurons = one_neuron()
+        equal, best, saturated, validation = on_images(train, test, options)
+        if options.plot:
+            plot(neurons, equal, best, saturated, validation).savefig(options.plot, dpi=120)
+            print(f"\nfigure saved to {options.plot}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--epochs", type=int, default=10, help="of each run (10)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (3)")
+    parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="save the figure")
+    options = parser.parse_args()
+    if options.plot and not options.plot.parent.is_dir():
+        parser.error(f"{options.plot} cannot be written: there is no folder {options.plot.parent}")
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {options.seeds}")
+    return options
+
+
+def one_neuron() -> list[list[float]]:
+    """Print and return the outputs of one sigmoid neuron that learns to answer 0 to x = 1, for each of NEURONS."""
+    print("(a) One sigmoid neuron, x = 1, t = 0: its output y after some steps\n")
+    print("cost              lr    w = b at first " + "".join(f"{f'y{step}':>8}" for step in STEPS))
+    curves = []
+    for label, cost, lr, weight, bias in NEURONS:
+        net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), dtype="float64")
+        net.parameters = [weight, bias]
+        trainer = nn.Trainer(net, cost, nn.SGD(lr))
+        outputs = []
+        for _ in range(STEPS[-1]):
+            outputs.append(net([[1.0]]).item())
+            trainer.step([[1.0]], [0.0])
+        outputs.append(net([[1.0]]).item())
+        curves.append(outputs)
+        print(f"{label:14} {lr:5}    {weight:4}, {bias:4}     " + "".join(f"{outputs[step]:8.4f}" for step in STEPS))
+    slow, fast = curves[1], curves[5]
+    say(
+        "The quadratic cost's step in w is lr (y - t) y (1 - y): "
+        f"{slow[0] ** 2 * (1 - slow[0]):.3f} lr at y = {slow[0]:.2f}, but {4 / 27:.3f} lr at y = 2/3. It is slowest",
+        "where it is most wrong. Cross-entropy's is lr (y - t), largest there.",
+        f"Found, from y = {slow[0]:.2f}: with the quadratic cost y falls {quickening(slow):.1f} times as much in steps",
+        "150 to 200 as in steps 0 to 50; with cross-entropy, at a learning rate small enough to be seen,",
+        f"{quickening(fast):.1f} times.",
+    )
+    return curves
+
+
+def quickening(outputs: list[float]) -> float:
+    """Return how many times as much y falls in steps 150 to 200 as in the first 50."""
+    return (outputs[150] - outputs[200]) / (outputs[0] - outputs[50])
+
+
+def say(*sentences: str) -> None:
+    """Print sentences as a paragraph."""
+    print("\n" + textwrap.fill(" ".join(sentences), 110))
+
+
+Curves = dict[str, list[list[float]]]  # by label, the test accuracies of each seed's epochs
+
+
+def on_images(
+    train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: argparse.Namespace
+) -> tuple[Curves, Curves, Curves, dict[str, list[float]]]:
+    """Run, print and return the experiments: equal learning rates, best ones, saturated starts; and the validation."""
+
+    def runs(cost: nn.Cost, lr: float, scale: float = 1.0) -> list[list[float]]:
+        return [accuracies(train, test, cost, lr, seed, options.epochs, scale) for seed in range(options.seeds)]
+
+    print(f"\n(b) A softmax network on {train}, every cost at lr {EQUAL_LR}\n")
+    equal = {label: runs(cost, lr) for label, (cost, lr) in AT_EQUAL_LR.items()}
+    print_table(equal)
+    ceiling = math.e / (math.e + CLASSES - 1)
+    say(
+        f"The mean over {CLASSES} classes at lr {EQUAL_LR} is, step for step, 1/2 the sum at lr",
+        f"{EQUAL_LR * 2 / CLASSES:g}: a smaller learning rate under another name.",
+        versus(equal, "quadratic, mean over classes", "cross-entropy"),
+        versus(equal, "quadratic, 1/2 sum over classes", "cross-entropy"),
+    )
+    say(
+        f"With the softmax taken twice no probability can pass e / (e + {CLASSES - 1}) = {ceiling:.3f}, so the cost",
+        f"cannot fall below {-math.log(ceiling):.3f} however right the network is.",
+        versus(equal, "softmax taken twice", "cross-entropy"),
+    )
+
+    held_out = len(train) // 6
+    part = nn.datasets.Dataset(train.images[:-held_out], train.labels[:-held_out])
+    judge = nn.datasets.Dataset(train.images[-held_out:], train.labels[-held_out:])
+    print(f"\n(c) Each cost at its own best learning rate, chosen on {held_out} images held out of the training set\n")
+    print("accuracy on them, lr" + "".join(f"{lr:9}" for lr in LRS))
+    validation = {}
+    for label, cost in COSTS.items():
+        validation[label] = [accuracies(part, judge, cost, lr, 0, options.epochs)[-1] for lr in LRS]
+        print(f"{label:20}" + "".join(f"{accuracy:9.4f}" for accuracy in validation[label]))
+    best_lr = {label: LRS[int(np.argmax(scores))] for label, scores in validation.items()}
+    best = {f"{label}, lr {best_lr[label]}": runs(cost, best_lr[label]) for label, cost in COSTS.items()}
+    print()
+    print_table(best)
+    say(versus(best, *reversed(best)))
+
+    print(f"\n(d) The same from a saturated start, weights {SATURATED} times as large as usual\n")
+    saturated = {
+        f"{label}, lr {best_lr[label]}": runs(cost, best_lr[label], SATURATED) for label, cost in COSTS.items()
+    }
+    print_table(saturated)
+    say(versus(saturated, *reversed(saturated)))
+    return equal, best, saturated, validation
+
+
+def accuracies(
+    train: nn.datasets.Dataset,
+    test: nn.datasets.Dataset,
+    cost: nn.Cost,
+    lr: float,
+    seed: int,
+    epochs: int,
+    scale: float = 1.0,
+) -> list[float]:
+    """Train a softmax network from weights `scale` times the usual ones; return its test accuracies."""
+    net = nn.Sequential(nn.Linear(math.prod(train.images.shape[1:]), CLASSES), nn.Softmax(), seed=seed)
+    net.parameters *= scale
+    history = nn.Trainer(net, cost, nn.SGD(lr), seed=seed).fit(train, epochs, batch_size=64, test=test, progress=False)
+    accuracy: list[float] = history.test_accuracy
+    return accuracy
+
+
+def print_table(curves: Curves) -> None:
+    """Print the test accuracies after the first and the last epoch, mean and range over seeds."""
+    print("test accuracy, mean (lowest to highest)    after epoch 1              after the last epoch")
+    for label, runs in curves.items():
+        print(
+            f"{label:38}"
+            + "".join(f"{summary(column):>27}" for column in ([r[0] for r in runs], [r[-1] for r in runs]))
+        )
+
+
+def summary(values: list[float]) -> str:
+    """Return the mean and the range of some accuracies."""
+    return f"{np.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
+
+
+def versus(curves: Curves, one: str, other: str) -> str:
+    """Return in a sentence how two curves compare at their ends, and whether their seeds overlap."""
+    a, b = ([run[-1] for run in curves[label]] for label in (one, other))
+    points = 100 * (np.mean(a) - np.mean(b))
+    apart = min(a) > max(b) or min(b) > max(a)
+    verdict = f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
+    return f"Found: {one} ends {verdict} {other}" + ("." if apart else ", but the seeds' ranges overlap.")
+
+
+# Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
+COLORS = {"cross-entropy": "#0072B2", "quadratic": "#D55E00", "softmax": "#009E73"}
+
+
+def plot(
+    neurons: list[list[float]], equal: Curves, best: Curves, saturated: Curves, validation: dict[str, list[float]]
+) -> Any:
+    """Return the figure."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
+    (top_left, top_right), (low_left, low_right) = axes
+    for (label, _, lr, _, _), outputs in zip(NEURONS, neurons, strict=True):
+        first = outputs[0] < 0.9
+        name = f"{label}, lr {lr}" if first else None
+        width = 2 if lr > 0.01 else 1
+        top_left.plot(outputs, "-" if first else "--", color=COLORS[label], lw=width, label=name)
+    top_left.set(xlabel="step", ylabel="output y for target 0", ylim=(0, 1.2), yticks=np.linspace(0, 1, 6))
+    top_left.set_title(f"(a) One sigmoid neuron, from y = {neurons[0][0]:.2f} (solid) and {neurons[1][0]:.2f} (dashed)")
+    draw_curves(top_right, equal, f"(b) All at lr {EQUAL_LR}")
+    for label, scores in validation.items():
+        low_left.plot(LRS, scores, "o-", color=COLORS[label], label=label)
+        low_left.plot(LRS[int(np.argmax(scores))], max(scores), "o", ms=14, mfc="none", color=COLORS[label])
+    low_left.set(xscale="log", xlabel="learning rate", ylabel="accuracy on held-out images")
+    low_left.set_title("(c) Which learning rate suits which cost (best ringed)")
+    low_left.set_xticks(LRS, [f"{lr:g}" for lr in LRS])
+    low_left.minorticks_off()
+    draw_curves(low_right, saturated, f"(d) Saturated start, weights x {SATURATED}")
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", color="0.9")
+        ax.legend(frameon=False, **({"loc": "upper center", "ncols": 3, "columnspacing": 1} if ax is top_left else {}))
+    return figure
+
+
+def draw_curves(ax: Any, curves: Curves, title: str) -> None:
+    """Draw each curve's mean over seeds as a line, and their range as a band."""
+    for (label, runs), marker in zip(curves.items(), "osv^", strict=False):
+        color = COLORS[label.partition(",")[0].partition(" ")[0]]
+        epochs = range(1, len(runs[0]) + 1)
+        style = "--" if "mean" in label else "-"
+        ax.plot(epochs, np.mean(runs, axis=0), marker + style, color=color, label=label)
+        ax.fill_between(epochs, np.min(runs, axis=0), np.max(runs, axis=0), color=color, alpha=0.15, lw=0)
+    ax.set(xlabel="epoch", ylabel="test accuracy", title=title)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""numnet: neural networks on NumPy, every gradient derived by hand.
+
+Examples
+--------
+>>> import numnet as nn
+>>> train, test = nn.datasets.digits()
+>>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+>>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+>>> history = trainer.fit(train, epochs=10, batch_size=64, test=test)
+>>> history.test_accuracy[-1] > 0.93
+True
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import datasets
+from .checkpoint import CheckpointError, load
+from .costs import Cost, CrossEntropy, Quadratic
+from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
+from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
+from .network import Sequential
+from .optimizers import SGD
+from .training import DivergenceError, Epoch, History, Trainer
+
+if TYPE_CHECKING:
+    from . import plotting
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "CheckpointError",
+    "Comparison",
+    "Cost",
+    "CrossEntropy",
+    "DivergenceError",
+    "Epoch",
+    "GradientError",
+    "GradientReport",
+    "History",
+    "Layer",
+    "Linear",
+    "Quadratic",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "Trainer",
+    "datasets",
+    "gradcheck",
+    "load",
+    "plotting",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plotting":  # on first use: matplotlib takes longer to import than all the rest
+        return importlib.import_module(".plotting", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,375 @@
+"""The costs, and for each (activation, cost) pair the way from targets to dE/dz.
+
+Notation: z the last layer's input, y = f(z) its output, t the target, n the batch size. A cost is the mean over the
+batch, so that the batch size never changes the meaning of the learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .layers import Array, Layer, Sigmoid, Softmax, scratch_like
+
+
+class Cost:
+    """A mean cost E over a batch; the base of every cost.
+
+    A new cost defines `value` and `gradient`; any network can then be trained with it by the chain rule.
+
+    Attributes
+    ----------
+    analytic : bool
+        Whether `value` accepts complex numbers as an analytic function, so that `gradcheck` may use the complex step.
+    """
+
+    analytic: bool = False
+
+    def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
+        """Return the mean cost of outputs y for targets t.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, outputs)
+            Outputs of a network.
+        t : array_like of shape (n,) or (n, outputs)
+            Class indices, or one row of values for each sample: one-hot, probabilities, or whatever the cost compares.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a value can be neither an output nor a target.
+        """
+        y = _as_outputs(y)
+        rows = as_targets(t, y.shape[1], y.dtype)
+        if len(rows) != len(y):
+            raise ValueError(f"y has {len(y)} rows and t has {len(rows)}: give one target for each output row")
+        self.check("y", y)
+        self.check("t", rows)
+        return float(self.value(y, rows))
+
+    def check(self, name: str, values: Array) -> None:
+        """Raise ValueError where outputs or targets are outside what the cost is defined for; the name says which."""
+
+    def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
+        """Return E for outputs and targets of one shape (n, outputs), unchecked; `out` is scratch of that shape."""
+        raise NotImplementedError(f"{type(self).__name__} has no value")
+
+    def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
+        """Return dE/dy for outputs and targets of one shape (n, outputs), unchecked."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
+
+    def pair(self, layers: Sequence[Layer]) -> Pair:
+        """Return how E and dE/dz follow from these layers' last one; ValueError where they cannot."""
+        return Pair(self, layers[-1])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Pair:
+    """The last layer and the cost over it, seen as one function of z: here by the chain rule, which always holds.
+
+    Subclasses are the pairs with a closed form, which is exact also where the layer is saturated, and faster.
+    """
+
+    def __init__(self, cost: Cost, layer: Layer) -> None:
+        self.cost, self.layer = cost, layer
+
+    def check(self, t: Array) -> None:
+        """Raise ValueError where targets of shape (n, outputs) are outside what the cost is defined for."""
+        self.cost.check("t", t)
+
+    def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
+        """Return E; `out` is scratch of z's shape."""
+        self._dy = scratch_like(y, getattr(self, "_dy", None))
+        return self.cost.value(y, t, self._dy)
+
+    def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
+        """Return dE/dz for the batch that went forward through the layer last."""
+        self._dy = scratch_like(y, getattr(self, "_dy", None))
+        return self.layer.backward(self.cost.gradient(y, t, out=self._dy), out=out)
+
+
+class Quadratic(Cost):
+    """E = 1/(2n) sum (y - t)^2.
+
+    Differentiating one term, d/dy 1/2 (y - t)^2 = y - t, so::
+
+        dE/dy = (y - t) / n
+
+    Over a sigmoid, dy/dz = y (1 - y) gives dE/dz = (y - t) y (1 - y) / n: where the sigmoid saturates the factor
+    y (1 - y) vanishes, and learning with it, however wrong y is.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> nn.Quadratic()([[1.0, 0.0], [0.5, 0.5]], [0, 1])
+    0.125
+    """
+
+    analytic = True
+
+    def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
+        difference = np.subtract(y, t, out=out).ravel()
+        return np.dot(difference, difference) / (2 * len(y))
+
+    def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
+        return _mean_difference(y, t, out)
+
+    def pair(self, layers: Sequence[Layer]) -> Pair:
+        return SigmoidQuadratic(self, layers[-1]) if type(layers[-1]) is Sigmoid else Pair(self, layers[-1])
+
+
+class SigmoidQuadratic(Pair):
+    """Quadratic cost over a sigmoid: dE/dz = dE/dy dy/dz = (y - t) y (1 - y) / n."""
+
+    def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
+        self._difference = np.subtract(y, t, out=scratch_like(y, getattr(self, "_difference", None)))
+        out = np.subtract(1, y, out=out)
+        np.multiply(out, y, out=out)
+        np.multiply(out, self._difference, out=out)
+        return np.multiply(out, 1 / len(y), out=out)
+
+
+class CrossEntropy(Cost):
+    """The cross-entropy between target probabilities t and output probabilities y.
+
+    After a softmax each row is one distribution, after a sigmoid each output is a probability of its own::
+
+        softmax:  E = -1/n sum t ln y
+        sigmoid:  E = -1/n sum [t ln y + (1 - t) ln(1 - y)]
+
+    In a `Trainer` the last layer says which. Called on bare outputs, y is taken as distributions where every row sums
+    to 1 (within 0.001) and there is more than one column, and as independent probabilities otherwise.
+
+    The derivatives dE/dy = -t / (n y), and dE/dy = (y - t) / (n y (1 - y)), are unbounded where y reaches 0 or 1, but
+    through the layer they become, for both (see `SoftmaxCrossEntropy`, `SigmoidCrossEntropy`)::
+
+        dE/dz = (y - t) / n
+
+    No factor y (1 - y) is left: the more wrong y is, the faster it learns.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> round(nn.CrossEntropy()([[0.5, 0.5], [0.25, 0.75]], [0, 1]), 6)  # -(ln 0.5 + ln 0.75) / 2
+    0.490415
+    """
+
+    analytic = True
+
+    def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
+        y = _as_outputs(y)
+        return _form(y)(y, t)
+
+    def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
+        return _form(y).value(y, t, out)
+
+    def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
+        return _form(y).gradient(y, t, out)
+
+    def pair(self, layers: Sequence[Layer]) -> Pair:
+        last = layers[-1]
+        if len(layers) > 1 and type(last) is Softmax and type(layers[-2]) is Softmax:
+            raise ValueError(
+                "the network ends in two softmax layers: the second would flatten the first one's probabilities into "
+                "nearly equal ones and training would stall. CrossEntropy works on one softmax: remove the last layer"
+            )
+        if last.probabilities is None:
+            raise ValueError(
+                f"CrossEntropy needs probabilities, but the last layer, {last!r}, gives any number: end the network in "
+                "Softmax() (one class of several) or Sigmoid() (independent yes or no), or use Quadratic()"
+            )
+        if type(last) is Softmax:
+            return SoftmaxCrossEntropy(_Distribution(), last)
+        if type(last) is Sigmoid:
+            return SigmoidCrossEntropy(_Independent(), last)
+        return Pair(_Distribution() if last.probabilities == "distribution" else _Independent(), last)
+
+
+class _Distribution(Cost):
+    """Cross-entropy where each row of y is one distribution: E = -1/n sum t ln y."""
+
+    analytic = True
+
+    def check(self, name: str, values: Array) -> None:
+        _check_probabilities(name, values)
+        sums = values.sum(axis=1)
+        off = np.flatnonzero(np.abs(sums - 1) > _ROW_SUM_TOLERANCE)
+        if off.size:
+            raise ValueError(
+                f"each row of {name} must sum to 1 for a softmax output, but row {off[0]} sums to {sums[off[0]]:.6g}: "
+                "give class indices, one-hot rows or probabilities, or end the network in Sigmoid() for several yes/no"
+            )
+
+    def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
+        return -_sum_t_log_y(t, y) / len(y)
+
+    def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
+        out = _quotient(t, y, out)
+        return np.multiply(out, -1 / len(y), out=out)
+
+
+class _Independent(Cost):
+    """Cross-entropy where each y is a probability of its own: E = -1/n sum [t ln y + (1 - t) ln(1 - y)]."""
+
+    analytic = True
+
+    def check(self, name: str, values: Array) -> None:
+        _check_probabilities(name, values)
+
+    def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
+        return -(_sum_t_log_y(t, y) + _sum_t_log_y(1 - t, 1 - y)) / len(y)
+
+    def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
+        out = np.subtract(_quotient(1 - t, 1 - y), _quotient(t, y), out=out)
+        return np.multiply(out, 1 / len(y), out=out)
+
+
+class SoftmaxCrossEntropy(Pair):
+    """Cross-entropy over a softmax, from z.
+
+    With m the row's maximum, ln y_j = (z_j - m) - ln sum_k exp(z_k - m), and the t of a row sum to 1::
+
+        E       = 1/n sum_i [ln sum_k exp(z_ik - m_i) - sum_j t_ij (z_ij - m_i)]
+        dE/dz_i = 1/n sum_j -t_j ([i = j] - y_i) = (y_i - t_i) / n
+
+    No y is ever rounded to 0 before its logarithm: a gap of 2000 costs 2000.
+    """
+
+    def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
+        self._rows = rows = scratch_like(z[:, :1], getattr(self, "_rows", None))
+        shifted = np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True, out=rows), out=out)
+        chosen = np.dot(t.ravel(), shifted.ravel())
+        np.exp(shifted, out=shifted)
+        np.log(np.add.reduce(shifted, axis=1, keepdims=True, out=rows), out=rows)
+        return (np.add.reduce(rows, axis=None) - chosen) / len(z)
+
+    def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
+        return _mean_difference(y, t, out)
+
+
+class SigmoidCrossEntropy(Pair):
+    """Cross-entropy over a sigmoid, from z.
+
+    With ln y = -ln(1 + exp(-z)) and ln(1 - y) = -z - ln(1 + exp(-z)), and both written so that exp cannot overflow::
+
+        E     = 1/n sum [z ([z > 0] - t) + ln(1 + exp(-|z|))]
+        dE/dz = (y - t) / (n y (1 - y)) y (1 - y) = (y - t) / n
+    """
+
+    def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
+        part = np.greater(z, 0, out=np.empty_like(z) if out is None else out)
+        np.subtract(part, t, out=part)
+        np.multiply(part, z, out=part)
+        linear = np.add.reduce(part, axis=None)
+        np.negative(z, out=part)
+        np.minimum(z, part, out=part)  # -|z|, also for the complex step: NumPy compares real parts first
+        np.exp(part, out=part)
+        np.log1p(part, out=part)
+        return (linear + np.add.reduce(part, axis=None)) / len(z)
+
+    def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
+        return _mean_difference(y, t, out)
+
+
+def as_targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
+    """Return targets as an (n, outputs) array.
+
+    Parameters
+    ----------
+    t : array_like of shape (n,) or (n, outputs)
+        Class indices from 0 to outputs - 1 (integers), which become one-hot rows; for a single output, (n,) is a column
+        of values. Rows of (n, outputs) are taken as they are.
+    outputs : int
+        The network's outputs.
+    dtype : dtype
+        Of the result.
+
+    Raises
+    ------
+    ValueError
+        If the shape, the type or a value does not fit.
+    """
+    t = np.asarray(t)
+    if t.dtype.kind not in "biufc":
+        raise ValueError(f"targets must be numbers, got dtype {t.dtype}")
+    if t.ndim == 1 and outputs == 1:
+        t = t[:, None]
+    if t.ndim == 1:
+        return np.eye(outputs, dtype=dtype)[check_labels(t, outputs)]
+    if t.ndim != 2 or t.shape[1] != outputs:
+        raise ValueError(
+            f"targets must be class indices of shape (n,) or rows of shape (n, {outputs}) for {outputs} outputs, got "
+            f"shape {t.shape}"
+        )
+    if not np.isfinite(t).all():
+        row, column = np.argwhere(~np.isfinite(t))[0]
+        raise ValueError(f"targets must be finite, but t[{row}, {column}] is {t[row, column]}")
+    return t.astype(dtype, copy=False)
+
+
+def check_labels(t: Array, classes: int) -> Array:
+    """Return class indices as given; ValueError unless they are integers from 0 to classes - 1."""
+    if t.dtype.kind not in "iu":
+        raise ValueError(
+            f"targets of shape (n,) are class indices and must be integers, got dtype {t.dtype}: use "
+            "t.astype(int), or give rows of shape (n, outputs)"
+        )
+    if t.size and (t.min() < 0 or t.max() >= classes):
+        wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
+        raise ValueError(
+            f"class indices must be from 0 to {classes - 1} for {classes} outputs, but target {wrong} is {t[wrong]}"
+        )
+    return t
+
+
+_ROW_SUM_TOLERANCE = 1e-3  # wide enough for probabilities typed with three decimals or rounded in float32
+
+
+def _form(y: Array) -> Cost:
+    """Return the cross-entropy that bare outputs ask for."""
+    sums = y.sum(axis=1)
+    is_distribution = y.shape[1] > 1 and bool(np.all(np.abs(sums - 1) <= _ROW_SUM_TOLERANCE))
+    return _Distribution() if is_distribution else _Independent()
+
+
+def _as_outputs(y: npt.ArrayLike) -> Array:
+    y = np.asarray(y)
+    if y.dtype.kind not in "biufc":
+        raise ValueError(f"outputs must be numbers, got dtype {y.dtype}")
+    if y.ndim != 2 or not y.size:
+        raise ValueError(f"y must have shape (n, outputs) with n and outputs at least 1, got shape {y.shape}")
+    return y if y.dtype.kind in "fc" else y.astype(np.float64)
+
+
+def _check_probabilities(name: str, values: Array) -> None:
+    if values.dtype.kind != "c" and not (values.size and values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            f"{name} must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from {values.min():.6g} "
+            f"to {values.max():.6g}"
+        )
+
+
+def _mean_difference(y: Array, t: Array, out: Array | None = None) -> Array:
+    """Return (y - t) / n."""
+    out = np.subtract(y, t, out=out)
+    return np.multiply(out, 1 / len(y), out=out)
+
+
+def _sum_t_log_y(t: Array, y: Array) -> Any:
+    """Return sum t ln y with 0 ln 0 = 0, its limit."""
+    with np.errstate(divide="ignore"):
+        return np.dot(t.ravel(), np.log(y, out=np.zeros_like(y), where=t != 0).ravel())
+
+
+def _quotient(t: Array, y: Array, out: Array | None = None) -> Array:
+    """Return t / y, and 0 where t is 0: the limit for y to 0, as t ln y is 0 there for every y."""
+    out = np.empty_like(y) if out is None else out
+    out.fill(0)
+    with np.errstate(divide="ignore"):
+        return np.divide(t, y, out=out, where=t != 0)

@@ -1,0 +1,316 @@
+"""Data sets of labelled images, and the IDX format that they are published in."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .download import DownloadError, fetch
+from .idx import IdxError, read_idx, write_idx
+
+__all__ = ["Dataset", "DownloadError", "IdxError", "digits", "fashion_mnist", "mnist", "read_idx", "write_idx"]
+
+
+class Dataset:
+    """Images and their labels.
+
+    Parameters
+    ----------
+    images : array
+        Any array with one row for each image; usually (n, height, width), uint8, where 0 to 255 are the intensities
+        that the network takes as 0 to 1. It is kept as it is, not copied.
+    labels : array of shape (n,)
+        The class of each image, an integer from 0 up; kept as it is.
+    name : str, optional
+        What to call it when it is shown.
+
+    Attributes
+    ----------
+    images, labels, name
+        As given.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, the numbers of images and labels differ, or the labels are not a vector of integers from
+        0 up.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numnet.datasets import Dataset
+    >>> data = Dataset(np.zeros((3, 28, 28), dtype=np.uint8), np.array([0, 1, 1]), "blank")
+    >>> data
+    Dataset('blank', 3 images of 28 x 28, 2 classes)
+    >>> len(data)
+    3
+    """
+
+    def __init__(self, images: NDArray[Any], labels: NDArray[Any], name: str = "") -> None:
+        for what, given in ("images", images), ("labels", labels):
+            if not hasattr(given, "shape"):
+                raise ValueError(f"{what} must be an array, not {type(given).__name__}; convert it with np.asarray")
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"labels must be a vector of integers, one class for each image; "
+                f"got shape {labels.shape} and type {labels.dtype}"
+            )
+        if images.ndim == 0 or len(images) != len(labels):
+            raise ValueError(f"each image needs one label; got images {images.shape} and labels {labels.shape}")
+        if len(labels) == 0:
+            raise ValueError("a data set needs at least one image; got none")
+        if labels.min() < 0:
+            raise ValueError(f"labels count the classes from 0 up; got {labels.min()}")
+        self.images = images
+        self.labels = labels
+        self.name = name
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        """Return the name, the number and size of the images and the number of classes, on one line."""
+        name = f"{self.name!r}, " if self.name else ""
+        size = " x ".join(map(str, self.images.shape[1:])) or "1"
+        return f"Dataset({name}{len(self)} images of {size}, {len(np.unique(self.labels))} classes)"
+
+
+def mnist(
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    timeout: float = 10.0,
+    progress: bool = True,
+) -> tuple[Dataset, Dataset]:
+    """Load MNIST, 70,000 handwritten digits of 28 x 28 pixels (Y. LeCun, C. Cortes, C. J. C. Burges).
+
+    Parameters
+    ----------
+    data_dir : str or os.PathLike, optional
+        The folder that has the four published files, gzipped or unpacked; those missing are downloaded into it. If not
+        given: the folder that the environment variable NUMNET_DATA names; for what is missing there ``numnet/mnist``
+        in the user's cache folder, which is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS and %LOCALAPPDATA%
+        on Windows.
+    download : bool, optional
+        Whether to download missing files, 11.6 MB in all.
+    timeout : float, optional
+        The seconds that each mirror has until its first byte, name lookup included, and then for each further 16 KiB.
+    progress : bool, optional
+        Whether to show a progress bar on standard error if that is a terminal, or in a notebook.
+
+    Returns
+    -------
+    train, test : Dataset
+        60,000 and 10,000 images, uint8, with labels 0 to 9.
+
+    Raises
+    ------
+    DownloadError
+        If a file is missing and is not or cannot be downloaded, or a file is not the published one: each is checked
+        against its SHA-256 on every load.
+    """
+    return _load(_MNIST, data_dir, download, timeout, progress)
+
+
+def fashion_mnist(
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    timeout: float = 10.0,
+    progress: bool = True,
+) -> tuple[Dataset, Dataset]:
+    """Load Fashion-MNIST, 70,000 pictures of clothes of 28 x 28 pixels (H. Xiao, K. Rasul, R. Vollgraf).
+
+    The classes are T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and ankle boot:
+    https://github.com/zalandoresearch/fashion-mnist.
+
+    Parameters
+    ----------
+    data_dir : str or os.PathLike, optional
+        As for `mnist`, but the files, which have the names of MNIST's, are looked for in the folder's subfolder
+        ``fashion-mnist`` first, and downloaded into that; and they must be gzipped.
+    download : bool, optional
+        Whether to download missing files, 30.9 MB in all.
+    timeout : float, optional
+        As for `mnist`.
+    progress : bool, optional
+        As for `mnist`.
+
+    Returns
+    -------
+    train, test : Dataset
+        60,000 and 10,000 images, uint8, with labels 0 to 9.
+
+    Raises
+    ------
+    DownloadError
+        As for `mnist`.
+    """
+    return _load(_FASHION_MNIST, data_dir, download, timeout, progress)
+
+
+def digits() -> tuple[Dataset, Dataset]:
+    """Load 1,797 handwritten digits of 8 x 8 pixels, which come with numnet and need no network.
+
+    Returns
+    -------
+    train, test : Dataset
+        1,437 and 360 images, uint8, with labels 0 to 9. Every fifth image, starting with the first, is a test image.
+        So the same writers are in both parts, and the test accuracy is higher than on writers never seen.
+
+    Notes
+    -----
+    These are the test set of Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998), UCI Machine
+    Learning Repository, https://doi.org/10.24432/C50P49, licensed CC BY 4.0. A published pixel is an integer from 0 to
+    16; here it is scaled to 0 to 255 and rounded, since that is what uint8 images mean in numnet.
+    ``np.round(images / 255 * 16)`` gives the published values back.
+
+    Examples
+    --------
+    >>> from numnet.datasets import digits
+    >>> train, test = digits()
+    >>> train
+    Dataset('digits train', 1437 images of 8 x 8, 10 classes)
+    >>> test
+    Dataset('digits test', 360 images of 8 x 8, 10 classes)
+    """
+    published = []
+    for name in "digits-images-idx3-ubyte.gz", "digits-labels-idx1-ubyte.gz":
+        with (files("numnet.datasets") / "data" / name).open("rb") as file:
+            published.append(read_idx(file))
+    images, labels = np.rint(published[0] * (255 / 16)).astype(np.uint8), published[1]
+    testing = np.arange(len(labels)) % 5 == 0
+    return (
+        Dataset(images[~testing], labels[~testing], "digits train"),
+        Dataset(images[testing], labels[testing], "digits test"),
+    )
+
+
+class _Published(NamedTuple):
+    """A published data set: where it is, and the SHA-256 of each form of each of its four files."""
+
+    name: str
+    subfolder: str
+    mirrors: Sequence[str]
+    files: Sequence[Mapping[str, str]]  # training images and labels, then test images and labels; the .gz first
+
+
+_MNIST = _Published(
+    name="mnist",
+    subfolder="",
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://yann.lecun.com/exdb/mnist/",  # the original home, last: it has answered 403 or 503 for years
+    ),
+    files=(
+        {
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        },
+        {
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        },
+        {
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        },
+        {
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+)
+
+_FASHION_MNIST = _Published(
+    name="fashion-mnist",
+    subfolder="fashion-mnist",
+    mirrors=(
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    files=(
+        {"train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"},
+        {"train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"},
+        {"t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"},
+        {"t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"},
+    ),
+)
+
+
+def _load(
+    published: _Published, data_dir: str | os.PathLike[str] | None, download: bool, timeout: float, progress: bool
+) -> tuple[Dataset, Dataset]:
+    """Find, or download, the four files of a published data set, and read them."""
+    if data_dir is not None:
+        folders = [Path(data_dir)]
+    else:
+        named = os.environ.get("NUMNET_DATA")
+        folders = [Path(folder) for folder in (named, _cache()) if folder]
+    target = folders[-1] / published.subfolder
+    found = [_find(forms, folders, published.subfolder) for forms in published.files]
+    missing = [next(iter(forms)) for forms, path in zip(published.files, found, strict=True) if path is None]
+    remedy = (
+        f"To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
+        "or in another one that you name with data_dir or the environment variable NUMNET_DATA."
+    )
+    if missing and not download:
+        looked = ", ".join(str(folder / published.subfolder) for folder in folders)
+        raise DownloadError(
+            f"{', '.join(missing)} of {published.name} missing in {looked}, and download is False.\n{remedy}"
+        )
+    arrays = []
+    for forms, path in zip(published.files, found, strict=True):
+        if path is None:
+            name, sha256 = next(iter(forms.items()))
+            path = fetch(name, published.mirrors, sha256, target, timeout, progress, remedy)
+        arrays.append(read_idx(path))
+    return (
+        Dataset(arrays[0], arrays[1], f"{published.name} train"),
+        Dataset(arrays[2], arrays[3], f"{published.name} test"),
+    )
+
+
+def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str) -> Path | None:
+    """Find one of the forms of a file; in a data set's own folder, a file of that name must be it."""
+    for folder in folders:
+        for path in (place / name for place in (folder / subfolder, folder) for name in forms):
+            if path.is_file():
+                got = _sha256(path)
+                if got == forms[path.name]:
+                    return path
+                if path.parent == folder / subfolder:
+                    raise DownloadError(
+                        f"{path} is not the published file: its SHA-256 is {got}, expected {forms[path.name]}. "
+                        "Delete it; then it is downloaded anew."
+                    )
+    return None
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _cache() -> Path:
+    """Return the folder for downloads, by the custom of the operating system."""
+    if sys.platform == "win32":
+        folder = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        folder = "~/Library/Caches"
+    else:
+        folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(folder).expanduser() / "numnet" / "mnist"

@@ -1,0 +1,165 @@
+"""The IDX file format, in which MNIST is published: an array of any shape and of one of six element types.
+
+A file holds two zero bytes, a byte for the element type, a byte for the number of dimensions, each dimension's size as
+an unsigned 32-bit integer, then the elements in C order; every number is big-endian. The definition is at the end of
+https://yann.lecun.com/exdb/mnist/.
+"""
+
+import gzip
+import math
+import os
+import zlib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .atomic import atomic
+
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
+_CODES = {kind: code for code, kind in _TYPES.items()}
+_SIX = ", ".join(f"0x{code:02x} ({np.dtype(kind)})" for code, kind in _TYPES.items())
+_PIECE = 1 << 20
+_AGAIN = "The file is damaged or incomplete: download or copy it again."
+
+
+class IdxError(ValueError):
+    """A file that is not in the IDX format, or an array that the format cannot hold."""
+
+
+def read_idx(path: str | os.PathLike[str] | IO[bytes]) -> NDArray[Any]:
+    """Read the array in an IDX file.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or binary file
+        The file, plain or gzipped, whatever its name. An open file is read from where it stands to its end and stays
+        open; if gzipped, it must be seekable.
+
+    Returns
+    -------
+    ndarray
+        The array with the shape and element type that the file states, in native byte order, writable, with its own
+        data.
+
+    Raises
+    ------
+    IdxError
+        If the file is not a whole IDX file and nothing else, or NumPy cannot hold its shape.
+    OSError
+        If the file cannot be opened or read; FileNotFoundError if there is none.
+
+    Notes
+    -----
+    The header is not trusted: no more memory is taken than a small multiple of the data that is really there.
+
+    Examples
+    --------
+    >>> import io
+    >>> from numnet.datasets import read_idx
+    >>> read_idx(io.BytesIO(bytes.fromhex("0000 0b 02  00000001 00000003  0001 0002 ffff")))
+    array([[ 1,  2, -1]], dtype=int16)
+    """
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "the given file")
+    with open(path, "rb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
+        start = _take(file, 2)
+        if start != b"\x1f\x8b":
+            return _read(file, start, name)
+        file.seek(-2, os.SEEK_CUR)
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return _read(unpacked, _take(unpacked, 2), name)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise IdxError(f"{name}: it is gzipped, but does not unpack ({error}). {_AGAIN}") from error
+
+
+def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> None:
+    """Write an array as an IDX file.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or binary file
+        Where to write. A path is gzipped if it ends in ``.gz``, and has its name only once the file is whole; the same
+        array gives the same bytes. An open file receives the plain format and stays open.
+    array : array_like
+        Elements of type uint8, int8, int16, int32, float32 or float64, in any byte order and memory layout.
+
+    Raises
+    ------
+    IdxError
+        If the format has no code for the array's element type, or a dimension has 2**32 elements or more.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from numnet.datasets import write_idx
+    >>> file = io.BytesIO()
+    >>> write_idx(file, np.array([[1, 2, -1]], dtype=np.int16))
+    >>> file.getvalue().hex(" ", -4)
+    '00000b02 00000001 00000003 00010002 ffff'
+    """
+    array = np.asarray(array)
+    kind = array.dtype.str[1:]
+    if kind not in _CODES:
+        raise IdxError(f"IDX has no code for elements of type {array.dtype}; it has {_SIX}. Convert with astype first.")
+    if max(array.shape, default=0) >= 1 << 32:
+        raise IdxError(f"IDX holds sizes below 2**32; the array's shape is {array.shape}. Write it in parts.")
+    header = bytes([0, 0, _CODES[kind], array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
+    data = np.asarray(array, dtype=f">{kind}", order="C").data
+    if not isinstance(path, (str, os.PathLike)):
+        path.write(header)
+        path.write(data)
+        return
+    path = Path(path)
+    with atomic(path) as file:
+        packer = gzip.GzipFile("", "wb", 6, file, mtime=0) if path.name.endswith(".gz") else nullcontext(file)
+        with packer as packed:
+            packed.write(header)
+            packed.write(data)
+
+
+def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str) -> NDArray[Any]:
+    """Read the array from an unpacked file whose first two bytes, `start`, are already read."""
+    start += _take(file, 2)
+    if any(start[:2]):
+        raise IdxError(
+            f"{name}: not an IDX file: it starts with the bytes {start.hex(' ')}, an IDX file with 00 00. "
+            "Is it a web page with an error message, saved under this name? Delete it and download it again."
+        )
+    if len(start) < 4:
+        raise IdxError(f"{name}: it ends after {len(start)} bytes, an IDX header has at least 4. {_AGAIN}")
+    code, ndim = start[2:]
+    if code not in _TYPES:
+        raise IdxError(f"{name}: not an IDX file: its element type has the code 0x{code:02x}, not one of {_SIX}.")
+    sizes = _take(file, 4 * ndim)
+    if len(sizes) < 4 * ndim:
+        raise IdxError(
+            f"{name}: it ends after {4 + len(sizes)} bytes, "
+            f"its header of {ndim} dimensions has {4 + 4 * ndim}. {_AGAIN}"
+        )
+    shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist()) if ndim else ()
+    dtype = np.dtype(f">{_TYPES[code]}")
+    try:  # strides of 0: NumPy judges the shape without taking memory for it
+        np.ndarray(shape, dtype, buffer=bytes(dtype.itemsize), strides=(0,) * ndim)
+    except ValueError as error:
+        raise IdxError(f"{name}: NumPy cannot hold an array of {ndim} dimensions {shape} ({error}).") from error
+    size = math.prod(shape) * dtype.itemsize
+    data = _take(file, size + 1)
+    if len(data) != size:
+        found = f"ends after {len(data)} bytes of data" if len(data) < size else "goes on after its data"
+        raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {shape} of {dtype.name}. {_AGAIN}")
+    array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="))
+    return array
+
+
+def _take(file: IO[bytes] | gzip.GzipFile, size: int) -> bytearray:
+    """Read `size` bytes, or what there is, taking memory only as the bytes come."""
+    data = bytearray()
+    while len(data) < size and (piece := file.read(min(size - len(data), _PIECE))):
+        data += piece
+    return data

@@ -1,0 +1,196 @@
+"""gradcheck: the numerical judge of every derivation."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .costs import Cost, Pair, as_targets
+from .layers import Array
+from .network import Sequential
+
+_SMALL = 0.1  # smaller derivatives, next to the largest, are compared with this: they carry the rounding of large terms
+_STEPS = (1e-4, 1e-5, 1e-6)  # the first will do, but for networks of large weights, which are steep
+_DOUBT = 1e-7  # where the second- and the fourth-order formula agree so well, the latter is far better still
+_COMPLEX_STEP = 1e-30
+
+
+class GradientError(ValueError):
+    """A gradient does not equal its numerical derivative."""
+
+
+class Comparison(NamedTuple):
+    """The worst disagreement that one numerical method found.
+
+    Attributes
+    ----------
+    error : float
+        Largest relative error, |analytic - numerical| / max(|analytic|, |numerical|, floor), where the floor is a
+        tenth of the largest of all these derivatives, or of 1 where none is larger: below it rounding takes over.
+    where : str
+        The number it was found at, such as ``layer 0, Linear(3, 4), weight[1, 2]``.
+    analytic, numerical : float
+        The two derivatives there.
+    """
+
+    error: float
+    where: str
+    analytic: float
+    numerical: float
+
+    def __str__(self) -> str:
+        values = f"analytic {self.analytic:.12g}, numerical {self.numerical:.12g}"
+        return f"relative error {self.error:.1e} at {self.where}: {values}"
+
+
+class GradientReport(NamedTuple):
+    """What `gradcheck` found.
+
+    Attributes
+    ----------
+    central : Comparison
+        With central differences.
+    complex_step : Comparison or None
+        With the complex step; None where a layer or the cost is not marked as analytic.
+    """
+
+    central: Comparison
+    complex_step: Comparison | None
+
+    def __str__(self) -> str:
+        return f"central differences: {self.central}\ncomplex step: {self.complex_step or 'not analytic, left out'}"
+
+
+def gradcheck(
+    net: Sequential, cost: Cost, x: npt.ArrayLike, t: npt.ArrayLike, *, raise_above: float | None = None
+) -> GradientReport:
+    """Compare the gradient of every parameter and every input with numerical derivatives of the cost.
+
+    All is computed on a float64 copy; the network is left alone. Central differences ``D(h) = (E(w+h) - E(w-h)) / 2h``
+    are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h = 1e-4, or less where E is too steep for it. The
+    complex step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation, and is used where every
+    layer and the cost are marked as `analytic`.
+
+    Parameters
+    ----------
+    net : Sequential
+        Of any layers, your own included. A small one: the time grows with parameters times their number.
+    cost : Cost
+    x : array_like of shape (n, ...)
+        A few samples. Where a layer has a kink, as `ReLU` at 0, keep clear of it: there is no derivative.
+    t : array_like of shape (n,) or (n, outputs)
+        Targets.
+    raise_above : float, optional
+        Raise an error when either largest relative error is above this, 1e-7 say.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    GradientError
+        If `raise_above` is exceeded, or a derivative is NaN; it says where.
+    ValueError
+        If x or t do not fit the network.
+
+    References
+    ----------
+    Fourth-order differences: M. Abramowitz, I. Stegun, Handbook of Mathematical Functions, 25.3.
+    Complex step: W. Squire, G. Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40
+    (1998), 110-112.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    >>> report = nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), np.array([0, 1, 1]), raise_above=1e-7)
+    >>> report.complex_step.error < 1e-12
+    True
+    """
+    real = net.astype("float64")
+    x = real.scaled(real.check_inputs(x))
+    t = as_targets(t, real.outputs or x.shape[1], np.float64)
+    pair = cost.pair(real.layers)
+    if len(x) != len(t) or not len(x):
+        raise ValueError(f"one target for each of at least one sample is needed, got {len(x)} and {len(t)}")
+    pair.check(t)
+
+    analytic = _analytic(real, pair, x, t)
+    point = np.concatenate([real.parameters, x.ravel()])
+
+    numerical = np.array([_central(real, pair, point, i, t) for i in range(point.size)])
+    report = GradientReport(_worst(real, x, analytic, numerical), None)
+    if pair.cost.analytic and all(layer.analytic for layer in net.layers):
+        twin = net.astype("complex128")
+        twin_pair = cost.pair(twin.layers)
+        steps = [_cost_at(twin, twin_pair, point, i, _COMPLEX_STEP * 1j, t + 0j) for i in range(point.size)]
+        report = report._replace(complex_step=_worst(real, x, analytic, np.imag(steps) / _COMPLEX_STEP))
+
+    for comparison in report:
+        if comparison is not None and not (raise_above is None or comparison.error <= raise_above):
+            raise GradientError(f"gradcheck: {comparison}")
+    return report
+
+
+def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
+    """Return the derived gradients of all parameters and inputs: the former from the training step itself."""
+    z = y = x
+    for layer in net.layers:
+        z, y = y, layer.forward(y)
+    grad = pair.gradient(z, y, t)
+    for layer in net.layers[-2::-1]:
+        grad = layer.backward(grad)
+    net.backpropagate(pair, x, t)
+    return np.concatenate([net.gradients, grad.ravel()])
+
+
+def _central(net: Sequential, pair: Pair, point: Array, i: int, t: Array) -> float:
+    """Return dE/d(the i-th number) by central differences, from the step at which the two formulas agree best."""
+    best, least_doubt = np.nan, np.inf
+    for h in _STEPS:
+        once, twice = (
+            (_cost_at(net, pair, point, i, step, t) - _cost_at(net, pair, point, i, -step, t)) / (2 * step)
+            for step in (h, 2 * h)
+        )
+        estimate = float(4 * once - twice) / 3
+        doubt = abs(estimate - once)
+        if doubt < least_doubt:
+            best, least_doubt = estimate, doubt
+        if doubt <= _DOUBT * max(1, abs(estimate)):
+            break
+    return best
+
+
+def _cost_at(net: Sequential, pair: Pair, point: Array, i: int, step: complex, t: Array) -> Any:
+    """Return E where the i-th of all parameters and inputs is moved by a step."""
+    moved = point.astype(net.dtype)
+    moved[i] += step
+    net.parameters = moved[: net.parameters.size]
+    z = y = moved[net.parameters.size :].reshape(len(t), -1)
+    for layer in net.layers:
+        z, y = y, layer.forward(y)
+    return pair.value(z, y, t)
+
+
+def _worst(net: Sequential, x: Array, analytic: Array, numerical: Array) -> Comparison:
+    """Return the largest relative error; NaN counts as the largest."""
+    sizes = np.maximum(np.abs(analytic), np.abs(numerical))
+    errors = np.abs(analytic - numerical) / np.maximum(sizes, _SMALL * max(1, sizes.max()))
+    i = int(np.argmax(errors))
+    return Comparison(float(errors[i]), _place(net, x, i), float(analytic[i]), float(numerical[i]))
+
+
+def _place(net: Sequential, x: Array, i: int) -> str:
+    """Name the i-th of all parameters and inputs."""
+    arrays = [
+        (f"layer {j}, {layer!r}, {n}", a) for j, layer in enumerate(net.layers) for n, a in layer.parameters.items()
+    ]
+    for name, array in [*arrays, ("x", x)]:
+        if i < array.size:
+            return f"{name}[{', '.join(str(k) for k in np.unravel_index(i, array.shape))}]"
+        i -= array.size
+    raise IndexError(i)

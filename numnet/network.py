@@ -1,0 +1,318 @@
+"""Sequential: a chain of layers over one flat vector of parameters and one of gradients.
+
+Every layer's weight and bias is a view into the two vectors, in layer order. So a step of the optimizer is a few
+operations on whole vectors whatever the depth, and anything that works on a vector works on a network.
+"""
+
+from __future__ import annotations
+
+import copy
+import html
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .costs import Pair
+from .layers import Array, Layer
+
+_DTYPES = ("float32", "float64", "complex128")
+_CHUNK = (
+    4096  # rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats
+)
+
+
+class Sequential:
+    """A network: each layer's output is the next one's input.
+
+    Parameters
+    ----------
+    *layers : Layer
+        In order. A layer belongs to one network, once.
+    seed : int, optional
+        Of the generator that draws the starting parameters; the same seed gives the same bits.
+    dtype : {"float32", "float64", "complex128"}
+        Of parameters and all computation.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    parameters, gradients : ndarray of shape (number of parameters,)
+        All weights and biases, and dE/d(each) of the last batch trained on. Assigning to `parameters` copies the
+        values in.
+    inputs, outputs : int or None
+        Features taken and given; None where no layer fixes them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(128, 10), nn.Softmax(), seed=0)
+    >>> net
+    Sequential(
+      0  Linear(784, 128)  784 -> 128  100,480 parameters
+      1  Sigmoid()         128 -> 128
+      2  Linear(128, 10)   128 -> 10     1,290 parameters
+      3  Softmax()          10 -> 10
+    )  101,770 parameters, float32
+    >>> net(np.zeros((5, 784))).shape
+    (5, 10)
+    >>> net.parameters.shape
+    (101770,)
+    """
+
+    def __init__(self, *layers: Layer, seed: int | None = None, dtype: npt.DTypeLike = "float32") -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                hint = f": write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+                raise ValueError(f"layer {i} must be a numnet Layer, got {layer!r}{hint}")
+            if layer.in_network or layer in layers[:i]:
+                raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
+        if not layers:
+            raise ValueError("Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say")
+        _check_dtype(dtype)
+        self.layers = layers
+        self._widths = _widths(layers)
+        self.inputs, self.outputs = self._widths[0], self._widths[-1]
+        values = [array.ravel() for layer in layers for array in layer.parameters.values()]
+        self._set_vector(np.concatenate([np.empty(0), *values]), dtype)
+        rng = np.random.default_rng(seed)
+        for layer in layers:
+            layer.initialize(rng)
+
+    @property
+    def parameters(self) -> Array:
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: npt.ArrayLike) -> None:
+        self._parameters[...] = values
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._parameters.dtype
+
+    @property
+    def decayed(self) -> Array:
+        """1 where a parameter is a layer's "weight", which weight decay acts on, and 0 elsewhere."""
+        flags = [np.full(a.size, name == "weight") for layer in self.layers for name, a in layer.parameters.items()]
+        return np.concatenate([np.empty(0), *flags]).astype(self.dtype)
+
+    def __call__(self, x: npt.ArrayLike) -> Array:
+        """Return the outputs for a batch.
+
+        Several threads may call at once, also between training steps: nothing that `backward` needs is touched.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, ...)
+            One sample for each entry of the first axis; the other axes are flattened. uint8 means images with
+            intensities from 0 to 255 and is scaled by 1/255.
+
+        Returns
+        -------
+        ndarray of shape (n, outputs)
+
+        Raises
+        ------
+        ValueError
+            If x has not the number of features that the network takes.
+        """
+        x = self.check_inputs(x)
+        return np.concatenate([self._infer(x[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK)])
+
+    def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Return the class of each sample: its largest output, or for a single output whether it is above 1/2.
+
+        Parameters
+        ----------
+        images : array_like of shape (n, ...)
+            As for a call of the network.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+        """
+        return classes(self(images))
+
+    def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
+        """Return the share of samples whose predicted class is the target's (class indices, or rows: their largest)."""
+        predicted = self.predict(images)
+        wanted = target_classes(np.asarray(targets))
+        if len(predicted) != len(wanted) or not len(wanted):
+            raise ValueError(f"accuracy needs one target for each image, got {len(predicted)} and {len(wanted)}")
+        return float(np.mean(predicted == wanted))
+
+    def backpropagate(self, pair: Pair, x: Array, t: Array) -> tuple[Any, Array]:
+        """Take a batch forward and the gradient of its cost back, into `gradients`.
+
+        All arrays lie in buffers that the network keeps for as long as x keeps its shape: nothing is allocated.
+
+        Parameters
+        ----------
+        pair : Pair
+            From ``cost.pair(net.layers)``.
+        x : ndarray of shape (n, inputs)
+        t : ndarray of shape (n, outputs)
+            Both of the network's dtype.
+
+        Returns
+        -------
+        E : float
+            The mean cost.
+        y : ndarray of shape (n, outputs)
+            The outputs; the next call overwrites them.
+        """
+        if x.shape != self._batch_shape:
+            self._allocate(x)
+        z, y = x, x
+        for layer, out in zip(self.layers, self._outputs, strict=True):
+            z, y = y, layer.forward(y, out)
+        last = self._input_gradients[-1]
+        cost = pair.value(z, y, t, last)
+        grad = pair.gradient(z, y, t, last)
+        for layer, out in zip(self.layers[-2:0:-1], self._input_gradients[-2:0:-1], strict=True):
+            grad = layer.backward(grad, out)
+        if len(self.layers) > 1:
+            self.layers[0].backward_parameters(grad)
+        return cost, y
+
+    def check_inputs(self, x: npt.ArrayLike) -> Array:
+        """Return x flattened to (n, features), otherwise as it is; ValueError if the network does not take it."""
+        x = np.asarray(x)
+        if x.dtype.kind not in ("biufc" if self.dtype.kind == "c" else "biuf"):
+            raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}")
+        features = int(np.prod(x.shape[1:]))
+        if x.ndim < 2 or (self.inputs is not None and features != self.inputs):
+            takes = "any number of" if self.inputs is None else self.inputs
+            single = x.size == self.inputs or x.ndim < 2
+            hint = ": for a single sample give x[None]" if single else ""
+            raise ValueError(
+                f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
+            )
+        return x.reshape(len(x), features)
+
+    def scaled(self, x: Array, out: Array | None = None) -> Array:
+        """Return rows in the network's dtype, bytes as intensities from 0 to 1."""
+        if out is None:
+            out = np.empty(x.shape, self.dtype)
+        if x.dtype == np.uint8:
+            np.multiply(x, self.dtype.type(1 / 255), out=out)
+        else:
+            np.copyto(out, x, casting="same_kind")
+        return out
+
+    def astype(self, dtype: npt.DTypeLike) -> Sequential:
+        """Return a copy with the same parameters in another precision."""
+        _check_dtype(dtype)
+        net = copy.deepcopy(self)
+        net._set_vector(self._parameters, dtype)
+        return net
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file that `numnet.load` reads; see there."""
+        from .checkpoint import save
+
+        save(self, path)
+
+    def _infer(self, x: Array) -> Array:
+        y = self.scaled(x)
+        for layer in self.layers:
+            y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
+        return y
+
+    def _set_vector(self, values: Array, dtype: npt.DTypeLike) -> None:
+        self._parameters = values.astype(dtype)
+        self.gradients = np.zeros_like(self._parameters)
+        self._tie()
+
+    def _tie(self) -> None:
+        """Make every layer's parameters and gradients views into the two vectors, and drop the training buffers."""
+        start = 0
+        for layer in self.layers:
+            parameters, gradients = {}, {}
+            for name, array in layer.parameters.items():
+                part = slice(start, start + array.size)
+                parameters[name] = self._parameters[part].reshape(array.shape)
+                gradients[name] = self.gradients[part].reshape(array.shape)
+                start += array.size
+            layer.parameters, layer.gradients, layer.in_network = parameters, gradients, True
+        self._batch_shape: tuple[int, ...] = ()
+
+    def _allocate(self, x: Array) -> None:
+        n, width = x.shape
+        widths = [width] + [width := layer.outputs or width for layer in self.layers]
+        self._outputs = [np.empty((n, w), self.dtype) for w in widths[1:]]
+        self._input_gradients = [np.empty((n, w), self.dtype) for w in widths[:-1]]
+        self._batch_shape = x.shape
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tie()  # copied or unpickled arrays are no longer views
+
+    def __repr__(self) -> str:
+        rows = self._summary()
+        columns = [[row[i] for row in rows] for i in range(5)]
+        w = [max(map(len, column)) for column in columns]
+        lines = [f"  {i:>{w[0]}}  {name:<{w[1]}}  {a:>{w[2]}} -> {b:<{w[3]}}  {n:>{w[4]}}" for i, name, a, b, n in rows]
+        return "\n".join(["Sequential(", *(line.rstrip() for line in lines), f")  {self._total()}"])
+
+    def _repr_html_(self) -> str:
+        """Return the table that a notebook shows."""
+        head = "<tr><th></th><th>layer</th><th>shapes</th><th>parameters</th></tr>"
+        body = "".join(
+            f"<tr><td>{i}</td><td>{html.escape(name)}</td><td>(n, {a}) → (n, {b})</td><td>{n.split(' ')[0]}</td></tr>"
+            for i, name, a, b, n in self._summary()
+        )
+        return f"<table>{head}{body}</table><p>Sequential: {self._total()}</p>"
+
+    def _summary(self) -> list[tuple[str, str, str, str, str]]:
+        widths = ["?" if w is None else str(w) for w in self._widths]
+        counts = [sum(a.size for a in layer.parameters.values()) for layer in self.layers]
+        return [
+            (str(i), repr(layer), widths[i], widths[i + 1], f"{count:,} parameters" if count else "")
+            for i, (layer, count) in enumerate(zip(self.layers, counts, strict=True))
+        ]
+
+    def _total(self) -> str:
+        return f"{self._parameters.size:,} parameters, {self.dtype.name}"
+
+
+def classes(y: Array, out: Array | None = None) -> npt.NDArray[np.intp]:
+    """Return each row's class: its largest output, or for a single output 1 where it is above 1/2."""
+    if y.shape[1] == 1:
+        return np.greater(y[:, 0], 0.5, out=np.empty(len(y), np.intp) if out is None else out)
+    return np.argmax(y, axis=1, out=out)
+
+
+def target_classes(t: Array) -> Array:
+    """Return the classes that targets stand for: class indices as they are, rows by their largest."""
+    return t if t.ndim == 1 and t.dtype.kind in "iu" else classes(t.reshape(len(t), -1))
+
+
+def _check_dtype(dtype: npt.DTypeLike) -> None:
+    try:
+        valid = np.dtype(dtype).name in _DTYPES
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+
+
+def _widths(layers: tuple[Layer, ...]) -> list[int | None]:
+    """Return the features before the first layer and after each; ValueError where two layers do not fit together."""
+    widths: list[int | None] = [None]
+    setter = 0
+    for i, layer in enumerate(layers):
+        known = widths[-1]
+        if layer.inputs is not None and known is None:
+            widths = [layer.inputs] * len(widths)
+        elif layer.inputs is not None and layer.inputs != known:
+            raise ValueError(
+                f"layer {setter}, {layers[setter]!r}, gives {known} features, but layer {i}, {layer!r}, takes "
+                f"{layer.inputs}: make the two equal"
+            )
+        widths.append(layer.outputs or widths[-1])
+        setter = i if layer.outputs or layer.inputs else setter
+    return widths

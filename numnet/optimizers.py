@@ -1,0 +1,118 @@
+"""Stochastic gradient descent over a network's flat parameter vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .layers import Array
+    from .network import Sequential
+
+
+class SGD:
+    """Stochastic gradient descent: w <- w - lr dE/dw, with the usual refinements.
+
+    With g = dE/dw (clipped to `clip_norm`), and for weights plus `weight_decay` w, each step does::
+
+        v <- momentum v + g
+        w <- w - lr v                   (nesterov: w - lr (g + momentum v))
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, above 0; or a schedule, a function from the epoch (1 for the first) to it.
+    momentum : float, default 0.0
+        From 0 to below 1: how much of the last step's direction is kept.
+    nesterov : bool, default False
+        Nesterov's momentum; it needs a momentum above 0.
+    weight_decay : float, default 0.0
+        L2 penalty: adds weight_decay/2 sum w^2 to what is minimised, for weights only, not for biases.
+    clip_norm : float, optional
+        Longer gradients are scaled down to this Euclidean norm, before weight decay.
+
+    Notes
+    -----
+    The meaning of each is PyTorch's (https://pytorch.org/docs/stable/generated/torch.optim.SGD.html, and
+    ``torch.nn.utils.clip_grad_norm_``). A `Trainer` works on its own copy, so one SGD can describe many runs.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> nn.SGD(lr=0.5, momentum=0.9)
+    SGD(lr=0.5, momentum=0.9)
+    >>> nn.SGD(lr=lambda epoch: 0.5 * 0.9 ** (epoch - 1)).learning_rate(epoch=3)
+    0.405
+    """
+
+    def __init__(
+        self,
+        lr: float | Callable[[int], float],
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        if not callable(lr):
+            _check("lr", lr, _is_finite(lr) and lr > 0, "a finite number above 0, or a function of the epoch")
+        _check("momentum", momentum, _is_finite(momentum) and 0 <= momentum < 1, "from 0 to below 1")
+        _check("weight_decay", weight_decay, _is_finite(weight_decay) and weight_decay >= 0, "finite and at least 0")
+        if clip_norm is not None:
+            _check("clip_norm", clip_norm, _is_finite(clip_norm) and clip_norm > 0, "a finite number above 0, or None")
+        _check("momentum", momentum, momentum > 0 or not nesterov, "above 0 with nesterov=True, 0.9 say")
+        self.lr = lr if callable(lr) else float(lr)
+        self.momentum, self.nesterov, self.weight_decay = float(momentum), bool(nesterov), float(weight_decay)
+        self.clip_norm = None if clip_norm is None else float(clip_norm)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, 1 being the first; ValueError if a schedule gives an unusable one."""
+        if not callable(self.lr):
+            return self.lr
+        lr = self.lr(epoch)
+        _check(f"the scheduled lr of epoch {epoch}", lr, _is_finite(lr) and lr >= 0, "finite and at least 0")
+        return float(lr)
+
+    def start(self, net: Sequential) -> None:
+        """Allocate what the updates of this network need, with the velocity at 0."""
+        self._step = np.empty_like(net.parameters)
+        self.velocity = np.zeros_like(net.parameters) if self.momentum else None
+        self._decay = self.weight_decay * net.decayed if self.weight_decay else None
+
+    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
+        """Take one step in place; the gradients are left as they are unless clipped."""
+        if self.clip_norm is not None:
+            norm = math.sqrt(np.dot(gradients, gradients))
+            if norm > self.clip_norm:
+                np.multiply(gradients, self.clip_norm / norm, out=gradients)
+        step, direction = self._step, gradients
+        if self._decay is not None:
+            np.multiply(self._decay, parameters, out=step)
+            direction = np.add(step, gradients, out=step)
+        if self.velocity is not None:
+            np.multiply(self.velocity, self.momentum, out=self.velocity)
+            np.add(self.velocity, direction, out=self.velocity)
+            if self.nesterov:
+                np.multiply(direction, lr, out=step)
+                np.subtract(parameters, step, out=parameters)
+                lr *= self.momentum
+            direction = self.velocity
+        np.multiply(direction, lr, out=step)
+        np.subtract(parameters, step, out=parameters)
+
+    def __repr__(self) -> str:
+        given = {name: getattr(self, name) for name in ("momentum", "nesterov", "weight_decay", "clip_norm")}
+        options = "".join(f", {name}={value!r}" for name, value in given.items() if value)
+        return f"SGD(lr={self.lr!r}{options})"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check(name: str, value: object, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ValueError(f"SGD: {name} must be {expected}, got {value!r}")

@@ -1,0 +1,368 @@
+"""Trainer: the loop over epochs and batches, and History, what it recorded."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .costs import Cost, as_targets, check_labels
+from .layers import Array
+from .network import Sequential, classes
+from .optimizers import SGD
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+
+    Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+class DivergenceError(ValueError):
+    """The training cost or a parameter became NaN or infinite."""
+
+
+class Epoch(NamedTuple):
+    """What was recorded of one epoch; see `History`."""
+
+    epoch: int
+    train_cost: float
+    train_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+
+class History:
+    """What was recorded of each epoch: iterate over it for rows, or take a column by its name.
+
+    Attributes
+    ----------
+    epoch : list of int
+        1 for the first.
+    train_cost : list of float
+        Mean over the epoch's samples, each before the update that its batch led to.
+    train_accuracy : list of float
+        Likewise; nan where targets have no classes.
+    test_accuracy : list of float
+        After the epoch; nan without test data.
+    seconds : list of float
+        Time to train the epoch, without the test.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> history = nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1)])
+    >>> history.test_accuracy[-1], len(history)
+    (0.9, 1)
+    >>> print(history.to_csv(), end="")
+    epoch,train_cost,train_accuracy,test_accuracy,seconds
+    1,0.5,0.8,0.9,0.1
+    """
+
+    def __init__(self, epochs: Iterable[Epoch] = ()) -> None:
+        self._epochs = list(epochs)
+
+    epoch = property(lambda self: self._column("epoch"))
+    train_cost = property(lambda self: self._column("train_cost"))
+    train_accuracy = property(lambda self: self._column("train_accuracy"))
+    test_accuracy = property(lambda self: self._column("test_accuracy"))
+    seconds = property(lambda self: self._column("seconds"))
+
+    def append(self, epoch: Epoch) -> None:
+        """Add one epoch."""
+        self._epochs.append(epoch)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return the columns by name."""
+        return {name: self._column(name) for name in Epoch._fields}
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the table as CSV, a header line first; written to `path` as well where one is given."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([Epoch._fields, *self._epochs])
+        if path is not None:
+            Path(path).write_text(text.getvalue(), encoding="utf-8")
+        return text.getvalue()
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self._epochs)
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    def __getitem__(self, index: int) -> Epoch:
+        return self._epochs[index]
+
+    def __repr__(self) -> str:
+        lines = ["epoch  train cost  train accuracy  test accuracy  seconds"]
+        lines += [f"{e:5}  {cost:10.4f}  {train:14.4f}  {test:13.4f}  {s:7.2f}" for e, cost, train, test, s in self]
+        return "\n".join(lines)
+
+    def _column(self, name: str) -> list[Any]:
+        return [getattr(epoch, name) for epoch in self._epochs]
+
+
+class Trainer:
+    """One run: trains a network on a cost with an optimizer, batch by batch.
+
+    Parameters
+    ----------
+    net : Sequential
+    cost : Cost
+    optimizer : SGD
+        Copied, with its velocity at 0: `trainer.optimizer` is the one at work.
+    seed : int, optional
+        Of the generator that shuffles; the same seeds give the same bits.
+
+    Attributes
+    ----------
+    history : History
+        Of all epochs so far, over several calls of `fit`.
+
+    Raises
+    ------
+    ValueError
+        If the cost cannot follow from the network's last layers: cross-entropy over outputs that are no probabilities,
+        or over a softmax taken twice.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> train, test = nn.datasets.digits()
+    >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+    >>> history = trainer.fit(train, epochs=5, batch_size=64, test=test)
+    >>> history.test_accuracy[-1] > 0.9
+    True
+    """
+
+    def __init__(self, net: Sequential, cost: Cost, optimizer: SGD, seed: int | None = None) -> None:
+        for name, value, kind in (("net", net, Sequential), ("cost", cost, Cost), ("optimizer", optimizer, SGD)):
+            if not isinstance(value, kind):
+                raise ValueError(f"Trainer: {name} must be a {kind.__name__}, got {value!r}")
+        self.net, self.cost = net, cost
+        self.pair = cost.pair(net.layers)
+        self.optimizer = copy.copy(optimizer)
+        self.optimizer.start(net)
+        self.rng = np.random.default_rng(seed)
+        self.history = History()
+
+    def step(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
+        """Train on one batch: forward, backward, update.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, ...)
+            As for a call of the network.
+        t : array_like of shape (n,) or (n, outputs)
+            Class indices or rows.
+
+        Returns
+        -------
+        float
+            The mean cost before the update.
+
+        Raises
+        ------
+        ValueError
+            If x or t do not fit; nothing is changed then.
+        DivergenceError
+            If the cost is NaN or infinite; the parameters are left as they were before the step.
+        """
+        batch = _Samples(self, (x, t), "step", sys.maxsize)
+        lr = self.optimizer.learning_rate(len(self.history) + 1)
+        x, t, _ = batch.take(np.arange(len(batch)))
+        cost, _ = self._step(x, t, lr, "in this step")
+        return cost
+
+    def fit(
+        self,
+        train: Data,
+        epochs: int,
+        batch_size: int,
+        test: Data | None = None,
+        callbacks: Iterable[Callable[[Trainer], object]] = (),
+        progress: bool = True,
+    ) -> History:
+        """Train for some epochs, in each on all samples in a new order.
+
+        Parameters
+        ----------
+        train : Dataset or (x, t)
+            Images and labels, or arrays as for `step`.
+        epochs : int
+            At least 1. A further call goes on where the last one stopped.
+        batch_size : int
+            At least 1. The last batch of an epoch has what is left.
+        test : Dataset or (x, t), optional
+            For the accuracy after each epoch.
+        callbacks : iterable of callable
+            Each is called with the trainer after each epoch.
+        progress : bool, default True
+            Show a bar, on a terminal or in a notebook.
+
+        Returns
+        -------
+        History
+            That of the trainer.
+
+        Raises
+        ------
+        ValueError
+            If an argument or the data is not usable; nothing is changed then.
+        DivergenceError
+            If the training cost becomes NaN or infinite; `history` keeps the epochs before.
+        """
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}")
+        callbacks = list(callbacks)
+        for callback in callbacks:
+            if not callable(callback):
+                raise ValueError(f"fit: callbacks must be functions of the trainer, got {callback!r}")
+        samples = _Samples(self, train, "train", batch_size)
+        tests = None if test is None else _Samples(self, test, "test", 1)
+        batches = math.ceil(len(samples) / batch_size)
+        first = len(self.history) + 1
+        with _bar(epochs * batches, progress) as bar:
+            for epoch in range(first, first + epochs):
+                lr = self.optimizer.learning_rate(epoch)
+                started = time.perf_counter()
+                cost, accuracy = self._train_epoch(samples, batch_size, lr, epoch, bar)
+                seconds = time.perf_counter() - started
+                test_accuracy = math.nan if tests is None else tests.accuracy()
+                self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
+                if bar is not None:
+                    bar.set_postfix(epoch=epoch, cost=f"{cost:.4f}", test=f"{test_accuracy:.4f}")
+                for callback in callbacks:
+                    callback(self)
+        return self.history
+
+    def _train_epoch(self, samples: _Samples, batch_size: int, lr: float, epoch: int, bar: Any) -> tuple[float, float]:
+        """Return the mean cost and the accuracy over an epoch."""
+        order = self.rng.permutation(len(samples))
+        total, correct = 0.0, 0
+        for batch, start in enumerate(range(0, len(samples), batch_size), 1):
+            x, t, labels = samples.take(order[start : start + batch_size])
+            cost, y = self._step(x, t, lr, f"in epoch {epoch}, batch {batch}")
+            total += cost * len(x)
+            if labels is not None:
+                correct += int(np.count_nonzero(classes(y) == labels))
+            if bar is not None:
+                bar.update()
+        if not np.isfinite(self.net.parameters).all():
+            raise DivergenceError(_divergence("a parameter", "not finite", f"after epoch {epoch}", lr))
+        return total / len(samples), correct / len(samples) if samples.labels is not None else math.nan
+
+    def _step(self, x: Array, t: Array, lr: float, where: str) -> tuple[float, Array]:
+        with np.errstate(over="ignore", invalid="ignore"):  # told once, below, with what to do
+            cost, y = self.net.backpropagate(self.pair, x, t)
+            cost = float(cost)
+            if not math.isfinite(cost):
+                raise DivergenceError(_divergence("the training cost", cost, where, lr))
+            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
+        return cost, y
+
+
+class _Samples:
+    """Checked inputs and targets, gathered batch by batch: bytes stay bytes until they are in a batch."""
+
+    def __init__(self, trainer: Trainer, data: Data, name: str, batch_size: int) -> None:
+        self.net = net = trainer.net
+        try:
+            x, t = _inputs_and_targets(data)
+            self.x, t = net.check_inputs(x), np.asarray(t)
+            outputs = net.outputs or self.x.shape[1]
+            if len(self.x) == 0 or t.ndim == 0 or len(self.x) != len(t):
+                raise ValueError(
+                    f"one target for each of at least one sample is needed, got {len(self.x)} samples and targets "
+                    f"of shape {t.shape}"
+                )
+            self.rows: Array | None = None
+            self.labels: Array | None = None
+            if t.ndim == 1 and outputs > 1:
+                self.labels = check_labels(t, outputs).astype(np.intp)
+                self.one_hot = np.eye(outputs, dtype=net.dtype)
+            else:
+                self.rows = as_targets(t, outputs, net.dtype)
+                trainer.pair.check(self.rows)
+                if trainer.pair.layer.probabilities is not None:
+                    self.labels = classes(self.rows)
+            _check_finite(self.x, net.dtype)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        n = min(batch_size, len(self.x))
+        self._x = np.empty((n, self.x.shape[1]), net.dtype)
+        self._raw = self._x if self.x.dtype == net.dtype else np.empty(self._x.shape, self.x.dtype)
+        self._t = np.empty((n, outputs), net.dtype)
+        self._labels = np.empty(n, np.intp)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> tuple[Array, Array, Array | None]:
+        """Return inputs, targets and class indices (if any) of some samples, in buffers that the next call reuses."""
+        n = len(rows)
+        x, t, labels = self._x[:n], self._t[:n], None
+        np.take(self.x, rows, axis=0, out=self._raw[:n], mode="clip")  # with any other mode NumPy makes a copy first
+        if self._raw is not self._x:
+            self.net.scaled(self._raw[:n], out=x)
+        if self.rows is not None:
+            np.take(self.rows, rows, axis=0, out=t, mode="clip")
+        if self.labels is not None:
+            labels = np.take(self.labels, rows, out=self._labels[:n], mode="clip")
+            if self.rows is None:
+                np.take(self.one_hot, labels, axis=0, out=t, mode="clip")
+        return x, t, labels
+
+    def accuracy(self) -> float:
+        """Return the share of samples that the network classifies as their targets; nan where these have no classes."""
+        return math.nan if self.labels is None else float(np.mean(self.net.predict(self.x) == self.labels))
+
+
+def _inputs_and_targets(data: Any) -> tuple[Any, Any]:
+    if hasattr(data, "images") and hasattr(data, "labels"):
+        return data.images, data.labels
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return data[0], data[1]
+    raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}")
+
+
+def _check_finite(x: Array, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for inputs not finite in the network's dtype; by pieces, since x may be larger than memory."""
+    if x.dtype.kind not in "fc":
+        return
+    for start in range(0, len(x), 4096):
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
+        if not finite.all():
+            row, feature = np.argwhere(~finite)[0]
+            raise ValueError(
+                f"inputs must be finite, but feature {feature} of sample {start + row} is {x[start + row, feature]}"
+            )
+
+
+def _divergence(what: str, value: object, where: str, lr: float) -> str:
+    return (
+        f"{what} became {value} {where}: training has diverged. Try a smaller learning rate than {lr:g}, or clip the "
+        "gradient with SGD(clip_norm=...); the history up to the last whole epoch is in trainer.history"
+    )
+
+
+def _bar(steps: int, progress: bool) -> AbstractContextManager[Any]:
+    """Return a progress bar where somebody can see one: on a terminal, or in a notebook."""
+    if not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        return nullcontext()
+    from tqdm.auto import tqdm
+
+    return tqdm(total=steps, unit="batch")

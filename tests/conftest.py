@@ -1,0 +1,45 @@
+"""Settings and fixtures for all tests."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import hypothesis
+import pytest
+
+import numnet as nn
+
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
+hypothesis.settings.register_profile("thorough", parent=hypothesis.settings.get_profile("default"), max_examples=2500)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# A shell starts what runs in the background with Ctrl-C ignored, and processes pass that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_largest: dict[str, float] = {}
+
+
+@pytest.fixture(scope="session")
+def largest() -> Callable[[str, float], None]:
+    """Record a deviation; the largest under each name is printed at the end of the run."""
+
+    def record(name: str, value: float) -> None:
+        _largest[name] = max(value, _largest.get(name, 0.0))
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _largest:
+        terminalreporter.section("largest deviations")
+    for name, value in _largest.items():
+        terminalreporter.write_line(f"{name}: {value:.2g}")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Iterator[tuple[nn.datasets.Dataset, nn.datasets.Dataset]]:
+    """The real MNIST, where its files are."""
+    if not os.environ.get("NUMNET_DATA"):
+        pytest.skip("NUMNET_DATA names no folder with MNIST's files")
+    return nn.datasets.mnist(download=False)

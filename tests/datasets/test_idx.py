@@ -1,0 +1,243 @@
+"""numnet.datasets.idx: reading and writing the IDX format."""
+
+import gzip
+import io
+import os
+import re
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from numnet.datasets import IdxError, read_idx, write_idx
+
+TYPES = ["uint8", "int8", "int16", "int32", "float32", "float64"]
+EXAMPLE = bytes.fromhex("00 00 0b 02  00 00 00 02  00 00 00 03  00 01 00 02 00 03  ff ff 80 00 7f ff")
+EXAMPLE_ARRAY = np.array([[1, 2, 3], [-1, -32768, 32767]], dtype=np.int16)
+
+arrays = hnp.arrays(
+    st.sampled_from(TYPES).flatmap(lambda name: st.sampled_from([np.dtype(name), np.dtype(name).newbyteorder()])),
+    hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4),
+)
+in_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def read(data: bytes) -> NDArray[Any]:
+    return read_idx(io.BytesIO(data))
+
+
+def write(array: Any) -> bytes:
+    file = io.BytesIO()
+    write_idx(file, array)
+    return file.getvalue()
+
+
+@given(array=arrays, packed=st.booleans(), opened=st.booleans(), transposed=st.booleans())
+@in_folder
+def test_what_was_written_is_read(
+    tmp_path: Path, array: NDArray[Any], packed: bool, opened: bool, transposed: bool
+) -> None:
+    array = array.T if transposed else array
+    path = tmp_path / ("array.gz" if packed else "array")
+    if opened:
+        with gzip.open(path, "wb") if packed else open(path, "wb", buffering=0) as file:
+            write_idx(file, array)  # type: ignore[arg-type]
+        with open(path, "rb", buffering=0) as file:
+            result = read_idx(file)
+            assert not file.closed
+    else:
+        write_idx(path, array)
+        result = read_idx(str(path))
+    assert path.read_bytes().startswith(b"\x1f\x8b") == packed
+    assert result.shape == array.shape
+    assert result.dtype == array.dtype.newbyteorder("=")
+    assert result.dtype.isnative
+    assert result.flags.owndata
+    assert result.flags.writeable
+    assert result.flags.c_contiguous
+    assert result.tobytes() == array.astype(result.dtype).tobytes()
+
+
+@given(array=arrays)
+def test_the_bytes_are_the_header_and_the_big_endian_elements(array: NDArray[Any]) -> None:
+    code = {"u1": 8, "i1": 9, "i2": 0xB, "i4": 0xC, "f4": 0xD, "f8": 0xE}[array.dtype.str[1:]]
+    header = bytes([0, 0, code, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    assert write(array) == header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+@given(data=st.binary(max_size=64) | st.binary(max_size=64).map(lambda data: b"\0\0" + data))
+def test_any_bytes_give_an_array_or_an_idx_error(data: bytes) -> None:
+    for given_bytes in (data, gzip.compress(data), b"\x1f\x8b" + data):
+        try:
+            array = read(given_bytes)
+        except IdxError:
+            continue
+        assert write(array) == data
+
+
+@given(position=st.integers(0, len(gzip.compress(EXAMPLE, mtime=0)) - 1), bit=st.integers(0, 7))
+def test_a_flipped_bit_in_a_gzipped_file_is_an_idx_error_or_harmless(position: int, bit: int) -> None:
+    data = bytearray(gzip.compress(EXAMPLE, mtime=0))
+    data[position] ^= 1 << bit
+    try:
+        array = read(bytes(data))
+    except IdxError:
+        return
+    assert (array == EXAMPLE_ARRAY).all()
+
+
+def test_a_file_written_by_hand() -> None:
+    result = read(EXAMPLE)
+    assert result.dtype == np.int16
+    assert result.tolist() == EXAMPLE_ARRAY.tolist()
+    assert write(EXAMPLE_ARRAY) == EXAMPLE
+
+
+@pytest.mark.parametrize("whole", [EXAMPLE, gzip.compress(EXAMPLE)], ids=["plain", "gzipped"])
+def test_a_file_cut_anywhere_is_an_idx_error(whole: bytes) -> None:
+    for size in range(len(whole)):
+        with pytest.raises(IdxError, match="given file: "):
+            read(whole[:size])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"<!DOCTYPE html>", r"not an IDX file: it starts with the bytes 3c 21 44 4f, .* 00 00\. .*web page.*again"),
+        (b"\0\1\x08\x01\0\0\0\0", "not an IDX file: it starts with the bytes 00 01 08 01"),
+        (b"\0\0\x0a\x01\0\0\0\0", r"code 0x0a, not one of 0x08 \(uint8\), .*, 0x0e \(float64\)"),
+        (b"\0\0\x08", r"ends after 3 bytes, an IDX header has at least 4.*again"),
+        (EXAMPLE[:11], r"ends after 11 bytes, its header of 2 dimensions has 12.*again"),
+        (EXAMPLE[:-1], r"ends after 11 bytes of data, its header claims 12 bytes: \(2, 3\) of int16.*again"),
+        (EXAMPLE + b"\0", r"goes on after its data, its header claims 12 bytes: \(2, 3\) of int16.*again"),
+        (gzip.compress(EXAMPLE) + b"more", r"gzipped, but does not unpack.*again"),
+        (gzip.compress(EXAMPLE)[:-8] + bytes(8), r"gzipped, but does not unpack \(CRC check failed.*again"),
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"7", "NumPy cannot hold an array of 255 dimensions"),
+        (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, "NumPy cannot hold an array of 3 dimensions"),
+    ],
+)
+def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "digits-idx"
+    path.write_bytes(data)
+    with pytest.raises(IdxError, match=f"{re.escape(str(path))}: .*{message}"):
+        read_idx(path)
+
+
+def test_as_many_dimensions_as_numpy_has() -> None:
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    header = b"\0\0\x08" + bytes([most]) + b"\0\0\0\1" * most
+    assert read(header + b"7").shape == (1,) * most
+    assert write(read(header + b"7")) == header + b"7"
+
+
+def test_gzipped_files_may_have_several_members() -> None:
+    assert (read(gzip.compress(EXAMPLE[:9]) + gzip.compress(EXAMPLE[9:])) == EXAMPLE_ARRAY).all()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("claim", [1 << 31, (1 << 32) - 1])
+def test_a_claim_takes_no_memory_before_its_bytes_are_there(packed: bool, claim: int) -> None:
+    data = b"\0\0\x0e\x01" + claim.to_bytes(4, "big") + bytes(1000)
+    file = io.BytesIO(gzip.compress(data) if packed else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(IdxError, match="ends after 1000 bytes of data"):
+            read_idx(file)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_reading_takes_little_more_than_twice_the_memory_of_the_array() -> None:
+    array = np.arange(2_500_000, dtype=np.int32)
+    file = io.BytesIO(write(array))
+    tracemalloc.start()
+    try:
+        result = read_idx(file)
+        assert tracemalloc.get_traced_memory()[1] < 2.3 * array.nbytes
+    finally:
+        tracemalloc.stop()
+    assert (result == array).all()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+def test_no_more_is_read_than_the_claim_and_one_byte(packed: bool) -> None:
+    class Counting(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            self.count += len(data)
+            return data
+
+    data = EXAMPLE + bytes(100_000_000 if packed else 100_000)
+    file = Counting(gzip.compress(data, 1) if packed else data)
+    with pytest.raises(IdxError, match="goes on after"):
+        read_idx(file)
+    assert file.count == len(EXAMPLE) + 1 or (packed and file.count < len(file.getvalue()) / 2)
+
+
+def test_a_missing_file_stays_a_file_not_found_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.gz"):
+        read_idx(tmp_path / "nothing.gz")
+
+
+@pytest.mark.parametrize("name", ["bool", "uint16", "int64", "float16", "complex64", "U3", "O", "M8[s]", "i4,i4"])
+def test_a_type_that_the_format_lacks_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "array"
+    path.write_bytes(EXAMPLE)
+    with pytest.raises(IdxError, match=r"uint8.*int8.*int16.*int32.*float32.*float64.*astype") as info:
+        write_idx(path, np.zeros(3, dtype=name))
+    assert str(np.dtype(name)) in str(info.value)
+    assert path.read_bytes() == EXAMPLE
+    assert os.listdir(tmp_path) == ["array"]
+
+
+@pytest.mark.skipif(sys.maxsize < 1 << 33, reason="a size of 2**32 needs a 64-bit machine")
+def test_a_size_that_the_format_lacks_is_refused() -> None:
+    with pytest.raises(IdxError, match=r"below 2\*\*32"):
+        write(np.broadcast_to(np.uint8(0), (1, 1 << 32)))
+
+
+def test_the_same_array_gives_the_same_gzipped_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_idx(tmp_path / "one.gz", EXAMPLE_ARRAY)
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    write_idx(tmp_path / "two.gz", EXAMPLE_ARRAY)
+    data = (tmp_path / "one.gz").read_bytes()
+    assert data == (tmp_path / "two.gz").read_bytes()
+    assert data[3:8] == bytes(5)  # no flags, so no file name; no time
+    assert gzip.decompress(data) == EXAMPLE
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "array"
+    write_idx(path, np.zeros(3, dtype=np.uint8))
+    before = path.read_bytes()
+
+    def fail(_: int) -> None:
+        assert path.read_bytes() == before
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(KeyboardInterrupt):
+            write_idx(path, EXAMPLE_ARRAY)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["array"]
+    write_idx(path, EXAMPLE_ARRAY)
+    assert path.read_bytes() == EXAMPLE
+    assert os.listdir(tmp_path) == ["array"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
+def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    write_idx(tmp_path / "array", EXAMPLE_ARRAY)
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "array").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -1,0 +1,213 @@
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import assume, given
+
+import numnet as nn
+from numnet.costs import Pair, as_targets
+
+from .networks import draw_targets
+
+CLOSED_FORMS = [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic)]
+
+
+@st.composite
+def last_layers(draw, kind, scale):
+    """Draw the input z of a last layer, and targets as rows."""
+    n, outputs = draw(st.integers(1, 6)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    z = rng.normal(size=(n, outputs)) * scale
+    return z, as_targets(draw_targets(draw, rng, n, outputs, kind is nn.Softmax), outputs, z.dtype)
+
+
+def pair_of(kind, cost):
+    layer = kind()
+    return layer, cost().pair([layer])
+
+
+@pytest.mark.parametrize(("kind", "cost"), CLOSED_FORMS)
+@given(data=st.data())
+def test_closed_form_equals_the_general_chain_rule(kind, cost, data):
+    z, t = data.draw(last_layers(kind, scale=3.0))
+    layer, pair = pair_of(kind, cost)
+    assert type(pair) is not Pair
+    y = layer.forward(z)
+    assume(y.min() > 1e-6)
+    assume(y.max() < 1 - 1e-6 or kind is nn.Softmax)
+    chain = layer.backward(pair.cost.gradient(y, t))
+    np.testing.assert_allclose(pair.gradient(z, y, t), chain, rtol=1e-8, atol=1e-14)
+    assert pair.value(z, y, t) == pytest.approx(pair.cost.value(y, t), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize(("kind", "cost"), [*CLOSED_FORMS, (nn.Softmax, nn.Quadratic)])
+@given(data=st.data())
+def test_scratch_changes_no_bit(kind, cost, data):
+    z, t = data.draw(last_layers(kind, scale=30.0))
+    layer, pair = pair_of(kind, cost)
+    y = layer.forward(z)
+    scratch = np.full_like(z, np.nan)
+    assert pair.value(z, y, t, scratch) == pair.value(z, y, t)
+    expected = pair.gradient(z, y, t)
+    assert pair.gradient(z, y, t, scratch) is scratch
+    np.testing.assert_array_equal(scratch, expected)
+
+
+@given(data=st.data(), scale=st.sampled_from([1.0, 1e2, 1e4]))
+def test_softmax_cross_entropy_equals_scipy(data, scale):
+    z, t = data.draw(last_layers(nn.Softmax, scale))
+    layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
+    expected = -np.sum(t * scipy.special.log_softmax(z, axis=1)) / len(z)
+    assert pair.value(z, layer.forward(z), t) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    by_logsumexp = np.mean(scipy.special.logsumexp(z, axis=1) - np.sum(t * z, axis=1))
+    assert pair.value(z, layer.forward(z), t) == pytest.approx(by_logsumexp, rel=1e-12, abs=1e-15 + 1e-15 * scale)
+
+
+@given(data=st.data(), scale=st.sampled_from([1.0, 1e2, 1e4]))
+def test_sigmoid_cross_entropy_equals_scipy(data, scale):
+    z, t = data.draw(last_layers(nn.Sigmoid, scale))
+    layer, pair = pair_of(nn.Sigmoid, nn.CrossEntropy)
+    expected = -np.sum(t * scipy.special.log_expit(z) + (1 - t) * scipy.special.log_expit(-z)) / len(z)
+    assert pair.value(z, layer.forward(z), t) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("offset", [0, 1e4, -1e4])
+def test_a_gap_of_2000_in_float32_costs_2000(offset):
+    z = np.array([[2000 + offset, offset]], np.float32)
+    layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
+    assert pair.value(z, layer.forward(z), np.array([[0, 1]], np.float32)) == 2000
+    assert pair.value(z, layer.forward(z), np.array([[1, 0]], np.float32)) == 0
+    np.testing.assert_array_equal(pair.gradient(z, layer.forward(z), np.array([[0, 1]], np.float32)), [[1, -1]])
+
+
+@pytest.mark.parametrize(("z", "t", "expected"), [(2000, 0, 2000), (-2000, 1, 2000), (2000, 1, 0), (2000, 0.5, 1000)])
+def test_a_sigmoid_at_2000_in_float32_costs_2000(z, t, expected):
+    z, t = np.array([[z]], np.float32), np.array([[t]], np.float32)
+    layer, pair = pair_of(nn.Sigmoid, nn.CrossEntropy)
+    assert pair.value(z, layer.forward(z), t) == expected
+
+
+@pytest.mark.parametrize("cost", [nn.Quadratic, nn.CrossEntropy])
+@pytest.mark.parametrize("kind", [nn.Softmax, nn.Sigmoid])
+@given(data=st.data())
+def test_gradient_equals_central_differences_of_the_value(cost, kind, data):
+    z, t = data.draw(last_layers(kind, scale=1.0))
+    y = 0.1 + 0.8 * nn.Sigmoid().forward(z)
+    cost = cost().pair([kind()]).cost
+    numerical, h = np.empty_like(y), 1e-5
+    for i in np.ndindex(y.shape):
+        step = np.zeros_like(y)
+        step[i] = h
+        numerical[i] = (cost.value(y + step, t) - cost.value(y - step, t)) / (2 * h)
+    np.testing.assert_allclose(cost.gradient(y, t), numerical, rtol=1e-7, atol=1e-9)
+
+
+def test_quadratic_by_hand():
+    # 1/(2 n) sum (y - t)^2 = ((1-0)^2 + (0-1)^2 + (0.5-0)^2 + (0.5-1)^2) / 4
+    y, t = [[1.0, 0.0], [0.5, 0.5]], [1, 1]
+    assert nn.Quadratic()(y, t) == pytest.approx(2.5 / 4)
+    np.testing.assert_allclose(nn.Quadratic().gradient(np.array(y), np.eye(2)[t]), [[0.5, -0.5], [0.25, -0.25]])
+
+
+def test_a_called_cross_entropy_tells_distributions_from_independent_probabilities():
+    y = np.array([[0.2, 0.8], [0.5, 0.5]])
+    assert nn.CrossEntropy()(y, [1, 0]) == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 2)
+    y = np.array([[0.2, 0.9]])
+    assert nn.CrossEntropy()(y, [[0, 1]]) == pytest.approx(-np.log(0.8) - np.log(0.9))
+    assert nn.CrossEntropy()([[0.2], [1.0]], [0, 1]) == pytest.approx(-np.log(0.8) / 2)
+
+
+def test_a_called_cross_entropy_is_exact_at_certainty():
+    assert nn.CrossEntropy()([[1.0, 0.0]], [0]) == 0
+    assert nn.CrossEntropy()([[1.0, 0.0]], [1]) == np.inf
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("cost", [nn.Quadratic, nn.CrossEntropy])
+def test_the_mean_does_not_change_when_the_batch_is_repeated(cost, data):
+    z, t = data.draw(last_layers(nn.Softmax, scale=2.0))
+    y = nn.Softmax().forward(z)
+    assert cost()(np.tile(y, (3, 1)), np.tile(t, (3, 1))) == pytest.approx(cost()(y, t), rel=1e-12, abs=1e-15)
+
+
+def test_targets_as_indices_and_one_hot_are_the_same():
+    labels = np.array([2, 0, 1], np.uint8)
+    np.testing.assert_array_equal(as_targets(labels, 3, np.float32), np.eye(3)[labels])
+    np.testing.assert_array_equal(as_targets(np.eye(3)[labels], 3, np.float32), np.eye(3)[labels])
+    np.testing.assert_array_equal(as_targets([0.0, 1.0], 1, np.float32), [[0], [1]])
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        (["a", "b"], "targets must be numbers, got dtype <U1"),
+        ([0.0, 1.0], "class indices and must be integers, got dtype float64"),
+        ([0, 3], "class indices must be from 0 to 2 for 3 outputs, but target 1 is 3"),
+        ([-1, 0], "class indices must be from 0 to 2 for 3 outputs, but target 0 is -1"),
+        (np.zeros((2, 2)), r"rows of shape \(n, 3\) for 3 outputs, got shape \(2, 2\)"),
+        (np.zeros((2, 3, 1)), r"got shape \(2, 3, 1\)"),
+        (3, r"got shape \(\)"),
+        ([[0, np.nan, 1]], r"targets must be finite, but t\[0, 1\] is nan"),
+    ],
+)
+def test_targets_that_do_not_fit(t, message):
+    with pytest.raises(ValueError, match=message):
+        as_targets(t, 3, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("y", "t", "message"),
+    [
+        ([0.5, 0.5], [0], r"y must have shape \(n, outputs\)"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), r"y must have shape \(n, outputs\) with n and outputs at least 1"),
+        ([[0.5, 0.5]], [0, 1], "y has 1 rows and t has 2"),
+        (
+            [[1.5, -0.5]],
+            [0],
+            "y must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from -0.5 to 1.5",
+        ),
+        ([[0.5, 0.5]], [[2.0, -1.0]], "t must hold probabilities"),
+        ([[0.5, 0.5]], [[0.5, 0.25]], r"each row of t must sum to 1 for a softmax output, but row 0 sums to 0.75"),
+        ([["a", "b"]], [0], "outputs must be numbers"),
+    ],
+)
+def test_a_called_cost_refuses_what_does_not_fit(y, t, message):
+    with pytest.raises(ValueError, match=message):
+        nn.CrossEntropy()(y, t)
+
+
+def test_cross_entropy_refuses_a_softmax_taken_twice():
+    with pytest.raises(ValueError, match=r"ends in two softmax layers.*remove the last layer"):
+        nn.CrossEntropy().pair([nn.Linear(2, 2), nn.Softmax(), nn.Softmax()])
+
+
+@pytest.mark.parametrize("last", [nn.Linear(2, 2), nn.Tanh(), nn.ReLU()])
+def test_cross_entropy_refuses_outputs_that_are_no_probabilities(last):
+    with pytest.raises(ValueError, match=r"needs probabilities, but the last layer, .* end the network in Softmax\(\)"):
+        nn.CrossEntropy().pair([nn.Linear(2, 2), last])
+
+
+@pytest.mark.parametrize("base", [nn.Softmax, nn.Sigmoid])
+def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(base):
+    class Cold(base):
+        """The base layer at half the temperature: its closed form would be wrong by the factor 2."""
+
+        def forward(self, x, out=None):
+            return super().forward(2 * x, out)
+
+        def backward(self, grad, out=None):
+            return 2 * super().backward(grad, out)
+
+    net = nn.Sequential(nn.Linear(3, 2), Cold(), seed=1)
+    assert type(nn.CrossEntropy().pair(net.layers)) is Pair
+    nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
+
+
+def test_a_cost_without_value_says_so():
+    class Empty(nn.Cost):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Empty has no value"):
+        Empty()([[1.0]], [1.0])
+    with pytest.raises(NotImplementedError, match="Empty has no gradient"):
+        Empty().gradient(np.ones((1, 1)), np.ones((1, 1)))

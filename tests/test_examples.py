@@ -1,0 +1,138 @@
+"""The examples as processes, with what they print, write and return."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numnet as nn
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+# y of one sigmoid neuron after 0, 50, 100, 150, 200 and 300 steps, worked out in float64 from the closed forms
+# dE/dw = (y - t) y (1 - y) x and (y - t) x; M. Nielsen, Neural Networks and Deep Learning, ch. 3, has 0.82 -> 0.09 and
+# 0.98 -> 0.20 for the first two.
+NEURONS = """
+0.8176  0.3870  0.2110  0.1527  0.1237  0.0940
+0.9820  0.9759  0.9641  0.9334  0.7887  0.2028
+0.8176  0.0792  0.0371  0.0241  0.0178  0.0116
+0.9820  0.0985  0.0411  0.0257  0.0186  0.0120
+0.8176  0.7516  0.6789  0.6053  0.5355  0.4177
+0.9820  0.9710  0.9539  0.9282  0.8912  0.7796
+"""
+
+
+def environment(tmp_path):
+    """Return an environment in which no MNIST is found and every connection is refused."""
+    refused = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    away = {name: value for name, value in os.environ.items() if name not in ("NUMNET_DATA", "NO_PROXY", "no_proxy")}
+    return {**away, **refused, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "MPLBACKEND": "Agg"}
+
+
+def run(tmp_path, *arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=EXAMPLES.parent, env=environment(tmp_path), capture_output=True, text=True, timeout=100
+    )
+
+
+def test_auto_falls_back_to_digits_with_one_notice(tmp_path):
+    started = time.monotonic()
+    done = run(tmp_path, "examples/mnist_softmax.py")
+    assert time.monotonic() - started < 30  # ten seconds where nothing else runs
+    assert done.returncode == 0
+    assert done.stderr.count("notice: ") == 1
+    assert "every mirror failed" in done.stderr
+    assert "batches:      23 an epoch" in done.stdout
+    assert re.search(r"^test accuracy 0\.9[3-9]\d\d after 10 epochs", done.stdout, re.MULTILINE)
+
+
+def test_mnist_that_cannot_be_had_is_one_message(tmp_path):
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "mnist")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: train-images-idx3-ubyte.gz could not be downloaded; every mirror failed:")
+    assert "Traceback" not in done.stderr
+
+
+def test_options_plot_and_save(tmp_path):
+    options = [
+        "--hidden",
+        "16,8",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "100",
+        "--lr",
+        "1",
+        "--cost",
+        "quadratic",
+        "--seed",
+        "3",
+    ]
+    files = ["--plot", tmp_path / "run.png", "--save", tmp_path / "net.npz"]
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", *options, *files)
+    assert done.returncode == 0, done.stderr
+    assert "Linear(16, 8)" in done.stdout
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+    accuracy = float(re.search(r"test accuracy (\S+) after 2 epochs", done.stdout)[1])
+    _, test = nn.datasets.digits()
+    assert nn.load(tmp_path / "net.npz").accuracy(test.images, test.labels) == pytest.approx(accuracy, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--lr", "-1"], 1, "error: SGD: lr must be a finite number above 0"),
+        (["--epochs", "0"], 1, "error: fit: epochs must be a whole number of at least 1, got 0"),
+        (["--batch-size", "0"], 1, "error: fit: batch_size must be"),
+        (["--lr", "1e39"], 1, "error: the training cost became nan in epoch 1, batch 2: training has diverged"),
+        (["--hidden", "0"], 1, "error: Linear: outputs must be a whole number"),
+        (["--hidden", "a,b"], 2, "sizes must look like 128 or 128,64, got 'a,b'"),
+        (["--cost", "absolute"], 2, "invalid choice: 'absolute'"),
+        (["--plot", "missing/run.png"], 2, "there is no folder missing"),
+    ],
+)
+def test_wrong_options(options, status, message, tmp_path):
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", *options)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupted_it_reports_saves_and_returns_130(tmp_path):
+    options = ["--dataset", "digits", "--epochs", "100000", "--save", str(tmp_path / "net.npz")]
+    command = [sys.executable, "-u", "examples/mnist_softmax.py", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=EXAMPLES.parent, env=environment(tmp_path), **pipes) as process:
+        try:
+            while not process.stdout.readline().startswith("    3 "):
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors == ""
+    epochs = int(re.search(r"^test accuracy 0\.\d+ after (\d+) epochs", rest, re.MULTILINE)[1])
+    assert epochs >= 3
+    assert np.isfinite(nn.load(tmp_path / "net.npz").parameters).all()
+
+
+def test_quadratic_vs_cross_entropy(tmp_path, largest):
+    options = ["--dataset", "digits", "--epochs", "3", "--seeds", "2", "--plot", tmp_path / "costs.png"]
+    done = run(tmp_path, "examples/quadratic_vs_cross_entropy.py", *options)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^(?:quadratic|cross-entropy) .*?, +[\d.]+ +((?:0\.\d{4} *){6})$", done.stdout, re.MULTILINE)
+    outputs = np.array([row.split() for row in rows], float)
+    expected = np.array([row.split() for row in NEURONS.split("\n")[1:-1]], float)
+    largest("one sigmoid neuron against its table", np.abs(outputs - expected).max())
+    np.testing.assert_allclose(outputs, expected, atol=1.01e-4)
+    assert done.stdout.count("Found: ") == 5
+    assert (tmp_path / "costs.png").read_bytes().startswith(b"\x89PNG")

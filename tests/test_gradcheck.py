@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+import numnet as nn
+
+from .networks import cases
+
+KINK = 0.02  # central differences must not step over a ReLU's kink
+
+
+def clear_of_kinks(net, x):
+    y = x
+    for layer in net.layers:
+        if isinstance(layer, nn.ReLU) and np.abs(y).min() < KINK:
+            return False
+        y = layer.forward(y)
+    return True
+
+
+@settings(max_examples=max(300, settings().max_examples))
+@given(case=cases())
+def test_every_gradient_of_any_chain(case, largest):
+    assume(clear_of_kinks(case.net, case.x))
+    report = nn.gradcheck(case.net, case.cost, case.x, case.t)
+    largest("gradients against central differences, relative", report.central.error)
+    assert report.central.error <= 1e-7, report
+    assert (report.complex_step is None) == any(isinstance(layer, nn.ReLU) for layer in case.net.layers)
+    if report.complex_step:
+        largest("gradients against the complex step, relative", report.complex_step.error)
+        assert report.complex_step.error <= 1e-12, report
+
+
+class WrongSign(nn.Tanh):
+    def backward(self, grad, out=None):
+        return -super().backward(grad, out)
+
+
+class Scale(nn.Layer):
+    """y = s x, with a mistake of one part in a million in dE/ds where asked for."""
+
+    def __init__(self, inputs, mistake=0.0):
+        self.inputs, self.mistake = inputs, mistake
+        self.parameters = {"factor": np.linspace(1, 2, inputs)}
+
+    def forward(self, x, out=None):
+        self.x = x
+        return np.multiply(x, self.parameters["factor"], out=out)
+
+    def backward(self, grad, out=None):
+        np.sum(grad * self.x, axis=0, out=self.gradients["factor"])
+        self.gradients["factor"] *= 1 + self.mistake
+        return np.multiply(grad, self.parameters["factor"], out=out)
+
+
+X, T = np.array([[1.0, -2.0, 0.5], [0.3, 0.7, -1.0]]), np.array([0, 1])
+
+
+def net_with(*layers):
+    return nn.Sequential(nn.Linear(3, 2), *layers, nn.Softmax(), seed=0)
+
+
+def test_a_wrong_sign_is_found_and_placed():
+    report = nn.gradcheck(net_with(WrongSign(), nn.Linear(2, 2)), nn.CrossEntropy(), X, T)
+    assert report.central.error == pytest.approx(2, rel=1e-6)
+    assert report.complex_step.error == pytest.approx(2, rel=1e-6)
+    assert "layer 0, Linear(3, 2), " in report.central.where or report.central.where.startswith("x[")
+
+
+def test_a_layer_of_ones_own_is_checked():
+    report = nn.gradcheck(net_with(Scale(2)), nn.CrossEntropy(), X, T, raise_above=1e-7)
+    assert report.complex_step is None  # it is not marked as analytic
+    assert "not analytic" in str(report)
+
+
+def test_a_mistake_of_one_in_a_million_in_one_parameter_is_found():
+    with pytest.raises(
+        nn.GradientError, match=r"relative error 1\.0e-06 at layer 1, Scale\(2\), factor\[[01]\]: analytic"
+    ):
+        nn.gradcheck(net_with(Scale(2, mistake=1e-6)), nn.CrossEntropy(), X, T, raise_above=1e-7)
+
+
+def test_a_wrong_input_gradient_is_found():
+    class Forgetful(nn.Sigmoid):
+        def backward(self, grad, out=None):
+            return np.multiply(grad, 1.0, out=out)
+
+    report = nn.gradcheck(nn.Sequential(Forgetful(), nn.Linear(3, 2), nn.Softmax()), nn.CrossEntropy(), X, T)
+    assert report.central.where.startswith("x[")
+    assert report.central.error > 0.1
+
+
+def test_nan_is_the_worst_error():
+    class Broken(nn.Tanh):
+        def backward(self, grad, out=None):
+            dx = super().backward(grad, out)
+            dx[0, 0] = np.nan
+            return dx
+
+    with pytest.raises(nn.GradientError, match="relative error nan"):
+        nn.gradcheck(net_with(Broken()), nn.CrossEntropy(), X, T, raise_above=1e-7)
+
+
+def test_a_cost_of_ones_own_is_checked():
+    class Cubic(nn.Cost):
+        def value(self, y, t, out=None):
+            return np.sum(np.abs(y - t) ** 3) / len(y)
+
+        def gradient(self, y, t, out=None):
+            return np.multiply(3 * np.abs(y - t), (y - t) / len(y), out=out)
+
+    nn.gradcheck(net_with(), Cubic(), X, T, raise_above=1e-7)
+
+
+def test_the_network_is_left_alone():
+    net = net_with()
+    before = net.parameters.copy(), net.gradients.copy()
+    nn.gradcheck(net, nn.CrossEntropy(), X, T)
+    np.testing.assert_array_equal(net.parameters, before[0])
+    np.testing.assert_array_equal(net.gradients, before[1])
+    assert net.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "message"),
+    [
+        (X, T[:1], "one target for each"),
+        (X[:0], T[:0], "at least one sample"),
+        (X[:, :2], T, "with 3 features a sample"),
+    ],
+)
+def test_bad_input(x, t, message):
+    with pytest.raises(ValueError, match=message):
+        nn.gradcheck(net_with(), nn.CrossEntropy(), x, t)

@@ -1,0 +1,142 @@
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given
+
+import numnet as nn
+
+ELEMENTWISE = {
+    nn.Sigmoid: scipy.special.expit,
+    nn.Tanh: np.tanh,
+    nn.ReLU: lambda x: np.where(x > 0, x, 0),
+    nn.Softmax: lambda x: scipy.special.softmax(x, axis=1),
+}
+DTYPES = [np.float32, np.float64]
+
+
+def batches(dtype, limit=None, min_features=1):
+    width = np.dtype(dtype).itemsize * 8
+    elements = (
+        st.floats(-limit, limit, width=width)
+        if limit
+        else st.floats(allow_nan=False, allow_infinity=False, width=width)
+    )
+    shapes = st.tuples(st.integers(1, 5), st.integers(min_features, 5))
+    return hnp.arrays(dtype, shapes, elements=elements)
+
+
+@pytest.mark.parametrize("kind", ELEMENTWISE)
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
+def test_forward_equals_scipy_for_any_finite_input(kind, dtype, data):
+    x = data.draw(batches(dtype))
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = kind().forward(x)
+    with np.errstate(all="ignore"):
+        expected = ELEMENTWISE[kind](x.astype(np.float64))
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, expected, rtol=16 * np.finfo(dtype).eps, atol=2 * np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Softmax, nn.Tanh])
+def test_no_overflow_at_ten_thousand_in_float32(kind):
+    x = np.array([[1e4, -1e4], [-1e4, -1e4]], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        layer = kind()
+        y = layer.forward(x)
+        dx = layer.backward(np.ones_like(y))
+    assert np.isfinite(y).all()
+    assert np.isfinite(dx).all()
+
+
+@pytest.mark.parametrize("kind", [*ELEMENTWISE, nn.Linear])
+@given(data=st.data())
+def test_out_is_filled_with_the_same_bits_and_arguments_are_left_alone(kind, data):
+    x = data.draw(batches(np.float64, limit=50))
+    layer = kind(x.shape[1], 3) if kind is nn.Linear else kind()
+    before = x.copy()
+    y = layer.forward(x)
+    grad = data.draw(hnp.arrays(np.float64, y.shape, elements=st.floats(-5, 5)))
+    grad_before = grad.copy()
+    dx = layer.backward(grad)
+    y_out, dx_out = np.full_like(y, np.nan), np.full_like(x, np.nan)
+    for _ in range(2):  # the second time in arrays that have been used
+        assert layer.forward(x, out=y_out) is y_out
+        assert layer.backward(grad, out=dx_out) is dx_out
+        np.testing.assert_array_equal(y_out, y)
+        np.testing.assert_array_equal(dx_out, dx)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(grad, grad_before)
+    assert not np.shares_memory(y, x)
+    assert not np.shares_memory(dx, grad)
+
+
+@pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Tanh, nn.Softmax])
+@given(data=st.data())
+def test_complex_input_takes_the_same_road(kind, data):
+    x = data.draw(batches(np.float64, limit=600))
+    np.testing.assert_allclose(kind().forward(x + 0j), kind().forward(x), rtol=1e-13, atol=1e-300)
+
+
+@given(x=batches(np.float64, limit=1e3), shift=st.floats(-1e3, 1e3))
+def test_softmax_rows_sum_to_one_and_ignore_a_shift(x, shift):
+    y = nn.Softmax().forward(x)
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-14)
+    np.testing.assert_allclose(nn.Softmax().forward(x + shift), y, atol=1e-12)
+
+
+def test_relu_takes_slope_zero_at_its_kink():
+    layer = nn.ReLU()
+    layer.forward(np.array([[-1.0, 0.0, 2.0]]))
+    np.testing.assert_array_equal(layer.backward(np.array([[5.0, 5.0, 5.0]])), [[0, 0, 5]])
+
+
+def test_linear_by_hand():
+    layer = nn.Linear(2, 2)
+    layer.weight, layer.bias = [[1, 2], [3, 4]], [10, 20]
+    np.testing.assert_array_equal(layer.forward(np.array([[1.0, 1.0], [2.0, 0.0]])), [[14, 26], [12, 24]])
+    dx = layer.backward(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(dx, [[1, 3], [2, 4]])
+    np.testing.assert_array_equal(layer.gradients["weight"], [[1, 2], [1, 0]])
+    np.testing.assert_array_equal(layer.gradients["bias"], [1, 1])
+
+
+@given(x=batches(np.float32, limit=10))
+def test_linear_fills_the_same_gradients_without_the_input_gradient(x):
+    layer = nn.Linear(x.shape[1], 2)
+    grad = layer.forward(x)
+    layer.backward(grad)
+    both = {name: array.copy() for name, array in layer.gradients.items()}
+    for array in layer.gradients.values():
+        array.fill(np.nan)
+    layer.backward_parameters(grad)
+    for name, array in layer.gradients.items():
+        np.testing.assert_array_equal(array, both[name])
+
+
+@pytest.mark.parametrize("inputs", [1, 100])
+def test_linear_starts_uniform_within_one_over_root_inputs(inputs):
+    layer = nn.Linear(inputs, 400)
+    limit = inputs**-0.5
+    for values in (layer.weight.ravel(), layer.bias):
+        assert np.abs(values).max() <= limit
+        # A uniform distribution on +-a has the standard deviation a/sqrt(3); 400 values keep it within 15 %.
+        assert np.std(values) == pytest.approx(limit / 3**0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("sizes", [(0, 1), (1, -1), (2.0, 1), ("2", 1), (True, 1), (1, None)])
+def test_linear_refuses_sizes_that_are_no_counts(sizes):
+    with pytest.raises(ValueError, match=r"Linear: (inputs|outputs) must be a whole number of at least 1, got"):
+        nn.Linear(*sizes)
+
+
+def test_a_layer_without_forward_says_so():
+    class Empty(nn.Layer):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Empty has no forward"):
+        Empty().forward(np.ones((1, 1)))
+    with pytest.raises(NotImplementedError, match="Empty has no backward"):
+        Empty().backward(np.ones((1, 1)))

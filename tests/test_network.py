@@ -1,0 +1,213 @@
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+import numnet as nn
+
+from .networks import cases
+
+RNG = np.random.default_rng(0)
+
+
+def small(seed=0, **options):
+    return nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2), nn.Softmax(), seed=seed, **options)
+
+
+def parts(net):
+    return [(layer, name) for layer in net.layers for name in layer.parameters]
+
+
+def assert_tied(net):
+    """Every layer's parameters and gradients are the two vectors, in layer order, weight before bias."""
+    for vector, arrays in (
+        (net.parameters, [layer.parameters[name] for layer, name in parts(net)]),
+        (net.gradients, [layer.gradients[name] for layer, name in parts(net)]),
+    ):
+        np.testing.assert_array_equal(vector, np.concatenate([a.ravel() for a in arrays]))
+        vector[...] = RNG.normal(size=vector.size)
+        np.testing.assert_array_equal(vector, np.concatenate([a.ravel() for a in arrays]))
+
+
+def test_layers_are_views_into_the_vectors():
+    net = small()
+    assert net.parameters.size == 4 * 3 + 3 + 3 * 2 + 2
+    assert [name for _, name in parts(net)] == ["weight", "bias", "weight", "bias"]
+    assert_tied(net)
+
+
+def test_assigning_copies_and_keeps_the_link():
+    net = small()
+    net.layers[0].weight = np.ones((4, 3))
+    net.layers[0].bias = 2
+    np.testing.assert_array_equal(net.parameters[:15], [1] * 12 + [2] * 3)
+    net.parameters = np.zeros(23)
+    assert not net.layers[2].weight.any()
+    assert_tied(net)
+    with pytest.raises(ValueError, match="broadcast"):
+        net.parameters = np.zeros(22)
+
+
+@pytest.mark.parametrize(
+    "twin", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net)), lambda net: net.astype("float64")]
+)
+def test_copies_stand_alone(twin):
+    net = small()
+    other = twin(net)
+    np.testing.assert_array_equal(other.parameters, net.parameters)
+    other.parameters = 7
+    assert not (net.parameters == 7).any()
+    assert_tied(other)
+    assert_tied(net)
+
+
+@given(case=cases())
+def test_a_call_is_the_chain_of_forwards_in_any_dtype(case):
+    y = case.x
+    for layer in case.net.layers:
+        y = layer.forward(y)
+    np.testing.assert_array_equal(case.net(case.x), y)
+    np.testing.assert_allclose(case.net.astype("complex128")(case.x), y, rtol=1e-9, atol=1e-12)
+    outputs = case.net.astype("float32")(case.x)
+    assert outputs.dtype == np.float32
+
+
+def test_the_same_seed_gives_the_same_bits():
+    np.testing.assert_array_equal(small(seed=3).parameters, small(seed=3).parameters)
+    assert (small(seed=3).parameters != small(seed=4).parameters).all()
+    assert (small(seed=None).parameters != small(seed=None).parameters).all()
+
+
+def test_the_same_seed_gives_the_same_start_in_both_precisions():
+    np.testing.assert_array_equal(small(dtype="float64").parameters.astype("float32"), small().parameters)
+
+
+def test_bytes_are_images_and_are_scaled():
+    net = nn.Sequential(nn.Linear(4, 2), seed=0)
+    images = np.array([[[0, 255], [51, 102]]], np.uint8)
+    np.testing.assert_allclose(net(images), net(np.array([[0, 1, 0.2, 0.4]])), rtol=1e-6)
+    np.testing.assert_array_equal(net(np.array([[1, 2, 3, 4]])), net(np.array([[1.0, 2.0, 3.0, 4.0]])))
+
+
+def test_long_batches_are_computed_in_pieces_with_the_same_result():
+    net, x = small(dtype="float64"), RNG.normal(size=(9000, 4))
+    np.testing.assert_allclose(net(x), np.concatenate([net(x[:1]), net(x[1:5000]), net(x[5000:])]), rtol=1e-12)
+
+
+def test_an_empty_batch_has_no_outputs():
+    assert small()(np.empty((0, 4))).shape == (0, 2)
+    assert small().predict(np.empty((0, 4))).shape == (0,)
+
+
+def test_predict_and_accuracy():
+    net = nn.Sequential(nn.Softmax())
+    x = np.array([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(net.predict(x), [1, 0])
+    assert net.accuracy(x, [1, 2]) == 0.5
+    assert net.accuracy(x, [[0, 1, 0], [1, 0, 0]]) == 1
+    single = nn.Sequential(nn.Sigmoid())
+    np.testing.assert_array_equal(single.predict([[-1.0], [1.0]]), [0, 1])
+    assert single.accuracy([[-1.0], [1.0]], [0, 1]) == 1
+    with pytest.raises(ValueError, match="one target for each image, got 2 and 1"):
+        net.accuracy(x, [1])
+
+
+def test_inference_leaves_the_training_state_alone():
+    net = small(dtype="float64")
+    pair = nn.CrossEntropy().pair(net.layers)
+    x, t = RNG.normal(size=(5, 4)), np.eye(2)[[0, 1, 0, 1, 1]]
+    net.backpropagate(pair, x, t)
+    expected = net.gradients.copy()
+    kept = [dict(vars(layer)) for layer in net.layers]
+    net(RNG.normal(size=(5, 4)))
+    net.predict(RNG.normal(size=(7, 4)))
+    for layer, before in zip(net.layers, kept, strict=True):
+        assert vars(layer).keys() == before.keys()
+        assert all(vars(layer)[name] is value for name, value in before.items())
+    np.testing.assert_array_equal(net.gradients, expected)
+
+
+def test_eight_threads_predict_at_once():
+    net = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 5), nn.Softmax(), seed=0)
+    batches = [RNG.normal(size=(n, 20)) for n in (1, 3, 3, 8, 8, 8, 2, 5)]
+    expected = [net(x) for x in batches]
+    wrong = []
+
+    def work(i):
+        for _ in range(300):
+            if not np.array_equal(net(batches[i]), expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_batches_of_changing_size_give_the_gradients_of_a_fresh_network():
+    net = small(dtype="float64")
+    pair = nn.CrossEntropy().pair(net.layers)
+    for n in (5, 2, 5, 1):
+        x, t = RNG.normal(size=(n, 4)), np.eye(2)[RNG.integers(2, size=n)]
+        cost, y = net.backpropagate(pair, x, t)
+        fresh = copy.deepcopy(net)
+        fresh_cost, fresh_y = fresh.backpropagate(nn.CrossEntropy().pair(fresh.layers), x, t)
+        assert cost == fresh_cost
+        np.testing.assert_array_equal(y, fresh_y)
+        np.testing.assert_array_equal(net.gradients, fresh.gradients)
+
+
+def test_decayed_marks_the_weights():
+    np.testing.assert_array_equal(small().decayed, [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
+
+
+def test_html_has_shapes_and_counts_and_is_escaped():
+    class Odd(nn.Layer):
+        def __repr__(self):
+            return "<Odd>"
+
+    text = nn.Sequential(nn.Linear(784, 10), Odd())._repr_html_()
+    assert "<td>Linear(784, 10)</td><td>(n, 784) → (n, 10)</td><td>7,850</td>" in text
+    assert "&lt;Odd&gt;" in text
+    assert "7,850 parameters, float32" in text
+
+
+def test_widths_are_found_through_layers_that_leave_them_open():
+    net = nn.Sequential(nn.Sigmoid(), nn.Linear(3, 2), nn.Tanh())
+    assert (net.inputs, net.outputs) == (3, 2)
+    assert nn.Sequential(nn.Sigmoid()).inputs is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Sequential(), "needs at least one layer"),
+        (
+            lambda: nn.Sequential(nn.Linear(2, 3), nn.Softmax),
+            r"layer 1 must be a numnet Layer, got .*: write Softmax\(\)",
+        ),
+        (lambda: nn.Sequential([nn.Linear(2, 3)]), "layer 0 must be a numnet Layer, got"),
+        (
+            lambda: nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(100, 10)),
+            r"layer 0, Linear\(784, 128\), gives 128 features, but layer 2, Linear\(100, 10\), takes 100",
+        ),
+        (lambda: nn.Sequential(nn.Linear(1, 1), dtype="float16"), "dtype must be one of float32, float64, complex128"),
+        (lambda: nn.Sequential(nn.Linear(1, 1), dtype="floaty"), "dtype must be one of .* got 'floaty'"),
+        (lambda: small().astype("int64"), "dtype must be one of"),
+        (lambda: nn.Sequential(*[nn.Linear(1, 1)] * 2), "layer 1, .* is in a network already"),
+        (lambda: nn.Sequential(*small().layers), "layer 0, .* is in a network already"),
+        (lambda: small()(np.zeros((3, 5))), r"batches of shape \(n, ...\) with 4 features a sample, got \(3, 5\)$"),
+        (lambda: small()(np.zeros(4)), r"got \(4,\): for a single sample give x\[None\]"),
+        (lambda: small().predict(np.zeros((2, 2))), r"got \(2, 2\): for a single sample give x\[None\]"),
+        (lambda: small()(np.zeros((2, 4), complex)), "inputs must be real numbers, got dtype complex128"),
+        (lambda: small()([["a"] * 4]), "inputs must be real numbers, got dtype <U1"),
+    ],
+)
+def test_wrong_use(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import numnet as nn
+
+
+def started(optimizer, weight, bias):
+    """Return a network of one weight and one bias with an optimizer ready for it."""
+    net = nn.Sequential(nn.Linear(1, 1), dtype="float64")
+    net.parameters = [weight, bias]
+    optimizer.start(net)
+    return net
+
+
+def step(optimizer, net, gradients, lr=0.1):
+    net.gradients[...] = gradients
+    optimizer.update(net.parameters, net.gradients, lr)
+    return net.parameters.tolist()
+
+
+def test_plain_by_hand():
+    sgd = nn.SGD(0.1)
+    net = started(sgd, 1.0, 2.0)
+    assert step(sgd, net, [0.5, -1.0]) == pytest.approx([1 - 0.05, 2 + 0.1])
+    assert net.gradients.tolist() == [0.5, -1.0]
+
+
+def test_momentum_by_hand():
+    sgd = nn.SGD(0.1, momentum=0.9)
+    net = started(sgd, 1.0, 2.0)
+    step(sgd, net, [1.0, 2.0])  # v = (1, 2)
+    # v = 0.9 (1, 2) + (1, 0) = (1.9, 1.8)
+    assert step(sgd, net, [1.0, 0.0]) == pytest.approx([1 - 0.1 - 0.19, 2 - 0.2 - 0.18])
+
+
+def test_nesterov_by_hand():
+    sgd = nn.SGD(0.1, momentum=0.5, nesterov=True)
+    net = started(sgd, 1.0, 0.0)
+    # v = 1, step 1 + 0.5 1 = 1.5; then v = 0.5 + 3 = 3.5, step 3 + 1.75 = 4.75
+    assert step(sgd, net, [1.0, 0.0])[0] == pytest.approx(1 - 0.15)
+    assert step(sgd, net, [3.0, 0.0])[0] == pytest.approx(1 - 0.15 - 0.475)
+
+
+def test_weight_decay_by_hand_leaves_biases():
+    sgd = nn.SGD(0.1, weight_decay=0.5)
+    net = started(sgd, 2.0, 2.0)
+    assert step(sgd, net, [1.0, 1.0]) == pytest.approx([2 - 0.1 * (1 + 0.5 * 2), 2 - 0.1])
+
+
+def test_all_together_by_hand():
+    sgd = nn.SGD(0.1, momentum=0.5, nesterov=True, weight_decay=0.5, clip_norm=5.0)
+    net = started(sgd, 2.0, 0.0)
+    # (6, 8) has the norm 10 and becomes (3, 4); g = (3 + 0.5 2, 4) = v; the step is 1.5 v
+    assert step(sgd, net, [6.0, 8.0]) == pytest.approx([2 - 0.6, -0.6])
+
+
+@given(g=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2), limit=st.floats(1e-3, 1e4))
+def test_clipping_keeps_the_direction_and_bounds_the_norm(g, limit):
+    sgd = nn.SGD(0.1, clip_norm=limit)
+    net = started(sgd, 0.0, 0.0)
+    step(sgd, net, g, lr=1.0)
+    norm = np.hypot(*g)
+    expected = np.array(g) * (limit / norm if norm > limit else 1)
+    np.testing.assert_allclose(-net.parameters, expected, rtol=1e-12, atol=1e-300)
+
+
+def test_a_schedule_is_a_function_of_the_epoch():
+    sgd = nn.SGD(lr=lambda epoch: 1 / epoch)
+    assert [sgd.learning_rate(epoch) for epoch in (1, 2, 4)] == [1, 0.5, 0.25]
+    assert nn.SGD(0.3).learning_rate(7) == 0.3
+
+
+@pytest.mark.parametrize("lr", [float("nan"), float("inf"), -1.0, "fast", None])
+def test_a_schedule_that_gives_no_learning_rate(lr):
+    with pytest.raises(ValueError, match="SGD: the scheduled lr of epoch 3 must be finite and at least 0, got"):
+        nn.SGD(lr=lambda epoch: lr).learning_rate(3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *[
+            ({"lr": lr}, "SGD: lr must be a finite number above 0")
+            for lr in (0, -0.5, np.nan, np.inf, "0.5", None, True)
+        ],
+        *[({"momentum": m}, "SGD: momentum must be from 0 to below 1, got") for m in (-0.1, 1, np.nan, "0.9")],
+        *[({"weight_decay": w}, "SGD: weight_decay must be finite and at least 0, got") for w in (-1e-4, np.inf, None)],
+        *[({"clip_norm": c}, "SGD: clip_norm must be a finite number above 0, or None, got") for c in (0, -1, np.nan)],
+        ({"nesterov": True}, "SGD: momentum must be above 0 with nesterov=True"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        nn.SGD(**{"lr": 0.5, **options})
+
+
+def test_repr_shows_what_is_set():
+    assert repr(nn.SGD(0.5)) == "SGD(lr=0.5)"
+    text = "SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=2.0)"
+    assert repr(nn.SGD(0.1, 0.9, True, 0.01, 2)) == text

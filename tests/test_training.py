@@ -1,0 +1,264 @@
+import csv
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import numnet as nn
+
+from .networks import cases
+
+DIGITS = nn.datasets.digits()
+RNG = np.random.default_rng(0)
+X, T = RNG.normal(size=(10, 3)), RNG.integers(2, size=10)
+
+
+def classifier(*sizes, seed=0, lr=0.1, cost=None, **options):
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+    net = nn.Sequential(*layers, nn.Softmax(), seed=seed, **options)
+    return nn.Trainer(net, cost or nn.CrossEntropy(), nn.SGD(lr), seed=seed)
+
+
+@given(case=cases(scales=(0.1, 1.0)))
+def test_a_step_is_gradient_descent_on_the_checked_gradient(case):
+    trainer = nn.Trainer(case.net, case.cost, nn.SGD(0.25))
+    before = case.net.parameters.copy()
+    trainer.step(case.x, case.t)
+    np.testing.assert_allclose(case.net.parameters, before - 0.25 * case.net.gradients, rtol=1e-14, atol=1e-15)
+
+
+def test_a_step_by_hand():
+    # One sigmoid neuron, w = b = 0, x = 1, t = 0: y = 1/2, E = ln 2, dE/dw = dE/db = y - t = 1/2.
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), dtype="float64")
+    net.parameters = 0
+    assert nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).step([[1.0]], [0.0]) == pytest.approx(math.log(2))
+    np.testing.assert_allclose(net.gradients, [0.5, 0.5])
+    np.testing.assert_allclose(net.parameters, [-0.05, -0.05])
+
+
+def test_the_step_cost_is_that_of_the_called_cost():
+    trainer = classifier(3, 2, dtype="float64")
+    expected = nn.CrossEntropy()(trainer.net(X), T)
+    assert trainer.step(X, T) == pytest.approx(expected, rel=1e-12)
+    assert trainer.step(X, np.eye(2)[T]) < expected
+
+
+@given(n=st.integers(1, 10), batch_size=st.integers(1, 15), epochs=st.integers(1, 3))
+def test_fit_is_steps_over_shuffled_batches_the_last_one_short(n, batch_size, epochs):
+    fitted, stepped = classifier(3, 2, seed=5), classifier(3, 2, seed=5)
+    history = fitted.fit((X[:n], T[:n]), epochs, batch_size)
+    order = np.random.default_rng(5)
+    for epoch in history:
+        rows = order.permutation(n)
+        total = 0.0
+        for start in range(0, n, batch_size):
+            batch = rows[start : start + batch_size]
+            total += stepped.step(X[batch], T[batch]) * len(batch)
+        assert epoch.train_cost == pytest.approx(total / n, rel=1e-12)
+    np.testing.assert_array_equal(fitted.net.parameters, stepped.net.parameters)
+
+
+def test_the_same_seeds_give_the_same_bits():
+    runs = [classifier(64, 10, seed=1), classifier(64, 10, seed=1), classifier(64, 10, seed=2)]
+    for trainer in runs:
+        trainer.fit(DIGITS[0], epochs=2, batch_size=64)
+    np.testing.assert_array_equal(runs[0].net.parameters, runs[1].net.parameters)
+    assert (runs[0].net.parameters != runs[2].net.parameters).any()
+
+
+def test_digits_are_learnt_and_recorded():
+    trainer = classifier(64, 10, lr=0.5)
+    train, test = DIGITS
+    history = trainer.fit(train, epochs=10, batch_size=64, test=test)
+    assert history is trainer.history
+    assert history.epoch == list(range(1, 11))
+    assert history.test_accuracy[-1] == trainer.net.accuracy(test.images, test.labels) >= 0.93
+    assert history.train_accuracy[-1] == pytest.approx(trainer.net.accuracy(train.images, train.labels), abs=0.02)
+    assert history.train_cost == sorted(history.train_cost, reverse=True)
+    assert all(seconds > 0 for seconds in history.seconds)
+
+
+def test_array_pairs_work_as_a_dataset_does():
+    train = DIGITS[0]
+    as_set, as_pair, as_rows = classifier(64, 10), classifier(64, 10), classifier(64, 10)
+    as_set.fit(train, 1, 64)
+    as_pair.fit((train.images, train.labels), 1, 64)
+    as_rows.fit((train.images.reshape(-1, 64), np.eye(10)[train.labels]), 1, 64)
+    np.testing.assert_array_equal(as_set.net.parameters, as_pair.net.parameters)
+    np.testing.assert_array_equal(as_set.net.parameters, as_rows.net.parameters)
+    assert as_rows.history.train_accuracy == as_set.history.train_accuracy
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", ">f4", "int64", "bool"])
+def test_inputs_of_any_real_dtype(dtype):
+    x = (X > 0).astype(dtype)
+    trainer, expected = classifier(3, 2), classifier(3, 2)
+    trainer.fit((x, T), 2, 4)
+    expected.fit((x.astype("float32"), T), 2, 4)
+    np.testing.assert_array_equal(trainer.net.parameters, expected.net.parameters)
+
+
+def test_a_second_fit_goes_on():
+    once, twice = classifier(3, 2), classifier(3, 2)
+    once.fit((X, T), 4, 4)
+    twice.fit((X, T), 1, 4)
+    twice.fit((X, T), 3, 4)
+    np.testing.assert_array_equal(once.net.parameters, twice.net.parameters)
+    assert twice.history.epoch == [1, 2, 3, 4]
+
+
+def test_a_schedule_sets_each_epochs_learning_rate():
+    seen = []
+    trainer = classifier(3, 2, lr=lambda epoch: seen.append(epoch) or 0.1 / epoch)
+    trainer.fit((X, T), 3, 5)
+    assert seen == [1, 2, 3]
+    constant = classifier(3, 2, lr=0.1)
+    constant.fit((X, T), 3, 5)
+    assert (constant.net.parameters != trainer.net.parameters).any()
+
+
+def test_one_optimizer_describes_many_runs():
+    sgd = nn.SGD(0.1, momentum=0.9)
+    nets = [nn.Sequential(nn.Linear(3, 2), nn.Softmax(), seed=0) for _ in range(2)]
+    trainers = [nn.Trainer(net, nn.CrossEntropy(), sgd, seed=0) for net in nets]
+    for trainer in trainers:
+        trainer.fit((X, T), 3, 4)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_callbacks_see_the_trainer_after_each_epoch():
+    seen = []
+    trainer = classifier(3, 2)
+    trainer.fit((X, T), 2, 4, callbacks=[lambda trainer: seen.append(trainer.history[-1].epoch)])
+    assert seen == [1, 2]
+
+
+def test_nothing_is_printed_where_there_is_no_terminal(capfd):
+    classifier(3, 2).fit((X, T), 2, 4, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_bar_on_a_terminal(monkeypatch, capfd):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    classifier(3, 2).fit((X, T), 2, 4, progress=False)
+    assert capfd.readouterr().err == ""
+    classifier(3, 2).fit((X, T), 2, 4)
+    shown = capfd.readouterr().err
+    assert "6/6" in shown
+    assert "epoch=2" in shown
+
+
+def test_accuracy_is_nan_where_targets_have_no_classes():
+    net = nn.Sequential(nn.Linear(3, 2), seed=0)
+    history = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).fit((X, X[:, :2]), 2, 4, test=(X, X[:, :2]))
+    assert math.isnan(history.train_accuracy[0])
+    assert math.isnan(history.test_accuracy[0])
+
+
+def test_a_single_output_is_a_yes_or_no():
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), seed=0)
+    x = np.linspace(-1, 1, 40)[:, None]
+    history = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(1.0), seed=0).fit(
+        (x, x[:, 0] > 0), 50, 8, test=(x, x[:, 0] > 0)
+    )
+    assert history.test_accuracy[-1] == 1
+    assert history.train_accuracy[-1] > 0.9
+
+
+def test_history_reads_back_from_csv(tmp_path):
+    history = classifier(3, 2).fit((X, T), 2, 4, test=(X, T))
+    text = history.to_csv(tmp_path / "history.csv")
+    assert (tmp_path / "history.csv").read_text() == text
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [float(row["train_cost"]) for row in rows] == history.train_cost
+    assert history.to_dict() == {name: [getattr(e, name) for e in history] for name in nn.Epoch._fields}
+    assert len(repr(history).splitlines()) == 3
+    assert history[-1].epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch"),
+    [(nn.SGD(1e30), r"epoch 1, batch \d+"), (nn.SGD(lambda e: 1e-3 if e < 3 else 1e300), "epoch 3")],
+)
+def test_divergence_stops_with_epoch_and_batch_and_advice(optimizer, batch):
+    net = nn.Sequential(nn.Linear(3, 2), seed=0)
+    trainer = nn.Trainer(net, nn.Quadratic(), optimizer, seed=0)
+    with pytest.raises(nn.DivergenceError, match=f"became .* {batch}.*smaller learning rate"):
+        trainer.fit((X, T), 5, 2)
+    assert all(math.isfinite(cost) for cost in trainer.history.train_cost)
+    assert len(trainer.history) == (0 if "1" in batch else 2)
+
+
+def test_divergence_in_the_very_last_step_is_noticed():
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(1e39))
+    with pytest.raises(nn.DivergenceError, match="a parameter became not finite after epoch 1"):
+        trainer.fit((X, T), 1, 10)
+
+
+def test_a_step_that_diverges_changes_nothing():
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(0.1))
+    before = trainer.net.parameters.copy()
+    with pytest.raises(nn.DivergenceError, match="the training cost became inf in this step"):
+        trainer.step(X * 1e30, T)
+    np.testing.assert_array_equal(trainer.net.parameters, before)
+
+
+def bad(array, index, value):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "fit: epochs must be a whole number of at least 1, got 0"),
+        ({"epochs": 1.5}, "fit: epochs must be a whole number"),
+        ({"batch_size": 0}, "fit: batch_size must be a whole number of at least 1, got 0"),
+        ({"batch_size": -3}, "fit: batch_size"),
+        ({"callbacks": ["print"]}, "callbacks must be functions of the trainer, got 'print'"),
+        ({"train": X}, r"train: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
+        ({"train": (X, T[:5])}, r"train: one target for each .* got 10 samples and targets of shape \(5,\)"),
+        ({"train": (X[:0], T[:0])}, "train: one target for each of at least one sample"),
+        ({"train": (X[:, :2], T)}, r"train: the network takes batches of shape \(n, ...\) with 3 features"),
+        ({"train": (X, T + 1)}, "train: class indices must be from 0 to 1 for 2 outputs"),
+        ({"train": (X, T * 1.0)}, "train: .* class indices and must be integers, got dtype float64"),
+        ({"train": (X, np.ones((10, 2)))}, "train: each row of t must sum to 1"),
+        ({"train": (X, np.full((10, 2), -1.0))}, "train: t must hold probabilities"),
+        ({"train": (bad(X, (7, 1), np.nan), T)}, "train: inputs must be finite, but feature 1 of sample 7 is nan"),
+        ({"train": (bad(X, (7, 1), -np.inf), T)}, "train: inputs must be finite, but feature 1 of sample 7 is -inf"),
+        ({"train": (bad(X, (7, 1), 1e300), T)}, "train: inputs must be finite, but feature 1 of sample 7 is 1e"),
+        ({"train": (X.astype(str), T)}, "train: inputs must be real numbers"),
+        ({"test": (X, T + 1)}, "test: class indices must be from 0 to 1"),
+    ],
+)
+def test_wrong_use_of_fit_changes_nothing(arguments, message):
+    trainer = classifier(3, 2)
+    before, state = trainer.net.parameters.copy(), trainer.rng.bit_generator.state
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(**{"train": (X, T), "epochs": 1, "batch_size": 4, **arguments})
+    np.testing.assert_array_equal(trainer.net.parameters, before)
+    assert trainer.rng.bit_generator.state == state
+    assert len(trainer.history) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("net", nn.CrossEntropy(), nn.SGD(0.1)), "Trainer: net must be a Sequential, got 'net'"),
+        ((None, nn.CrossEntropy, nn.SGD(0.1)), "Trainer: cost must be a Cost, got"),
+        ((None, nn.CrossEntropy(), 0.1), "Trainer: optimizer must be a SGD, got 0.1"),
+    ],
+)
+def test_wrong_use_of_the_constructor(arguments, message):
+    net, cost, optimizer = arguments
+    with pytest.raises(ValueError, match=message):
+        nn.Trainer(net or nn.Sequential(nn.Linear(1, 1), nn.Softmax()), cost, optimizer)
+
+
+def test_a_softmax_taken_twice_is_refused_when_the_trainer_is_made():
+    with pytest.raises(ValueError, match="two softmax layers"):
+        nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Softmax(), nn.Softmax()), nn.CrossEntropy(), nn.SGD(0.1))
