@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import zipfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from .datasets.atomic import atomic
+from .atomic import atomic
 from .layers import Layer
 from .network import Sequential
 
@@ -42,7 +40,7 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
         If the file cannot be written.
     """
     header = {"format": "numnet network", "version": _VERSION, "dtype": net.dtype.name}
-    header["layers"] = [[type(layer).__name__, _arguments(layer)] for layer in net.layers]
+    header["layers"] = [[_name(type(layer)), _arguments(layer)] for layer in net.layers]
     with atomic(path) as file:
         np.savez(file, header=np.array(json.dumps(header)), parameters=net.parameters)
 
@@ -78,8 +76,17 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     >>> bool((again.parameters == net.parameters).all())
     True
     """
+    with open(path, "rb") as file:
+        return _load(file, path)
+
+
+def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Sequential:
+    """Read a network from an open file; the path is for messages."""
+    import zlib
+    from zipfile import BadZipFile
+
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+        with np.load(file, allow_pickle=False) as content:
             header, parameters = json.loads(str(content["header"])), content["parameters"]
         if header["format"] != "numnet network" or header["version"] != _VERSION:
             raise CheckpointError(
@@ -88,9 +95,19 @@ def load(path: str | os.PathLike[str]) -> Sequential:
             )
         layers = [_build(name, arguments) for name, arguments in header["layers"]]
         net = Sequential(*layers, seed=0, dtype=header["dtype"])
-    except (OSError, CheckpointError):
+    except CheckpointError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        zlib.error,
+        BadZipFile,
+    ) as error:
         raise CheckpointError(
             f"{path} is no network saved by numnet, or is damaged ({error}): save it again"
         ) from error
@@ -105,6 +122,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
 
 def _arguments(layer: Layer) -> dict[str, Any]:
     """Return the constructor's arguments, by name."""
+    import inspect  # it takes as long to import as all of numnet
+
     names = [n for n in inspect.signature(type(layer).__init__).parameters if n not in ("self", "args", "kwargs")]
     try:
         arguments = {name: getattr(layer, name) for name in names}
@@ -118,12 +137,18 @@ def _arguments(layer: Layer) -> dict[str, Any]:
 
 
 def _build(name: str, arguments: dict[str, Any]) -> Layer:
-    known = {kind.__name__: kind for kind in _subclasses(Layer)}
+    known = {_name(kind): kind for kind in _subclasses(Layer)}
     if name not in known:
         raise CheckpointError(
             f"the file has a layer {name!r} that is not defined here: define or import its class, then load"
         )
-    return known[name](**arguments)
+    layer: Layer = known[name](**arguments)
+    return layer
+
+
+def _name(kind: type[Layer]) -> str:
+    """Return the name of a layer in a file, such that another's Softmax is not taken for numnet's."""
+    return f"numnet.{kind.__name__}" if kind.__module__ == Layer.__module__ else kind.__name__
 
 
 def _subclasses(kind: type[Layer]) -> Iterator[type[Layer]]:

@@ -49,7 +49,7 @@ class Cost:
             raise ValueError(f"y has {len(y)} rows and t has {len(rows)}: give one target for each output row")
         self.check("y", y)
         self.check("t", rows)
-        return float(self.value(y, rows))
+        return float(self.value(y, rows)) + 0.0  # no -0.0
 
     def check(self, name: str, values: Array) -> None:
         """Raise ValueError where outputs or targets are outside what the cost is defined for; the name says which."""
@@ -121,7 +121,8 @@ class Quadratic(Cost):
         return _mean_difference(y, t, out)
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
-        return SigmoidQuadratic(self, layers[-1]) if type(layers[-1]) is Sigmoid else Pair(self, layers[-1])
+        closed = type(self) is Quadratic and type(layers[-1]) is Sigmoid
+        return SigmoidQuadratic(self, layers[-1]) if closed else Pair(self, layers[-1])
 
 
 class SigmoidQuadratic(Pair):
@@ -174,21 +175,25 @@ class CrossEntropy(Cost):
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
         last = layers[-1]
-        if len(layers) > 1 and type(last) is Softmax and type(layers[-2]) is Softmax:
-            raise ValueError(
-                "the network ends in two softmax layers: the second would flatten the first one's probabilities into "
-                "nearly equal ones and training would stall. CrossEntropy works on one softmax: remove the last layer"
-            )
-        if last.probabilities is None:
+        if last.probabilities not in _FORMS:
             raise ValueError(
                 f"CrossEntropy needs probabilities, but the last layer, {last!r}, gives any number: end the network in "
                 "Softmax() (one class of several) or Sigmoid() (independent yes or no), or use Quadratic()"
             )
+        if len(layers) > 1 and layers[-2].probabilities is not None:
+            raise ValueError(
+                f"the network takes probabilities twice, by {layers[-2]!r} and then {last!r}: the second makes nearly "
+                "equal ones of the first, and they can never reach the targets. CrossEntropy needs them taken once: "
+                "remove one of the two layers, or put a Linear between them"
+            )
+        form = _FORMS[last.probabilities]()
+        if type(self) is not CrossEntropy:
+            return Pair(self, last)
         if type(last) is Softmax:
-            return SoftmaxCrossEntropy(_Distribution(), last)
+            return SoftmaxCrossEntropy(form, last)
         if type(last) is Sigmoid:
-            return SigmoidCrossEntropy(_Independent(), last)
-        return Pair(_Distribution() if last.probabilities == "distribution" else _Independent(), last)
+            return SigmoidCrossEntropy(form, last)
+        return Pair(form, last)
 
 
 class _Distribution(Cost):
@@ -238,13 +243,19 @@ class SoftmaxCrossEntropy(Pair):
         E       = 1/n sum_i [ln sum_k exp(z_ik - m_i) - sum_j t_ij (z_ij - m_i)]
         dE/dz_i = 1/n sum_j -t_j ([i = j] - y_i) = (y_i - t_i) / n
 
-    No y is ever rounded to 0 before its logarithm: a gap of 2000 costs 2000.
+    A gap of 2000 costs 2000, though y is 0 there: ln y is taken of y only where that is exact, and faster.
     """
 
     def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
+        if np.minimum.reduce(y, axis=None).real > np.finfo(y.dtype).tiny:
+            return np.dot(t.ravel(), np.log(y, out=out).ravel()) / -len(y)
         self._rows = rows = scratch_like(z[:, :1], getattr(self, "_rows", None))
-        shifted = np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True, out=rows), out=out)
-        chosen = np.dot(t.ravel(), shifted.ravel())
+        np.maximum.reduce(z, axis=1, keepdims=True, out=rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            shifted = np.subtract(z, rows, out=out)
+            chosen = np.dot(t.ravel(), shifted.ravel())
+            if np.isnan(chosen):  # 0 times a gap beyond the largest float
+                chosen = np.sum(t * shifted, where=t != 0)
         np.exp(shifted, out=shifted)
         np.log(np.add.reduce(shifted, axis=1, keepdims=True, out=rows), out=rows)
         return (np.add.reduce(rows, axis=None) - chosen) / len(z)
@@ -295,9 +306,9 @@ def as_targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
     ValueError
         If the shape, the type or a value does not fit.
     """
-    t = np.asarray(t)
-    if t.dtype.kind not in "biufc":
-        raise ValueError(f"targets must be numbers, got dtype {t.dtype}")
+    t, dtype = np.asarray(t), np.dtype(dtype)
+    if t.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        raise ValueError(f"targets must be real numbers, got dtype {t.dtype}")
     if t.ndim == 1 and outputs == 1:
         t = t[:, None]
     if t.ndim == 1:
@@ -307,10 +318,12 @@ def as_targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
             f"targets must be class indices of shape (n,) or rows of shape (n, {outputs}) for {outputs} outputs, got "
             f"shape {t.shape}"
         )
-    if not np.isfinite(t).all():
-        row, column = np.argwhere(~np.isfinite(t))[0]
-        raise ValueError(f"targets must be finite, but t[{row}, {column}] is {t[row, column]}")
-    return t.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):
+        rows = t.astype(dtype, copy=False)
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(f"targets must be finite in {dtype}, but t[{row}, {column}] is {t[row, column]}")
+    return rows
 
 
 def check_labels(t: Array, classes: int) -> Array:
@@ -328,27 +341,31 @@ def check_labels(t: Array, classes: int) -> Array:
     return t
 
 
+_FORMS: dict[str | None, type[Cost]] = {"distribution": _Distribution, "independent": _Independent}
 _ROW_SUM_TOLERANCE = 1e-3  # wide enough for probabilities typed with three decimals or rounded in float32
+
+
+def is_distribution(rows: Array) -> bool:
+    """Return whether every row is a probability distribution."""
+    return bool(np.all(rows >= 0) and np.all(np.abs(rows.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE))
 
 
 def _form(y: Array) -> Cost:
     """Return the cross-entropy that bare outputs ask for."""
-    sums = y.sum(axis=1)
-    is_distribution = y.shape[1] > 1 and bool(np.all(np.abs(sums - 1) <= _ROW_SUM_TOLERANCE))
-    return _Distribution() if is_distribution else _Independent()
+    return _Distribution() if y.shape[1] > 1 and is_distribution(y) else _Independent()
 
 
 def _as_outputs(y: npt.ArrayLike) -> Array:
     y = np.asarray(y)
-    if y.dtype.kind not in "biufc":
-        raise ValueError(f"outputs must be numbers, got dtype {y.dtype}")
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"outputs must be real numbers, got dtype {y.dtype}")
     if y.ndim != 2 or not y.size:
         raise ValueError(f"y must have shape (n, outputs) with n and outputs at least 1, got shape {y.shape}")
-    return y if y.dtype.kind in "fc" else y.astype(np.float64)
+    return y if y.dtype.kind == "f" else y.astype(np.float64)
 
 
 def _check_probabilities(name: str, values: Array) -> None:
-    if values.dtype.kind != "c" and not (values.size and values.min() >= 0 and values.max() <= 1):
+    if not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
             f"{name} must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from {values.min():.6g} "
             f"to {values.max():.6g}"

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .costs import Cost, Pair, as_targets
-from .layers import Array
+from .layers import Array, Layer
 from .network import Sequential
 
 _SMALL = 0.1  # smaller derivatives, next to the largest, are compared with this: they carry the rounding of large terms
-_STEPS = (1e-4, 1e-5, 1e-6)  # the first will do, but for networks of large weights, which are steep
-_DOUBT = 1e-7  # where the second- and the fourth-order formula agree so well, the latter is far better still
+_STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # large ones suit large costs, small ones steep networks
+_DOUBT = 1e-10  # of two steps that agree so well no better is needed
 _COMPLEX_STEP = 1e-30
 
 
@@ -69,14 +69,15 @@ def gradcheck(
     """Compare the gradient of every parameter and every input with numerical derivatives of the cost.
 
     All is computed on a float64 copy; the network is left alone. Central differences ``D(h) = (E(w+h) - E(w-h)) / 2h``
-    are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h = 1e-4, or less where E is too steep for it. The
-    complex step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation, and is used where every
-    layer and the cost are marked as `analytic`.
+    are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h from 0.01 down until two steps agree. The complex
+    step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation, and is used where every layer
+    and the cost are marked as `analytic`.
 
     Parameters
     ----------
     net : Sequential
-        Of any layers, your own included. A small one: the time grows with parameters times their number.
+        Of any layers, your own included. A small one: the time grows with the square of the number of parameters. And a
+        shallow one: a derivative that is tiny next to the others, as behind many saturated layers, is hardly judged.
     cost : Cost
     x : array_like of shape (n, ...)
         A few samples. Where a layer has a kink, as `ReLU` at 0, keep clear of it: there is no derivative.
@@ -92,7 +93,8 @@ def gradcheck(
     Raises
     ------
     GradientError
-        If `raise_above` is exceeded, or a derivative is NaN; it says where.
+        If `raise_above` is given and exceeded, by NaN too: it says where. Or if a layer's results with `out` are not
+        those without.
     ValueError
         If x or t do not fit the network.
 
@@ -139,28 +141,35 @@ def gradcheck(
 def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
     """Return the derived gradients of all parameters and inputs: the former from the training step itself."""
     z = y = x
-    for layer in net.layers:
+    for i, layer in enumerate(net.layers):
         z, y = y, layer.forward(y)
+        _check_out(i, layer, y, layer.forward(z, np.full_like(y, np.nan)))
     grad = pair.gradient(z, y, t)
-    for layer in net.layers[-2::-1]:
-        grad = layer.backward(grad)
+    for i, layer in reversed(list(enumerate(net.layers[:-1]))):
+        dy, grad = grad, layer.backward(grad)
+        _check_out(i, layer, grad, layer.backward(dy, np.full_like(grad, np.nan)))
     net.backpropagate(pair, x, t)
     return np.concatenate([net.gradients, grad.ravel()])
 
 
+def _check_out(i: int, layer: Layer, fresh: Array, given: Array) -> None:
+    if not np.array_equal(fresh, given, equal_nan=True):
+        raise GradientError(f"gradcheck: layer {i}, {layer!r}, gives one result without `out` and another with it")
+
+
 def _central(net: Sequential, pair: Pair, point: Array, i: int, t: Array) -> float:
-    """Return dE/d(the i-th number) by central differences, from the step at which the two formulas agree best."""
-    best, least_doubt = np.nan, np.inf
+    """Return dE/d(the i-th number) by central differences, from the two successive steps that agree best."""
+    best, least_doubt, last = np.nan, np.inf, np.nan
     for h in _STEPS:
         once, twice = (
             (_cost_at(net, pair, point, i, step, t) - _cost_at(net, pair, point, i, -step, t)) / (2 * step)
             for step in (h, 2 * h)
         )
-        estimate = float(4 * once - twice) / 3
-        doubt = abs(estimate - once)
+        last, before = float(4 * once - twice) / 3, last
+        doubt = abs(last - before)
         if doubt < least_doubt:
-            best, least_doubt = estimate, doubt
-        if doubt <= _DOUBT * max(1, abs(estimate)):
+            best, least_doubt = last, doubt
+        if doubt <= _DOUBT * max(1, abs(last)):
             break
     return best
 

@@ -63,9 +63,15 @@ class Layer:
     outputs: int | None = None
     probabilities: str | None = None
     analytic: bool = False
-    parameters: dict[str, Array] = {}
-    gradients: dict[str, Array] = {}
+    parameters: dict[str, Array]
+    gradients: dict[str, Array]
     in_network: bool = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Give each layer dictionaries of its own."""
+        layer = super().__new__(cls)
+        layer.parameters, layer.gradients = {}, {}
+        return layer
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the starting values of the parameters; a layer that does not override this keeps those it has."""
@@ -144,6 +150,11 @@ class Linear(Layer):
     >>> layer.bias = 1.0
     >>> layer.forward(np.array([[1.0, 2.0]]))
     array([[12.]])
+
+    A network draws the starting values of its layers when it is made, so set your own afterwards:
+
+    >>> net = nn.Sequential(nn.Linear(2, 1), seed=0)
+    >>> net.layers[0].weight = [[3.0], [4.0]]
     """
 
     analytic = True
@@ -212,7 +223,7 @@ class Sigmoid(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        y = np.maximum(x, -_largest_exponent(x.dtype), out=out)  # below it exp(-x) would overflow, and y is 0 anyway
+        y = np.maximum(x, -_largest_exponent(x.dtype), out=out)  # below it exp(-x) would overflow, and y is next to 0
         np.negative(y, out=y)
         np.exp(y, out=y)
         np.add(y, 1, out=y)

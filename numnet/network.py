@@ -7,14 +7,14 @@ operations on whole vectors whatever the depth, and anything that works on a vec
 from __future__ import annotations
 
 import copy
-import html
+import math
 import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .costs import Pair
+from .costs import Pair, as_targets, check_labels, is_distribution
 from .layers import Array, Layer
 
 _DTYPES = ("float32", "float64", "complex128")
@@ -39,8 +39,8 @@ class Sequential:
     ----------
     layers : tuple of Layer
     parameters, gradients : ndarray of shape (number of parameters,)
-        All weights and biases, and dE/d(each) of the last batch trained on. Assigning to `parameters` copies the
-        values in.
+        All weights and biases, and dE/d(each) of the last batch trained on. Assigning to either copies
+        the values in.
     inputs, outputs : int or None
         Features taken and given; None where no layer fixes them.
 
@@ -71,15 +71,16 @@ class Sequential:
                 raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
         if not layers:
             raise ValueError("Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say")
-        _check_dtype(dtype)
+        dtype, rng = _network_dtype(dtype), generator(seed)
         self.layers = layers
         self._widths = _widths(layers)
         self.inputs, self.outputs = self._widths[0], self._widths[-1]
-        values = [array.ravel() for layer in layers for array in layer.parameters.values()]
+        values = [np.ravel(array) for layer in layers for array in layer.parameters.values()]
         self._set_vector(np.concatenate([np.empty(0), *values]), dtype)
-        rng = np.random.default_rng(seed)
         for layer in layers:
             layer.initialize(rng)
+        for layer in layers:
+            layer.in_network = True
 
     @property
     def parameters(self) -> Array:
@@ -88,6 +89,14 @@ class Sequential:
     @parameters.setter
     def parameters(self, values: npt.ArrayLike) -> None:
         self._parameters[...] = values
+
+    @property
+    def gradients(self) -> Array:
+        return self._gradients
+
+    @gradients.setter
+    def gradients(self, values: npt.ArrayLike) -> None:
+        self._gradients[...] = values
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -137,12 +146,28 @@ class Sequential:
         return classes(self(images))
 
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
-        """Return the share of samples whose predicted class is the target's (class indices, or rows: their largest)."""
-        predicted = self.predict(images)
-        wanted = target_classes(np.asarray(targets))
-        if len(predicted) != len(wanted) or not len(wanted):
-            raise ValueError(f"accuracy needs one target for each image, got {len(predicted)} and {len(wanted)}")
-        return float(np.mean(predicted == wanted))
+        """Return the share of samples whose predicted class is the target's.
+
+        Parameters
+        ----------
+        images : array_like of shape (n, ...)
+            As for a call of the network.
+        targets : array_like of shape (n,) or (n, outputs)
+            Class indices, or rows that sum to 1: each stands for the class of its largest number. For a single output,
+            (n,) numbers that stand for yes where they are above 1/2.
+
+        Raises
+        ------
+        ValueError
+            If the targets are no classes, or not as many as the images.
+        """
+        y = self(images)
+        wanted = class_labels(targets, y.shape[1])
+        if wanted is None:
+            raise ValueError("accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1")
+        if len(y) != len(wanted) or not len(wanted):
+            raise ValueError(f"accuracy needs one target for each image, got {len(y)} images and {len(wanted)} targets")
+        return float(np.mean(classes(y) == wanted))
 
     def backpropagate(self, pair: Pair, x: Array, t: Array) -> tuple[Any, Array]:
         """Take a batch forward and the gradient of its cost back, into `gradients`.
@@ -179,19 +204,27 @@ class Sequential:
         return cost, y
 
     def check_inputs(self, x: npt.ArrayLike) -> Array:
-        """Return x flattened to (n, features), otherwise as it is; ValueError if the network does not take it."""
+        """Return x flattened to (n, features), otherwise as it is; ValueError if it does not fit or is not finite."""
         x = np.asarray(x)
         if x.dtype.kind not in ("biufc" if self.dtype.kind == "c" else "biuf"):
             raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}")
-        features = int(np.prod(x.shape[1:]))
+        features = math.prod(x.shape[1:])
         if x.ndim < 2 or (self.inputs is not None and features != self.inputs):
             takes = "any number of" if self.inputs is None else self.inputs
-            single = x.size == self.inputs or x.ndim < 2
-            hint = ": for a single sample give x[None]" if single else ""
+            hint = ": for a single sample give x[None]" if x.size == self.inputs else ""
+            hint = ": for samples of one feature give x[:, None]" if x.ndim == 1 == self.inputs else hint
             raise ValueError(
                 f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
             )
-        return x.reshape(len(x), features)
+        x = x.reshape(len(x), features)
+        for start in range(0, len(x) if x.dtype.kind in "fc" else 0, _CHUNK):  # x may be larger than memory
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(x[start : start + _CHUNK].astype(self.dtype, copy=False))
+            if not finite.all():
+                row, feature = np.argwhere(~finite)[0]
+                value = x[start + row, feature]
+                raise ValueError(f"inputs must be finite, but feature {feature} of sample {start + row} is {value}")
+        return x
 
     def scaled(self, x: Array, out: Array | None = None) -> Array:
         """Return rows in the network's dtype, bytes as intensities from 0 to 1."""
@@ -205,7 +238,7 @@ class Sequential:
 
     def astype(self, dtype: npt.DTypeLike) -> Sequential:
         """Return a copy with the same parameters in another precision."""
-        _check_dtype(dtype)
+        dtype = _network_dtype(dtype)
         net = copy.deepcopy(self)
         net._set_vector(self._parameters, dtype)
         return net
@@ -224,7 +257,7 @@ class Sequential:
 
     def _set_vector(self, values: Array, dtype: npt.DTypeLike) -> None:
         self._parameters = values.astype(dtype)
-        self.gradients = np.zeros_like(self._parameters)
+        self._gradients = np.zeros_like(self._parameters)
         self._tie()
 
     def _tie(self) -> None:
@@ -233,11 +266,11 @@ class Sequential:
         for layer in self.layers:
             parameters, gradients = {}, {}
             for name, array in layer.parameters.items():
-                part = slice(start, start + array.size)
-                parameters[name] = self._parameters[part].reshape(array.shape)
-                gradients[name] = self.gradients[part].reshape(array.shape)
-                start += array.size
-            layer.parameters, layer.gradients, layer.in_network = parameters, gradients, True
+                part, shape = slice(start, start + np.size(array)), np.shape(array)
+                parameters[name] = self._parameters[part].reshape(shape)
+                gradients[name] = self._gradients[part].reshape(shape)
+                start = part.stop
+            layer.parameters, layer.gradients = parameters, gradients
         self._batch_shape: tuple[int, ...] = ()
 
     def _allocate(self, x: Array) -> None:
@@ -246,6 +279,9 @@ class Sequential:
         self._outputs = [np.empty((n, w), self.dtype) for w in widths[1:]]
         self._input_gradients = [np.empty((n, w), self.dtype) for w in widths[:-1]]
         self._batch_shape = x.shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_outputs", "_input_gradients")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -260,6 +296,8 @@ class Sequential:
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
+        import html
+
         head = "<tr><th></th><th>layer</th><th>shapes</th><th>parameters</th></tr>"
         body = "".join(
             f"<tr><td>{i}</td><td>{html.escape(name)}</td><td>(n, {a}) → (n, {b})</td><td>{n.split(' ')[0]}</td></tr>"
@@ -279,25 +317,36 @@ class Sequential:
         return f"{self._parameters.size:,} parameters, {self.dtype.name}"
 
 
-def classes(y: Array, out: Array | None = None) -> npt.NDArray[np.intp]:
+def classes(y: Array) -> npt.NDArray[np.intp]:
     """Return each row's class: its largest output, or for a single output 1 where it is above 1/2."""
-    if y.shape[1] == 1:
-        return np.greater(y[:, 0], 0.5, out=np.empty(len(y), np.intp) if out is None else out)
-    return np.argmax(y, axis=1, out=out)
+    return (y[:, 0] > 0.5).astype(np.intp) if y.shape[1] == 1 else np.argmax(y, axis=1)
 
 
-def target_classes(t: Array) -> Array:
-    """Return the classes that targets stand for: class indices as they are, rows by their largest."""
-    return t if t.ndim == 1 and t.dtype.kind in "iu" else classes(t.reshape(len(t), -1))
+def class_labels(t: npt.ArrayLike, outputs: int) -> npt.NDArray[np.intp] | None:
+    """Return the classes that targets stand for; None for rows that are no distributions."""
+    t = np.asarray(t)
+    if t.ndim == 1 and outputs > 1:
+        return check_labels(t, outputs).astype(np.intp, copy=False)
+    rows = as_targets(t, outputs, np.float64)
+    return classes(rows) if outputs == 1 or is_distribution(rows) else None
 
 
-def _check_dtype(dtype: npt.DTypeLike) -> None:
+def generator(seed: int | None) -> np.random.Generator:
+    """Return the generator of a seed; ValueError if it is none."""
     try:
-        valid = np.dtype(dtype).name in _DTYPES
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be a whole number of at least 0, or None, got {seed!r}") from None
+
+
+def _network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return the dtype; ValueError if networks cannot have it."""
+    try:
+        if dtype is not None and np.dtype(dtype) in map(np.dtype, _DTYPES):
+            return np.dtype(dtype)
     except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        pass
+    raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
 
 
 def _widths(layers: tuple[Layer, ...]) -> list[int | None]:

@@ -63,9 +63,10 @@ class SGD:
         _check("weight_decay", weight_decay, _is_finite(weight_decay) and weight_decay >= 0, "finite and at least 0")
         if clip_norm is not None:
             _check("clip_norm", clip_norm, _is_finite(clip_norm) and clip_norm > 0, "a finite number above 0, or None")
+        _check("nesterov", nesterov, isinstance(nesterov, bool), "True or False")
         _check("momentum", momentum, momentum > 0 or not nesterov, "above 0 with nesterov=True, 0.9 say")
         self.lr = lr if callable(lr) else float(lr)
-        self.momentum, self.nesterov, self.weight_decay = float(momentum), bool(nesterov), float(weight_decay)
+        self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
         self.clip_norm = None if clip_norm is None else float(clip_norm)
 
     def learning_rate(self, epoch: int) -> float:
@@ -79,8 +80,8 @@ class SGD:
     def start(self, net: Sequential) -> None:
         """Allocate what the updates of this network need, with the velocity at 0."""
         self._step = np.empty_like(net.parameters)
-        self.velocity = np.zeros_like(net.parameters) if self.momentum else None
-        self._decay = self.weight_decay * net.decayed if self.weight_decay else None
+        self.velocity = np.zeros_like(net.parameters)
+        self._decayed = net.decayed
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take one step in place; the gradients are left as they are unless clipped."""
@@ -89,10 +90,11 @@ class SGD:
             if norm > self.clip_norm:
                 np.multiply(gradients, self.clip_norm / norm, out=gradients)
         step, direction = self._step, gradients
-        if self._decay is not None:
-            np.multiply(self._decay, parameters, out=step)
+        if self.weight_decay:
+            np.multiply(self._decayed, parameters, out=step)
+            np.multiply(step, self.weight_decay, out=step)
             direction = np.add(step, gradients, out=step)
-        if self.velocity is not None:
+        if self.momentum:
             np.multiply(self.velocity, self.momentum, out=self.velocity)
             np.add(self.velocity, direction, out=self.velocity)
             if self.nesterov:
@@ -110,7 +112,10 @@ class SGD:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _check(name: str, value: object, valid: bool, expected: str) -> None:

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .costs import Cost, as_targets, check_labels
+from .costs import Cost, as_targets
 from .layers import Array
-from .network import Sequential, classes
+from .network import Sequential, class_labels, classes, generator
 from .optimizers import SGD
 
 if TYPE_CHECKING:
@@ -72,11 +72,25 @@ class History:
     def __init__(self, epochs: Iterable[Epoch] = ()) -> None:
         self._epochs = list(epochs)
 
-    epoch = property(lambda self: self._column("epoch"))
-    train_cost = property(lambda self: self._column("train_cost"))
-    train_accuracy = property(lambda self: self._column("train_accuracy"))
-    test_accuracy = property(lambda self: self._column("test_accuracy"))
-    seconds = property(lambda self: self._column("seconds"))
+    @property
+    def epoch(self) -> list[int]:
+        return [epoch.epoch for epoch in self._epochs]
+
+    @property
+    def train_cost(self) -> list[float]:
+        return [epoch.train_cost for epoch in self._epochs]
+
+    @property
+    def train_accuracy(self) -> list[float]:
+        return [epoch.train_accuracy for epoch in self._epochs]
+
+    @property
+    def test_accuracy(self) -> list[float]:
+        return [epoch.test_accuracy for epoch in self._epochs]
+
+    @property
+    def seconds(self) -> list[float]:
+        return [epoch.seconds for epoch in self._epochs]
 
     def append(self, epoch: Epoch) -> None:
         """Add one epoch."""
@@ -84,7 +98,7 @@ class History:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return the columns by name."""
-        return {name: self._column(name) for name in Epoch._fields}
+        return {name: getattr(self, name) for name in Epoch._fields}
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the table as CSV, a header line first; written to `path` as well where one is given."""
@@ -107,9 +121,6 @@ class History:
         lines = ["epoch  train cost  train accuracy  test accuracy  seconds"]
         lines += [f"{e:5}  {cost:10.4f}  {train:14.4f}  {test:13.4f}  {s:7.2f}" for e, cost, train, test, s in self]
         return "\n".join(lines)
-
-    def _column(self, name: str) -> list[Any]:
-        return [getattr(epoch, name) for epoch in self._epochs]
 
 
 class Trainer:
@@ -150,11 +161,13 @@ class Trainer:
         for name, value, kind in (("net", net, Sequential), ("cost", cost, Cost), ("optimizer", optimizer, SGD)):
             if not isinstance(value, kind):
                 raise ValueError(f"Trainer: {name} must be a {kind.__name__}, got {value!r}")
+        if net.dtype.kind == "c":
+            raise ValueError("Trainer: a complex network is for gradcheck; train one of float32 or float64")
         self.net, self.cost = net, cost
         self.pair = cost.pair(net.layers)
         self.optimizer = copy.copy(optimizer)
         self.optimizer.start(net)
-        self.rng = np.random.default_rng(seed)
+        self.rng = generator(seed)
         self.history = History()
 
     def step(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
@@ -182,7 +195,8 @@ class Trainer:
         batch = _Samples(self, (x, t), "step", sys.maxsize)
         lr = self.optimizer.learning_rate(len(self.history) + 1)
         x, t, _ = batch.take(np.arange(len(batch)))
-        cost, _ = self._step(x, t, lr, "in this step")
+        with _quiet():
+            cost, _ = self._step(x, t, lr, "in this step")
         return cost
 
     def fit(
@@ -191,7 +205,7 @@ class Trainer:
         epochs: int,
         batch_size: int,
         test: Data | None = None,
-        callbacks: Iterable[Callable[[Trainer], object]] = (),
+        callbacks: Sequence[Callable[[Trainer], object]] = (),
         progress: bool = True,
     ) -> History:
         """Train for some epochs, in each on all samples in a new order.
@@ -206,7 +220,7 @@ class Trainer:
             At least 1. The last batch of an epoch has what is left.
         test : Dataset or (x, t), optional
             For the accuracy after each epoch.
-        callbacks : iterable of callable
+        callbacks : list of callable
             Each is called with the trainer after each epoch.
         progress : bool, default True
             Show a bar, on a terminal or in a notebook.
@@ -226,10 +240,9 @@ class Trainer:
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}")
-        callbacks = list(callbacks)
-        for callback in callbacks:
-            if not callable(callback):
-                raise ValueError(f"fit: callbacks must be functions of the trainer, got {callback!r}")
+        epochs, batch_size = int(epochs), int(batch_size)  # NumPy's own integers can overflow
+        if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
+            raise ValueError(f"fit: callbacks must be a list of functions of the trainer, got {callbacks!r}")
         samples = _Samples(self, train, "train", batch_size)
         tests = None if test is None else _Samples(self, test, "test", 1)
         batches = math.ceil(len(samples) / batch_size)
@@ -238,7 +251,8 @@ class Trainer:
             for epoch in range(first, first + epochs):
                 lr = self.optimizer.learning_rate(epoch)
                 started = time.perf_counter()
-                cost, accuracy = self._train_epoch(samples, batch_size, lr, epoch, bar)
+                with _quiet():
+                    cost, accuracy = self._train_epoch(samples, batch_size, lr, epoch, bar)
                 seconds = time.perf_counter() - started
                 test_accuracy = math.nan if tests is None else tests.accuracy()
                 self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
@@ -265,12 +279,11 @@ class Trainer:
         return total / len(samples), correct / len(samples) if samples.labels is not None else math.nan
 
     def _step(self, x: Array, t: Array, lr: float, where: str) -> tuple[float, Array]:
-        with np.errstate(over="ignore", invalid="ignore"):  # told once, below, with what to do
-            cost, y = self.net.backpropagate(self.pair, x, t)
-            cost = float(cost)
-            if not math.isfinite(cost):
-                raise DivergenceError(_divergence("the training cost", cost, where, lr))
-            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
+        cost, y = self.net.backpropagate(self.pair, x, t)
+        cost = float(cost)
+        if not math.isfinite(cost):
+            raise DivergenceError(_divergence("the training cost", cost, where, lr))
+        self.optimizer.update(self.net.parameters, self.net.gradients, lr)
         return cost, y
 
 
@@ -290,15 +303,13 @@ class _Samples:
                 )
             self.rows: Array | None = None
             self.labels: Array | None = None
+            if outputs > 1 or trainer.pair.layer.probabilities is not None:
+                self.labels = class_labels(t, outputs)
             if t.ndim == 1 and outputs > 1:
-                self.labels = check_labels(t, outputs).astype(np.intp)
                 self.one_hot = np.eye(outputs, dtype=net.dtype)
             else:
                 self.rows = as_targets(t, outputs, net.dtype)
                 trainer.pair.check(self.rows)
-                if trainer.pair.layer.probabilities is not None:
-                    self.labels = classes(self.rows)
-            _check_finite(self.x, net.dtype)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         n = min(batch_size, len(self.x))
@@ -314,15 +325,15 @@ class _Samples:
         """Return inputs, targets and class indices (if any) of some samples, in buffers that the next call reuses."""
         n = len(rows)
         x, t, labels = self._x[:n], self._t[:n], None
-        np.take(self.x, rows, axis=0, out=self._raw[:n], mode="clip")  # with any other mode NumPy makes a copy first
+        self.x.take(rows, axis=0, out=self._raw[:n], mode="clip")  # with any other mode NumPy makes a copy first
         if self._raw is not self._x:
             self.net.scaled(self._raw[:n], out=x)
         if self.rows is not None:
-            np.take(self.rows, rows, axis=0, out=t, mode="clip")
+            self.rows.take(rows, axis=0, out=t, mode="clip")
         if self.labels is not None:
-            labels = np.take(self.labels, rows, out=self._labels[:n], mode="clip")
+            labels = self.labels.take(rows, out=self._labels[:n], mode="clip")
             if self.rows is None:
-                np.take(self.one_hot, labels, axis=0, out=t, mode="clip")
+                self.one_hot.take(labels, axis=0, out=t, mode="clip")
         return x, t, labels
 
     def accuracy(self) -> float:
@@ -334,22 +345,17 @@ def _inputs_and_targets(data: Any) -> tuple[Any, Any]:
     if hasattr(data, "images") and hasattr(data, "labels"):
         return data.images, data.labels
     if isinstance(data, (tuple, list)) and len(data) == 2:
+        if hasattr(data[0], "images"):
+            raise ValueError(
+                "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each"
+            )
         return data[0], data[1]
     raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}")
 
 
-def _check_finite(x: Array, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError for inputs not finite in the network's dtype; by pieces, since x may be larger than memory."""
-    if x.dtype.kind not in "fc":
-        return
-    for start in range(0, len(x), 4096):
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(x[start : start + 4096].astype(dtype, copy=False))
-        if not finite.all():
-            row, feature = np.argwhere(~finite)[0]
-            raise ValueError(
-                f"inputs must be finite, but feature {feature} of sample {start + row} is {x[start + row, feature]}"
-            )
+def _quiet() -> AbstractContextManager[Any]:
+    """Keep NumPy from warning of overflow: a DivergenceError says it once, and what to do."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _divergence(what: str, value: object, where: str, lr: float) -> str:
@@ -361,7 +367,8 @@ def _divergence(what: str, value: object, where: str, lr: float) -> str:
 
 def _bar(steps: int, progress: bool) -> AbstractContextManager[Any]:
     """Return a progress bar where somebody can see one: on a terminal, or in a notebook."""
-    if not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not progress or not (terminal or "ipykernel" in sys.modules):
         return nullcontext()
     from tqdm.auto import tqdm
 

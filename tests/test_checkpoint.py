@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -50,9 +51,47 @@ def test_the_name_is_kept_as_given_and_nothing_else_is_left(saved, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.npz", "weights"]
 
 
+def test_only_files_are_replaced(saved, tmp_path):
+    net, path = saved
+    (tmp_path / "link").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe")
+    net.parameters = 0
+    net.save(tmp_path / "link")
+    assert not nn.load(path).parameters.any()
+    assert (tmp_path / "link").is_symlink()
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="cannot be written: it exists, and is a folder or a device"):
+            net.save(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"):
+        net.save(tmp_path / "missing" / "net.npz")
+
+
 def test_a_layer_of_ones_own_is_found_by_its_name(tmp_path):
     nn.Sequential(nn.Linear(2, 2), Power(3)).save(tmp_path / "net.npz")
     assert nn.load(tmp_path / "net.npz").layers[1].exponent == 3
+
+
+def test_a_layer_of_ones_own_is_not_taken_for_numnets_of_the_same_name(saved):
+    _net, path = saved
+
+    class Softmax(nn.Layer):
+        pass
+
+    assert type(nn.load(path).layers[1]) is nn.Softmax
+    nn.Sequential(nn.Linear(2, 2), Softmax()).save(path)
+    assert type(nn.load(path).layers[1]) is Softmax
+
+
+def test_a_flipped_byte_is_refused_or_changes_nothing(saved):
+    net, path = saved
+    whole = path.read_bytes()
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x21]) + whole[i + 1 :])
+        try:
+            again = nn.load(path)
+        except nn.CheckpointError:
+            continue
+        np.testing.assert_array_equal(again.parameters, net.parameters)
 
 
 def test_a_layer_whose_arguments_are_not_kept_cannot_be_saved(tmp_path):
@@ -100,13 +139,17 @@ def rewrite(path, change_header=lambda header: None, **arrays):
         (lambda h: h.update(version=99), {}, "has format 'numnet network', version 99; this numnet reads"),
         (lambda h: h.update(format="other"), {}, "has format 'other'"),
         (lambda h: h.pop("layers"), {}, "is damaged"),
-        (lambda h: h.update(layers=[["Linear", {"inputs": 3}]]), {}, "is damaged"),
+        (lambda h: h.update(layers=[["numnet.Linear", {"inputs": 3}]]), {}, "is damaged"),
         (
             lambda h: h.update(layers=[["Unknown", {}]]),
             {},
             "a layer 'Unknown' that is not defined here: define or import",
         ),
-        (lambda h: h.update(layers=[["Linear", {"inputs": 3, "outputs": 3}]]), {}, "holds 8 parameters .* need 12"),
+        (
+            lambda h: h.update(layers=[["numnet.Linear", {"inputs": 3, "outputs": 3}]]),
+            {},
+            "holds 8 parameters .* need 12",
+        ),
         (lambda h: h.update(dtype="float64"), {}, "holds 8 parameters of float32, but its layers need 8 of float64"),
         (lambda h: None, {"parameters": np.zeros((2, 4), np.float32)}, "holds 8 parameters"),
         (lambda h: None, {"parameters": np.array([{}], object)}, "is damaged"),

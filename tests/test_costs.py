@@ -115,6 +115,9 @@ def test_a_called_cross_entropy_tells_distributions_from_independent_probabiliti
     y = np.array([[0.2, 0.9]])
     assert nn.CrossEntropy()(y, [[0, 1]]) == pytest.approx(-np.log(0.8) - np.log(0.9))
     assert nn.CrossEntropy()([[0.2], [1.0]], [0, 1]) == pytest.approx(-np.log(0.8) / 2)
+    assert nn.CrossEntropy()([[1.0], [1.0]], [1, 0]) == np.inf
+    assert nn.CrossEntropy()([[0, 1], [1, 0]], [1, 0]) == 0
+    assert str(nn.CrossEntropy()([[1, 0]], [0])) == "0.0"
 
 
 def test_a_called_cross_entropy_is_exact_at_certainty():
@@ -140,19 +143,22 @@ def test_targets_as_indices_and_one_hot_are_the_same():
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        (["a", "b"], "targets must be numbers, got dtype <U1"),
+        (["a", "b"], "targets must be real numbers, got dtype <U1"),
         ([0.0, 1.0], "class indices and must be integers, got dtype float64"),
         ([0, 3], "class indices must be from 0 to 2 for 3 outputs, but target 1 is 3"),
         ([-1, 0], "class indices must be from 0 to 2 for 3 outputs, but target 0 is -1"),
         (np.zeros((2, 2)), r"rows of shape \(n, 3\) for 3 outputs, got shape \(2, 2\)"),
         (np.zeros((2, 3, 1)), r"got shape \(2, 3, 1\)"),
         (3, r"got shape \(\)"),
-        ([[0, np.nan, 1]], r"targets must be finite, but t\[0, 1\] is nan"),
+        ([[0, np.nan, 1]], r"targets must be finite in float32, but t\[0, 1\] is nan"),
+        ([[0, 1e300, 1]], r"targets must be finite in float32, but t\[0, 1\] is 1e\+300"),
+        ([[0, 1j, 1]], "targets must be real numbers, got dtype complex128"),
+        (np.zeros((2, 3), object), "targets must be real numbers, got dtype object"),
     ],
 )
 def test_targets_that_do_not_fit(t, message):
     with pytest.raises(ValueError, match=message):
-        as_targets(t, 3, np.float64)
+        as_targets(t, 3, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +167,7 @@ def test_targets_that_do_not_fit(t, message):
         ([0.5, 0.5], [0], r"y must have shape \(n, outputs\)"),
         (np.zeros((0, 2)), np.zeros((0, 2)), r"y must have shape \(n, outputs\) with n and outputs at least 1"),
         ([[0.5, 0.5]], [0, 1], "y has 1 rows and t has 2"),
+        ([[0.5, 0.5]] * 3, [0, 1], "y has 3 rows and t has 2"),
         (
             [[1.5, -0.5]],
             [0],
@@ -168,7 +175,8 @@ def test_targets_that_do_not_fit(t, message):
         ),
         ([[0.5, 0.5]], [[2.0, -1.0]], "t must hold probabilities"),
         ([[0.5, 0.5]], [[0.5, 0.25]], r"each row of t must sum to 1 for a softmax output, but row 0 sums to 0.75"),
-        ([["a", "b"]], [0], "outputs must be numbers"),
+        ([[0.5, 0.5]] * 2, [[0.5, 0.5], [0.5, 0.502]], r"but row 1 sums to 1.002"),
+        ([["a", "b"]], [0], "outputs must be real numbers"),
     ],
 )
 def test_a_called_cost_refuses_what_does_not_fit(y, t, message):
@@ -176,9 +184,19 @@ def test_a_called_cost_refuses_what_does_not_fit(y, t, message):
         nn.CrossEntropy()(y, t)
 
 
-def test_cross_entropy_refuses_a_softmax_taken_twice():
-    with pytest.raises(ValueError, match=r"ends in two softmax layers.*remove the last layer"):
-        nn.CrossEntropy().pair([nn.Linear(2, 2), nn.Softmax(), nn.Softmax()])
+class Derived(nn.Softmax):
+    pass
+
+
+@pytest.mark.parametrize("first", [nn.Softmax, nn.Sigmoid, Derived])
+@pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid, Derived])
+def test_cross_entropy_refuses_probabilities_taken_twice(first, last):
+    message = (
+        rf"takes probabilities twice, by {first.__name__}\(\) and then {last.__name__}\(\): .* remove one of the two"
+    )
+    with pytest.raises(ValueError, match=message):
+        nn.CrossEntropy().pair([nn.Linear(2, 2), first(), last()])
+    assert nn.CrossEntropy().pair([nn.Linear(2, 2), first(), nn.Linear(2, 2), last()])
 
 
 @pytest.mark.parametrize("last", [nn.Linear(2, 2), nn.Tanh(), nn.ReLU()])
@@ -201,6 +219,46 @@ def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(b
     net = nn.Sequential(nn.Linear(3, 2), Cold(), seed=1)
     assert type(nn.CrossEntropy().pair(net.layers)) is Pair
     nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("base", "last"), [(nn.CrossEntropy, nn.Softmax), (nn.CrossEntropy, nn.Sigmoid), (nn.Quadratic, nn.Sigmoid)]
+)
+def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last):
+    class Tenfold(base):
+        def value(self, y, t, out=None):
+            return 10 * super().value(y, t, out)
+
+        def gradient(self, y, t, out=None):
+            return 10 * super().gradient(y, t, out)
+
+    net = nn.Sequential(nn.Linear(3, 2), last(), seed=0, dtype="float64")
+    pair, ten = base().pair(net.layers), Tenfold().pair(net.layers)
+    x, t = np.eye(3), np.eye(2)[[0, 1, 1]]
+    cost, gradients = net.backpropagate(pair, x, t)[0], net.gradients.copy()
+    assert net.backpropagate(ten, x, t)[0] == pytest.approx(10 * cost, rel=1e-12)
+    np.testing.assert_allclose(net.gradients, 10 * gradients, rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["distribution", "independent"])
+def test_a_layer_of_ones_own_says_what_its_probabilities_are(form):
+    class Own(nn.Softmax if form == "distribution" else nn.Sigmoid):
+        probabilities = form
+
+    y = np.array([[0.2, 0.8]])
+    t = np.array([[0.0, 1.0]])
+    expected = -np.log(0.8) * (1 if form == "distribution" else 2)
+    assert nn.CrossEntropy().pair([Own()]).value(np.log(y), y, t) == pytest.approx(expected)
+    Own.probabilities = "independant"
+    with pytest.raises(ValueError, match="needs probabilities"):
+        nn.CrossEntropy().pair([Own()])
+
+
+def test_a_gap_beyond_the_largest_float_costs_nothing_where_the_target_is():
+    z = np.array([[3e38, -3e38]], np.float32)
+    layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
+    assert pair.value(z, layer.forward(z), np.array([[1, 0]], np.float32)) == 0
+    assert pair.value(z, layer.forward(z), np.array([[0, 1]], np.float32)) == np.inf
 
 
 def test_a_cost_without_value_says_so():

@@ -90,6 +90,39 @@ def test_a_wrong_input_gradient_is_found():
     assert report.central.error > 0.1
 
 
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_layer_that_is_wrong_only_with_out_is_found(position):
+    class Twice(nn.Sigmoid):
+        def backward(self, grad, out=None):
+            return np.multiply(super().backward(grad), 1 if out is None else 2, out=out)
+
+    class Late(nn.Sigmoid):
+        def forward(self, x, out=None):
+            y = super().forward(x, out)
+            return y if out is None else np.multiply(y, 0.5, out=y)
+
+    for kind in (Twice, Late):
+        layers = [nn.Linear(3, 2), nn.Linear(2, 2), nn.Softmax()]
+        layers.insert(position, kind())
+        with pytest.raises(
+            nn.GradientError, match=f"layer {position}, {kind.__name__}.*one result without `out` and another"
+        ):
+            nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), X, T)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e5])
+def test_costs_of_any_size_can_be_judged(scale):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), seed=0)
+    report = nn.gradcheck(net, nn.Quadratic(), X, T * scale, raise_above=1e-7)
+    assert report.complex_step.error < 1e-12
+
+
+def test_a_steep_network_can_be_judged():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    net.parameters *= 20
+    nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
+
+
 def test_nan_is_the_worst_error():
     class Broken(nn.Tanh):
         def backward(self, grad, out=None):
@@ -127,6 +160,7 @@ def test_the_network_is_left_alone():
         (X, T[:1], "one target for each"),
         (X[:0], T[:0], "at least one sample"),
         (X[:, :2], T, "with 3 features a sample"),
+        (X * np.nan, T, "inputs must be finite"),
     ],
 )
 def test_bad_input(x, t, message):

@@ -87,6 +87,18 @@ def test_softmax_rows_sum_to_one_and_ignore_a_shift(x, shift):
     np.testing.assert_allclose(nn.Softmax().forward(x + shift), y, atol=1e-12)
 
 
+def test_softmax_of_a_gap_beyond_the_largest_float():
+    with np.errstate(over="raise"):
+        np.testing.assert_array_equal(nn.Softmax().forward(np.array([[3e38, -3e38]], np.float32)), [[1, 0]])
+
+
+def test_a_layer_used_in_two_precisions_keeps_them_apart():
+    layer = nn.Softmax()
+    for dtype in (np.float32, np.float64):
+        x = np.array([[1.0, 2.0]], dtype)
+        np.testing.assert_array_equal(layer.forward(x, out=np.empty_like(x)), nn.Softmax().forward(x))
+
+
 def test_relu_takes_slope_zero_at_its_kink():
     layer = nn.ReLU()
     layer.forward(np.array([[-1.0, 0.0, 2.0]]))

@@ -49,6 +49,8 @@ def test_assigning_copies_and_keeps_the_link():
     assert_tied(net)
     with pytest.raises(ValueError, match="broadcast"):
         net.parameters = np.zeros(22)
+    net.gradients = np.arange(23)
+    assert_tied(net)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +113,16 @@ def test_predict_and_accuracy():
     single = nn.Sequential(nn.Sigmoid())
     np.testing.assert_array_equal(single.predict([[-1.0], [1.0]]), [0, 1])
     assert single.accuracy([[-1.0], [1.0]], [0, 1]) == 1
-    with pytest.raises(ValueError, match="one target for each image, got 2 and 1"):
-        net.accuracy(x, [1])
+    for targets, message in (
+        ([1], "one target for each image, got 2 images and 1 targets"),
+        ([1.0, 2.0], "must be integers, got dtype float64"),
+        ([1, 3], "class indices must be from 0 to 2"),
+        ([[1], [0]], r"rows of shape \(n, 3\)"),
+        ([[1, 1, 0], [0, 0, 1]], "targets that are classes"),
+        (np.full((2, 3), np.nan), "targets must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net.accuracy(x, targets)
 
 
 def test_inference_leaves_the_training_state_alone():
@@ -131,7 +141,8 @@ def test_inference_leaves_the_training_state_alone():
 
 
 def test_eight_threads_predict_at_once():
-    net = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 5), nn.Softmax(), seed=0)
+    net = nn.Sequential(nn.Linear(20, 30), nn.Softmax(), nn.Linear(30, 5), nn.Softmax(), seed=0, dtype="float64")
+    net.backpropagate(nn.CrossEntropy().pair(net.layers), RNG.normal(size=(8, 20)), np.eye(5)[[0, 1, 2, 3, 4, 0, 1, 2]])
     batches = [RNG.normal(size=(n, 20)) for n in (1, 3, 3, 8, 8, 8, 2, 5)]
     expected = [net(x) for x in batches]
     wrong = []
@@ -160,6 +171,45 @@ def test_batches_of_changing_size_give_the_gradients_of_a_fresh_network():
         assert cost == fresh_cost
         np.testing.assert_array_equal(y, fresh_y)
         np.testing.assert_array_equal(net.gradients, fresh.gradients)
+
+
+def test_another_precision_after_training_has_buffers_of_its_own():
+    net = small()
+    x, t = RNG.normal(size=(5, 4)), np.eye(2)[[0, 1, 0, 1, 1]]
+    net.backpropagate(nn.CrossEntropy().pair(net.layers), x.astype("f4"), t.astype("f4"))
+    net = net.astype("float64")
+    _cost, y = net.backpropagate(nn.CrossEntropy().pair(net.layers), x, t)
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, net(x))
+
+
+def test_a_pickle_has_no_buffers_in_it():
+    net = small()
+    size = len(pickle.dumps(net))
+    net.backpropagate(nn.CrossEntropy().pair(net.layers), np.ones((1, 4), "f4"), np.ones((1, 2), "f4") / 2)
+    net.backpropagate(nn.CrossEntropy().pair(net.layers), np.ones((500, 4), "f4"), np.ones((500, 2), "f4") / 2)
+    copy.copy(net)
+    assert not {"_outputs", "_input_gradients"} & net.__getstate__().keys()
+    assert size < len(pickle.dumps(net))
+
+
+def test_a_refused_network_leaves_its_layers_free():
+    layer = nn.Linear(2, 2)
+    for options in ({"seed": -1}, {"dtype": "int8"}):
+        with pytest.raises(ValueError, match="must be"):
+            nn.Sequential(layer, **options)
+    assert nn.Sequential(layer).layers == (layer,)
+
+
+def test_each_layer_has_parameters_of_its_own():
+    class Careless(nn.Layer):
+        def __init__(self, inputs):
+            self.inputs = inputs
+            self.parameters["factor"] = [1.0] * inputs
+
+    net = nn.Sequential(nn.Linear(2, 3), Careless(3), nn.Sigmoid())
+    assert net.parameters.size == 9 + 3
+    assert not net.layers[2].parameters
 
 
 def test_decayed_marks_the_weights():
@@ -203,6 +253,24 @@ def test_widths_are_found_through_layers_that_leave_them_open():
         (lambda: nn.Sequential(*small().layers), "layer 0, .* is in a network already"),
         (lambda: small()(np.zeros((3, 5))), r"batches of shape \(n, ...\) with 4 features a sample, got \(3, 5\)$"),
         (lambda: small()(np.zeros(4)), r"got \(4,\): for a single sample give x\[None\]"),
+        (lambda: small()(np.zeros(7)), r"got \(7,\)$"),
+        (
+            lambda: nn.Sequential(nn.Linear(1, 1))(np.zeros(7)),
+            r"got \(7,\): for samples of one feature give x\[:, None\]",
+        ),
+        (lambda: small()(np.full((2, 4), np.nan)), "inputs must be finite, but feature 0 of sample 0 is nan"),
+        (
+            lambda: small().predict(np.where(np.arange(20000).reshape(5000, 4) == 19999, np.inf, 0)),
+            "feature 3 of sample 4999 is inf",
+        ),
+        (lambda: small()(np.full((2, 4), 1e300)), "inputs must be finite, but feature 0 of sample 0 is 1e"),
+        (lambda: small(seed="a"), "seed must be a whole number of at least 0, or None, got 'a'"),
+        (lambda: small(dtype=">f4"), "dtype must be one of"),
+        (lambda: small(dtype=None), "dtype must be one of"),
+        (
+            lambda: nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4), nn.Tanh(), nn.Linear(5, 1)),
+            r"layer 1, Linear\(3, 4\), gives 4 features, but layer 3, Linear\(5, 1\), takes 5",
+        ),
         (lambda: small().predict(np.zeros((2, 2))), r"got \(2, 2\): for a single sample give x\[None\]"),
         (lambda: small()(np.zeros((2, 4), complex)), "inputs must be real numbers, got dtype complex128"),
         (lambda: small()([["a"] * 4]), "inputs must be real numbers, got dtype <U1"),

@@ -66,6 +66,14 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm(g, limit):
     np.testing.assert_allclose(-net.parameters, expected, rtol=1e-12, atol=1e-300)
 
 
+def test_settings_can_be_changed_between_steps():
+    sgd = nn.SGD(0.1)
+    net = started(sgd, 1.0, 0.0)
+    sgd.momentum, sgd.weight_decay = 0.5, 0.1
+    step(sgd, net, [1.0, 0.0])  # v = 1 + 0.1, w = 0.89
+    assert step(sgd, net, [0.0, 0.0])[0] == pytest.approx(0.89 - 0.1 * (0.55 + 0.089))
+
+
 def test_a_schedule_is_a_function_of_the_epoch():
     sgd = nn.SGD(lr=lambda epoch: 1 / epoch)
     assert [sgd.learning_rate(epoch) for epoch in (1, 2, 4)] == [1, 0.5, 0.25]
@@ -83,11 +91,12 @@ def test_a_schedule_that_gives_no_learning_rate(lr):
     [
         *[
             ({"lr": lr}, "SGD: lr must be a finite number above 0")
-            for lr in (0, -0.5, np.nan, np.inf, "0.5", None, True)
+            for lr in (0, -0.5, np.nan, np.inf, "0.5", None, True, 10**400)
         ],
         *[({"momentum": m}, "SGD: momentum must be from 0 to below 1, got") for m in (-0.1, 1, np.nan, "0.9")],
         *[({"weight_decay": w}, "SGD: weight_decay must be finite and at least 0, got") for w in (-1e-4, np.inf, None)],
         *[({"clip_norm": c}, "SGD: clip_norm must be a finite number above 0, or None, got") for c in (0, -1, np.nan)],
+        ({"nesterov": "no"}, "SGD: nesterov must be True or False, got 'no'"),
         ({"nesterov": True}, "SGD: momentum must be above 0 with nesterov=True"),
     ],
 )

@@ -158,6 +158,54 @@ def test_accuracy_is_nan_where_targets_have_no_classes():
     assert math.isnan(history.test_accuracy[0])
 
 
+def test_rows_are_classes_where_each_is_a_distribution():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1))
+    several = np.array([[1.0, 1.0]] * 10)
+    history = trainer.fit((X, several), 1, 4, test=(X, np.eye(2)[T]))
+    assert math.isnan(history.train_accuracy[0])
+    assert history.test_accuracy[0] == net.accuracy(X, T)
+
+
+def test_a_layer_of_ones_own_with_parameters_may_come_first():
+    class Scale(nn.Layer):
+        def __init__(self, inputs):
+            self.inputs = inputs
+            self.parameters = {"factor": np.ones(inputs)}
+
+        def forward(self, x, out=None):
+            self.x = x
+            return np.multiply(x, self.parameters["factor"], out=out)
+
+        def backward(self, grad, out=None):
+            np.sum(grad * self.x, axis=0, out=self.gradients["factor"])
+            return np.multiply(grad, self.parameters["factor"], out=out)
+
+    net = nn.Sequential(Scale(3), nn.Linear(3, 2), nn.Softmax(), seed=0)
+    nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
+    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5)).fit((X, T), 1, 5)
+    assert (net.layers[0].parameters["factor"] != 1).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test_numpy_integers_are_numbers_too(kind):
+    x, t = np.tile(X, (30, 1)), np.tile(T, 30)
+    trainer, expected = classifier(3, 2), classifier(3, 2)
+    trainer.fit((x, t), kind(2), kind(100))
+    expected.fit((x, t), 2, 100)
+    np.testing.assert_array_equal(trainer.net.parameters, expected.net.parameters)
+
+
+def test_a_step_takes_the_learning_rate_of_the_epoch_it_is_in():
+    trainer = classifier(3, 2, lr=lambda epoch: epoch)
+    seen = []
+    trainer.optimizer.update = lambda parameters, gradients, lr: seen.append(lr)
+    trainer.step(X, T)
+    trainer.fit((X, T), 2, 10)
+    trainer.step(X, T)
+    assert seen == [1, 1, 2, 3]
+
+
 def test_a_single_output_is_a_yes_or_no():
     net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), seed=0)
     x = np.linspace(-1, 1, 40)[:, None]
@@ -219,7 +267,10 @@ def bad(array, index, value):
         ({"epochs": 1.5}, "fit: epochs must be a whole number"),
         ({"batch_size": 0}, "fit: batch_size must be a whole number of at least 1, got 0"),
         ({"batch_size": -3}, "fit: batch_size"),
-        ({"callbacks": ["print"]}, "callbacks must be functions of the trainer, got 'print'"),
+        ({"callbacks": ["print"]}, r"callbacks must be a list of functions of the trainer, got \['print'\]"),
+        ({"callbacks": print}, "callbacks must be a list of functions of the trainer"),
+        ({"train": DIGITS}, "train: data must be one Dataset, got a pair of them: unpack it"),
+        ({"train": (X, np.full((10, 2), 0.5j))}, "train: targets must be real numbers"),
         ({"train": X}, r"train: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
         ({"train": (X, T[:5])}, r"train: one target for each .* got 10 samples and targets of shape \(5,\)"),
         ({"train": (X[:0], T[:0])}, "train: one target for each of at least one sample"),
@@ -251,6 +302,7 @@ def test_wrong_use_of_fit_changes_nothing(arguments, message):
         (("net", nn.CrossEntropy(), nn.SGD(0.1)), "Trainer: net must be a Sequential, got 'net'"),
         ((None, nn.CrossEntropy, nn.SGD(0.1)), "Trainer: cost must be a Cost, got"),
         ((None, nn.CrossEntropy(), 0.1), "Trainer: optimizer must be a SGD, got 0.1"),
+        ((nn.Sequential(nn.Softmax(), dtype="complex128"), nn.CrossEntropy(), nn.SGD(0.1)), "a complex network is for"),
     ],
 )
 def test_wrong_use_of_the_constructor(arguments, message):
@@ -260,5 +312,5 @@ def test_wrong_use_of_the_constructor(arguments, message):
 
 
 def test_a_softmax_taken_twice_is_refused_when_the_trainer_is_made():
-    with pytest.raises(ValueError, match="two softmax layers"):
+    with pytest.raises(ValueError, match=r"takes probabilities twice, by Softmax\(\) and then Softmax\(\)"):
         nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Softmax(), nn.Softmax()), nn.CrossEntropy(), nn.SGD(0.1))

@@ -1,10 +1,8 @@
 """Data sets of labelled images, and the IDX format that they are published in."""
 
-import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +99,7 @@ def mnist(
     download : bool, optional
         Whether to download missing files, 11.6 MB in all.
     timeout : float, optional
-        The seconds that each mirror has until its first byte, name lookup included, and then for each further 16 KiB.
+        The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool, optional
         Whether to show a progress bar on standard error if that is a terminal, or in a notebook.
 
@@ -181,6 +179,8 @@ def digits() -> tuple[Dataset, Dataset]:
     >>> test
     Dataset('digits test', 360 images of 8 x 8, 10 classes)
     """
+    from importlib.resources import files
+
     published = []
     for name in "digits-images-idx3-ubyte.gz", "digits-labels-idx1-ubyte.gz":
         with (files("numnet.datasets") / "data" / name).open("rb") as file:
@@ -236,7 +236,7 @@ _FASHION_MNIST = _Published(
     mirrors=(
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
     ),
     files=(
         {"train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"},
@@ -252,7 +252,7 @@ def _load(
 ) -> tuple[Dataset, Dataset]:
     """Find, or download, the four files of a published data set, and read them."""
     if data_dir is not None:
-        folders = [Path(data_dir)]
+        folders = [Path(data_dir).expanduser()]
     else:
         named = os.environ.get("NUMNET_DATA")
         folders = [Path(folder) for folder in (named, _cache()) if folder]
@@ -298,6 +298,8 @@ def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str) -> 
 
 def _sha256(path: Path) -> str:
     """Return the SHA-256 of a file."""
+    import hashlib
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):

@@ -1,16 +1,17 @@
-"""Download a file whose SHA-256 is known."""
+"""Download a file whose SHA-256 is known.
 
-import hashlib
-import queue
-import socket
+Modules that are slow to import are imported where they are needed, so that `import numnet` does not wait for them.
+"""
+
+from __future__ import annotations
+
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from http.client import HTTPException
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
-from .atomic import atomic
+from ..atomic import atomic
 
 _PIECE = 1 << 14
 _Item = TypeVar("_Item")
@@ -41,7 +42,7 @@ def fetch(
         Where the file goes; made if missing. A bad or partial file never has the name there, and a temporary file does
         not stay, however the download ends.
     timeout : float
-        The seconds that each mirror has until its first byte, name lookup included, and then for each further 16 KiB.
+        The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool
         Whether to show a progress bar on standard error if that is a terminal, or in a notebook.
     remedy : str
@@ -59,6 +60,7 @@ def fetch(
     """
     path = folder / name
     reasons = []
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for url in (mirror + name for mirror in mirrors):
@@ -68,6 +70,9 @@ def fetch(
                 return path
             except _MirrorError as error:
                 reasons.append(f"  {url}: {error}\n")
+        if new:
+            with suppress(OSError):  # another process may have put something there
+                folder.rmdir()
     except OSError as error:
         raise DownloadError(f"{name} cannot be written in the folder {folder}: {error}.\n{remedy}") from error
     raise DownloadError(f"{name} could not be downloaded; every mirror failed:\n{''.join(reasons)}{remedy}")
@@ -75,6 +80,8 @@ def fetch(
 
 def _transfer(url: str, file: IO[bytes], sha256: str, timeout: float, progress: bool) -> None:
     """Copy what is at `url` into `file`, and check it."""
+    import hashlib
+
     import requests  # noqa: F401  (so that the time it takes to load is not the mirror's)
     from tqdm import tqdm
 
@@ -93,6 +100,9 @@ def _transfer(url: str, file: IO[bytes], sha256: str, timeout: float, progress: 
 
 def _within(timeout: float, items: Iterator[_Item]) -> Iterator[_Item]:
     """Yield the items, waiting for each one `timeout` seconds at most, whatever it is that hangs."""
+    import queue
+    import threading
+
     # requests' own time-outs cover neither the name lookup nor bytes that trickle. A thread can be left behind.
     wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
     came: queue.SimpleQueue[_Item | Exception | None] = queue.SimpleQueue()
@@ -133,16 +143,18 @@ def _pieces(url: str, timeout: float) -> Iterator[tuple[int | None, bytes]]:
         with requests.get(url, stream=True, timeout=2 * timeout, headers=headers) as response:
             if response.status_code != 200:
                 raise _MirrorError(f"HTTP {response.status_code} {response.reason}")
-            total, size = response.raw.length_remaining, 1
-            while piece := response.raw.read(size, decode_content=False):
+            total = response.raw.length_remaining
+            while piece := response.raw.read(_PIECE, decode_content=False):
                 yield total, piece
-                size = _PIECE
     except (OSError, HTTPError) as error:  # requests' own errors are OSErrors
         raise _MirrorError(_words(error)) from error
 
 
 def _words(error: BaseException) -> str:
     """Say in plain words what lies at the bottom of a network error."""
+    import socket
+    from http.client import HTTPException
+
     cause = error.__cause__ or error.__context__
     while cause:
         if isinstance(cause, (OSError, HTTPException)):  # urllib3 before 2 has a TypeError of its own at the bottom

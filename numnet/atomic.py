@@ -1,7 +1,6 @@
 """A file that has its name only once it is whole."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     path : str or os.PathLike
-        The name to be; what has it now stays until the new file is whole and on the disk.
+        The name to be; what has it now stays until the new file is whole and on the disk. Links are followed.
 
     Yields
     ------
@@ -25,10 +24,14 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Raises
     ------
     OSError
-        If the folder is missing or cannot be written in, or the disk is full.
+        If the folder is missing or cannot be written in, what has the name is no file, or the disk is full.
     """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} cannot be written: it exists, and is a folder or a device")
+    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         # Not tempfile: its files are readable by their owner only, and the final file would stay so.
         with open(temporary, "xb") as file:
