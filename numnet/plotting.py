@@ -269,12 +269,18 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     """
     images, labels, y = _answers(net, test)
     figure = plt.figure(figsize=(12.8, 7.2), dpi=125)
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.06)
-    axes = figure.subplot_mosaic("ab;cc;dd", height_ratios=(3.4, 1.3, 1.5))
-    learning_curves(history, axes["a"])
-    _confusion_matrix(labels, y, axes["b"])
-    weight_images(net, count=_COLUMNS, ax=axes["c"])
-    _mistakes(net, images, labels, y, _COLUMNS, axes["d"])
+    # The size is fixed, so the places can be: to work them out takes matplotlib as long as to draw all the rest.
+    places = [
+        (0.07, 0.5, 0.385, 0.415),
+        (0.545, 0.5, 0.38, 0.415),
+        (0.07, 0.24, 0.855, 0.16),
+        (0.07, 0.01, 0.855, 0.187),
+    ]
+    curves, matrix, weights, worst = (figure.add_axes(place) for place in places)
+    learning_curves(history, curves)
+    _confusion_matrix(labels, y, matrix)
+    weight_images(net, count=_COLUMNS, ax=weights)
+    _mistakes(net, images, labels, y, _COLUMNS, worst)
     if title is None:
         sizes = [net.inputs, *(layer.outputs for layer in net.layers if layer.outputs)]
         accuracy = _percent(np.mean(y.argmax(axis=1) == labels).round(4))
