@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -31,11 +32,13 @@ def main() -> int:
         try:
             trainer.fit(train, options.epochs, options.batch_size, test, callbacks=[print_epoch], progress=False)
         except KeyboardInterrupt:
-            print("interrupted")
+            print(f"interrupted in epoch {len(trainer.history) + 1}")
             status = 130
-        save(trainer, test, options)
-        result = f"test accuracy {trainer.history[-1].test_accuracy:.4f}" if len(trainer.history) else "no result"
-        print(f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all")
+        try:
+            save(trainer, test, options)
+        finally:
+            result = f"test accuracy {trainer.history[-1].test_accuracy:.4f}" if len(trainer.history) else "no result"
+            print(f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all")
         return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -48,8 +51,8 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--epochs", type=int, default=10, help="times through the training images (10)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images for each step (64)")
+    parser.add_argument("--epochs", type=count, default=10, help="times through the training images (10)")
+    parser.add_argument("--batch-size", type=count, default=64, help="images for each step (64)")
     parser.add_argument("--lr", type=float, default=0.5, help="learning rate (0.5)")
     parser.add_argument("--cost", choices=COSTS, default="cross-entropy", help="cost to minimise (cross-entropy)")
     parser.add_argument("--hidden", type=sizes, default=[], metavar="N,N", help="sizes of sigmoid hidden layers (none)")
@@ -61,13 +64,27 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--seed", type=int, default=0, help="of the starting weights and the shuffling (0)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the run")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the run, as .png, .pdf or .svg")
     parser.add_argument("--save", type=Path, metavar="FILE", help="save the network, for numnet.load")
     options = parser.parse_args()
-    for file in (options.plot, options.save):
-        if file is not None and not file.parent.is_dir():
-            parser.error(f"{file} cannot be written: there is no folder {file.parent}")
+    check_files(parser, options.plot, options.save)
     return options
+
+
+def check_files(parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None) -> None:
+    """Refuse, before any work is done, files that could not be written after it."""
+    for file in (plot, save):
+        if file is not None and not (os.access(file.parent, os.W_OK) and (file.is_file() or not file.exists())):
+            parser.error(f"{file} cannot be written: check its folder and its name")
+    if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
+        parser.error(f"--plot needs a name that ends in .png, .pdf or .svg, got {plot}")
+
+
+def count(text: str) -> int:
+    """Return a number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def sizes(text: str) -> list[int]:
@@ -109,7 +126,7 @@ def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequ
     x, t = train.images[:batch_size], train.labels[:batch_size]
     print(f"first batch:  images {x.shape} {x.dtype}, as inputs {net.check_inputs(x).shape}")
     print(f"              labels {t.shape}: {t[:10]} ...")
-    print(f"batches:      {math.ceil(len(train) / max(batch_size, 1))} an epoch")
+    print(f"batches:      {math.ceil(len(train) / batch_size)} an epoch")
     print(net)
     print("epoch       cost   training accuracy   test accuracy   seconds")
 

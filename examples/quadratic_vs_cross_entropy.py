@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mnist_softmax import load
+from mnist_softmax import check_files, count, load
 
 import numnet as nn
 
@@ -33,8 +33,10 @@ NEURONS = [  # label, cost, learning rate, starting weight and bias
 ]
 CLASSES = 10
 EQUAL_LR = 0.5
-LRS = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+LRS = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]
 SATURATED = 100  # times the usual starting weights: most first outputs are confident mistakes
+
+Curves = dict[str, list[list[float]]]  # by label, the test accuracies after each epoch of each seed
 
 
 class SoftmaxTwice(nn.Cost):
@@ -71,9 +73,11 @@ def main() -> int:
     try:
         train, test = load(options)
         neurons = one_neuron()
-        equal, best, saturated, validation = on_images(train, test, options)
+        equal = at_equal_lr(train, test, options)
+        usual = at_best_lr("(c) The usual start", train, test, options, 1.0)
+        saturated = at_best_lr(f"(d) A saturated start, weights x {SATURATED}", train, test, options, SATURATED)
         if options.plot:
-            plot(neurons, equal, best, saturated, validation).savefig(options.plot, dpi=120)
+            plot(neurons, equal, usual, saturated).savefig(options.plot, dpi=100)
             print(f"\nfigure saved to {options.plot}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -87,16 +91,13 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--epochs", type=int, default=10, help="of each run (10)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (3)")
+    parser.add_argument("--epochs", type=count, default=10, help="of each run (10)")
+    parser.add_argument("--seeds", type=count, default=3, help="runs of each kind (3)")
     parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save the figure")
     options = parser.parse_args()
-    if options.plot and not options.plot.parent.is_dir():
-        parser.error(f"{options.plot} cannot be written: there is no folder {options.plot.parent}")
-    if options.seeds < 1:
-        parser.error(f"--seeds must be at least 1, got {options.seeds}")
+    check_files(parser, options.plot)
     return options
 
 
@@ -138,55 +139,58 @@ def say(*sentences: str) -> None:
     print("\n" + textwrap.fill(" ".join(sentences), 110))
 
 
-Curves = dict[str, list[list[float]]]  # by label, the test accuracies of each seed's epochs
-
-
-def on_images(
-    train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: argparse.Namespace
-) -> tuple[Curves, Curves, Curves, dict[str, list[float]]]:
-    """Run, print and return the experiments: equal learning rates, best ones, saturated starts; and the validation."""
-
-    def runs(cost: nn.Cost, lr: float, scale: float = 1.0) -> list[list[float]]:
-        return [accuracies(train, test, cost, lr, seed, options.epochs, scale) for seed in range(options.seeds)]
-
+def at_equal_lr(train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: argparse.Namespace) -> Curves:
+    """Run, print and return all of AT_EQUAL_LR."""
     print(f"\n(b) A softmax network on {train}, every cost at lr {EQUAL_LR}\n")
-    equal = {label: runs(cost, lr) for label, (cost, lr) in AT_EQUAL_LR.items()}
-    print_table(equal)
-    ceiling = math.e / (math.e + CLASSES - 1)
+    curves = {label: runs(train, test, cost, lr, options) for label, (cost, lr) in AT_EQUAL_LR.items()}
+    print_table(curves)
     say(
         f"The mean over {CLASSES} classes at lr {EQUAL_LR} is, step for step, 1/2 the sum at lr",
         f"{EQUAL_LR * 2 / CLASSES:g}: a smaller learning rate under another name.",
-        versus(equal, "quadratic, mean over classes", "cross-entropy"),
-        versus(equal, "quadratic, 1/2 sum over classes", "cross-entropy"),
+        versus(curves, "quadratic, mean over classes", "cross-entropy"),
+        versus(curves, "quadratic, 1/2 sum over classes", "cross-entropy"),
     )
+    ceiling = math.e / (math.e + CLASSES - 1)
     say(
         f"With the softmax taken twice no probability can pass e / (e + {CLASSES - 1}) = {ceiling:.3f}, so the cost",
         f"cannot fall below {-math.log(ceiling):.3f} however right the network is.",
-        versus(equal, "softmax taken twice", "cross-entropy"),
+        versus(curves, "softmax taken twice", "cross-entropy"),
     )
+    return curves
 
+
+def at_best_lr(
+    title: str, train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: argparse.Namespace, scale: float
+) -> tuple[dict[str, list[float]], Curves]:
+    """Find each cost's best of LRS on held-out images; print and return all scores, and the curves with the best."""
     held_out = len(train) // 6
     part = nn.datasets.Dataset(train.images[:-held_out], train.labels[:-held_out])
     judge = nn.datasets.Dataset(train.images[-held_out:], train.labels[-held_out:])
-    print(f"\n(c) Each cost at its own best learning rate, chosen on {held_out} images held out of the training set\n")
-    print("accuracy on them, lr" + "".join(f"{lr:9}" for lr in LRS))
-    validation = {}
+    print(f"\n{title}, each cost at its best lr: on {held_out} images held out of the training set, one seed\n")
+    print("lr            " + "".join(f"{lr:8}" for lr in LRS))
+    scores, curves = {}, {}
     for label, cost in COSTS.items():
-        validation[label] = [accuracies(part, judge, cost, lr, 0, options.epochs)[-1] for lr in LRS]
-        print(f"{label:20}" + "".join(f"{accuracy:9.4f}" for accuracy in validation[label]))
-    best_lr = {label: LRS[int(np.argmax(scores))] for label, scores in validation.items()}
-    best = {f"{label}, lr {best_lr[label]}": runs(cost, best_lr[label]) for label, cost in COSTS.items()}
+        scores[label] = [accuracies(part, judge, cost, lr, 0, options.epochs, scale)[-1] for lr in LRS]
+        print(f"{label:14}" + "".join(f"{accuracy:8.4f}" for accuracy in scores[label]))
+        lr = LRS[int(np.argmax(scores[label]))]
+        edge = ", the edge of those tried" if lr in (LRS[0], LRS[-1]) else ""
+        curves[f"{label}, lr {lr}{edge}"] = runs(train, test, cost, lr, options, scale)
     print()
-    print_table(best)
-    say(versus(best, *reversed(best)))
+    print_table(curves)
+    say(versus(curves, *reversed(curves)))
+    return scores, curves
 
-    print(f"\n(d) The same from a saturated start, weights {SATURATED} times as large as usual\n")
-    saturated = {
-        f"{label}, lr {best_lr[label]}": runs(cost, best_lr[label], SATURATED) for label, cost in COSTS.items()
-    }
-    print_table(saturated)
-    say(versus(saturated, *reversed(saturated)))
-    return equal, best, saturated, validation
+
+def runs(
+    train: nn.datasets.Dataset,
+    test: nn.datasets.Dataset,
+    cost: nn.Cost,
+    lr: float,
+    options: argparse.Namespace,
+    scale: float = 1.0,
+) -> list[list[float]]:
+    """Return the test accuracies of each seed."""
+    return [accuracies(train, test, cost, lr, seed, options.epochs, scale) for seed in range(options.seeds)]
 
 
 def accuracies(
@@ -196,14 +200,13 @@ def accuracies(
     lr: float,
     seed: int,
     epochs: int,
-    scale: float = 1.0,
+    scale: float,
 ) -> list[float]:
     """Train a softmax network from weights `scale` times the usual ones; return its test accuracies."""
     net = nn.Sequential(nn.Linear(math.prod(train.images.shape[1:]), CLASSES), nn.Softmax(), seed=seed)
     net.parameters *= scale
-    history = nn.Trainer(net, cost, nn.SGD(lr), seed=seed).fit(train, epochs, batch_size=64, test=test, progress=False)
-    accuracy: list[float] = history.test_accuracy
-    return accuracy
+    trainer = nn.Trainer(net, cost, nn.SGD(lr), seed=seed)
+    return trainer.fit(train, epochs, batch_size=64, test=test, progress=False).test_accuracy
 
 
 def print_table(curves: Curves) -> None:
@@ -222,12 +225,16 @@ def summary(values: list[float]) -> str:
 
 
 def versus(curves: Curves, one: str, other: str) -> str:
-    """Return in a sentence how two curves compare at their ends, and whether their seeds overlap."""
-    a, b = ([run[-1] for run in curves[label]] for label in (one, other))
+    """Return in a sentence how two curves compare after the first and the last epoch."""
+    first, last = (difference([run[i] for run in curves[one]], [run[i] for run in curves[other]]) for i in (0, -1))
+    return f"Found, {one} against {other}: {first} after the first epoch, {last} after the last."
+
+
+def difference(a: list[float], b: list[float]) -> str:
+    """Return how far the mean of some accuracies is from that of others, and whether their ranges overlap."""
     points = 100 * (np.mean(a) - np.mean(b))
-    apart = min(a) > max(b) or min(b) > max(a)
-    verdict = f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
-    return f"Found: {one} ends {verdict} {other}" + ("." if apart else ", but the seeds' ranges overlap.")
+    overlap = max(a) >= min(b) and max(b) >= min(a)
+    return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}{' (ranges overlap)' if overlap else ''}"
 
 
 # Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
@@ -235,34 +242,41 @@ COLORS = {"cross-entropy": "#0072B2", "quadratic": "#D55E00", "softmax": "#009E7
 
 
 def plot(
-    neurons: list[list[float]], equal: Curves, best: Curves, saturated: Curves, validation: dict[str, list[float]]
+    neurons: list[list[float]],
+    equal: Curves,
+    usual: tuple[dict[str, list[float]], Curves],
+    saturated: tuple[dict[str, list[float]], Curves],
 ) -> Any:
     """Return the figure."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
-    (top_left, top_right), (low_left, low_right) = axes
+    figure, axes = plt.subplots(2, 3, figsize=(18, 9.5), layout="constrained")
     for (label, _, lr, _, _), outputs in zip(NEURONS, neurons, strict=True):
         first = outputs[0] < 0.9
         name = f"{label}, lr {lr}" if first else None
         width = 2 if lr > 0.01 else 1
-        top_left.plot(outputs, "-" if first else "--", color=COLORS[label], lw=width, label=name)
-    top_left.set(xlabel="step", ylabel="output y for target 0", ylim=(0, 1.2), yticks=np.linspace(0, 1, 6))
-    top_left.set_title(f"(a) One sigmoid neuron, from y = {neurons[0][0]:.2f} (solid) and {neurons[1][0]:.2f} (dashed)")
-    draw_curves(top_right, equal, f"(b) All at lr {EQUAL_LR}")
-    for label, scores in validation.items():
-        low_left.plot(LRS, scores, "o-", color=COLORS[label], label=label)
-        low_left.plot(LRS[int(np.argmax(scores))], max(scores), "o", ms=14, mfc="none", color=COLORS[label])
-    low_left.set(xscale="log", xlabel="learning rate", ylabel="accuracy on held-out images")
-    low_left.set_title("(c) Which learning rate suits which cost (best ringed)")
-    low_left.set_xticks(LRS, [f"{lr:g}" for lr in LRS])
-    low_left.minorticks_off()
-    draw_curves(low_right, saturated, f"(d) Saturated start, weights x {SATURATED}")
+        axes[0, 0].plot(outputs, "-" if first else "--", color=COLORS[label], lw=width, label=name)
+    axes[0, 0].set(xlabel="step", ylabel="output y for target 0", ylim=(0, 1.35), yticks=np.linspace(0, 1, 6))
+    axes[0, 0].set_title(f"(a) One sigmoid neuron, from y = {neurons[0][0]:.2f} and, dashed, {neurons[1][0]:.2f}")
+    draw_curves(axes[1, 0], equal, f"(b) All at lr {EQUAL_LR}")
+    for column, start, (scores, curves) in ((1, "(c) The usual start", usual), (2, "(d) Saturated start", saturated)):
+        draw_scores(axes[0, column], scores, f"{start}: which lr suits which cost (best ringed)")
+        draw_curves(axes[1, column], curves, f"{start}: each at its best lr")
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(axis="y", color="0.9")
-        ax.legend(frameon=False, **({"loc": "upper center", "ncols": 3, "columnspacing": 1} if ax is top_left else {}))
+        ax.legend(frameon=False)
     return figure
+
+
+def draw_scores(ax: Any, scores: dict[str, list[float]], title: str) -> None:
+    """Draw the accuracy on held-out images by learning rate, the best ringed."""
+    for (label, values), marker in zip(scores.items(), "os", strict=True):
+        ax.plot(LRS, values, f"{marker}-", color=COLORS[label], label=label)
+        ax.plot(LRS[int(np.argmax(values))], max(values), "o", ms=14, mfc="none", color=COLORS[label])
+    ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy on held-out images", title=title)
+    ax.set_xticks(LRS, [f"{lr:g}" for lr in LRS])
+    ax.minorticks_off()
 
 
 def draw_curves(ax: Any, curves: Curves, title: str) -> None:

@@ -90,13 +90,16 @@ def test_options_plot_and_save(tmp_path):
     ("options", "status", "message"),
     [
         (["--lr", "-1"], 1, "error: SGD: lr must be a finite number above 0"),
-        (["--epochs", "0"], 1, "error: fit: epochs must be a whole number of at least 1, got 0"),
-        (["--batch-size", "0"], 1, "error: fit: batch_size must be"),
+        (["--epochs", "0"], 2, "argument --epochs: must be a whole number of at least 1, got '0'"),
+        (["--batch-size", "-5"], 2, "argument --batch-size: must be a whole number of at least 1, got '-5'"),
+        (["--seed", "-1"], 1, "error: seed must be a whole number of at least 0, or None, got -1"),
+        (["--plot", "run"], 2, "--plot needs a name that ends in .png, .pdf or .svg, got run"),
+        (["--save", "examples"], 2, "examples cannot be written: check its folder and its name"),
         (["--lr", "1e39"], 1, "error: the training cost became nan in epoch 1, batch 2: training has diverged"),
         (["--hidden", "0"], 1, "error: Linear: outputs must be a whole number"),
         (["--hidden", "a,b"], 2, "sizes must look like 128 or 128,64, got 'a,b'"),
         (["--cost", "absolute"], 2, "invalid choice: 'absolute'"),
-        (["--plot", "missing/run.png"], 2, "there is no folder missing"),
+        (["--plot", "missing/run.png"], 2, "missing/run.png cannot be written: check its folder and its name"),
     ],
 )
 def test_wrong_options(options, status, message, tmp_path):
@@ -134,5 +137,5 @@ def test_quadratic_vs_cross_entropy(tmp_path, largest):
     expected = np.array([row.split() for row in NEURONS.split("\n")[1:-1]], float)
     largest("one sigmoid neuron against its table", np.abs(outputs - expected).max())
     np.testing.assert_allclose(outputs, expected, atol=1.01e-4)
-    assert done.stdout.count("Found: ") == 5
+    assert done.stdout.count("Found, ") == 6
     assert (tmp_path / "costs.png").read_bytes().startswith(b"\x89PNG")
