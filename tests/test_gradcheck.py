@@ -110,6 +110,37 @@ def test_a_layer_that_is_wrong_only_with_out_is_found(position):
             nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), X, T)
 
 
+def test_a_first_layer_that_is_wrong_only_where_training_uses_it_is_found():
+    class Short(nn.Linear):
+        def backward_parameters(self, grad):
+            super().backward_parameters(grad)
+            self.gradients["bias"] *= 2
+
+        def backward(self, grad, out=None):
+            super().backward_parameters(grad)
+            return np.matmul(grad, self.weight.T, out=out)
+
+    with pytest.raises(nn.GradientError, match=r"layer 0, Short\(3, 2\), bias"):
+        nn.gradcheck(nn.Sequential(Short(3, 2), nn.Softmax(), seed=0), nn.CrossEntropy(), X, T, raise_above=1e-7)
+
+
+def test_the_complex_step_is_judged_too():
+    class Absolute(nn.Layer):
+        analytic = True  # it is not
+
+        def forward(self, x, out=None):
+            self.x = x
+            return np.abs(x) if np.iscomplexobj(x) else np.abs(x, out=out)
+
+        def backward(self, grad, out=None):
+            return np.multiply(grad, np.sign(self.x), out=out)
+
+    report = nn.gradcheck(net_with(Absolute()), nn.CrossEntropy(), X, T)
+    assert report.central.error < 1e-7
+    with pytest.raises(nn.GradientError, match="relative error"):
+        nn.gradcheck(net_with(Absolute()), nn.CrossEntropy(), X, T, raise_above=1e-7)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e5])
 def test_costs_of_any_size_can_be_judged(scale):
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), seed=0)

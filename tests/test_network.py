@@ -132,11 +132,13 @@ def test_inference_leaves_the_training_state_alone():
     net.backpropagate(pair, x, t)
     expected = net.gradients.copy()
     kept = [dict(vars(layer)) for layer in net.layers]
+    contents = copy.deepcopy(kept)
     net(RNG.normal(size=(5, 4)))
     net.predict(RNG.normal(size=(7, 4)))
-    for layer, before in zip(net.layers, kept, strict=True):
+    for layer, before, content in zip(net.layers, kept, contents, strict=True):
         assert vars(layer).keys() == before.keys()
         assert all(vars(layer)[name] is value for name, value in before.items())
+        np.testing.assert_equal(before, content)
     np.testing.assert_array_equal(net.gradients, expected)
 
 

@@ -78,6 +78,7 @@ def test_a_schedule_is_a_function_of_the_epoch():
     sgd = nn.SGD(lr=lambda epoch: 1 / epoch)
     assert [sgd.learning_rate(epoch) for epoch in (1, 2, 4)] == [1, 0.5, 0.25]
     assert nn.SGD(0.3).learning_rate(7) == 0.3
+    assert nn.SGD(lambda epoch: 0).learning_rate(1) == 0  # a pause
 
 
 @pytest.mark.parametrize("lr", [float("nan"), float("inf"), -1.0, "fast", None])
