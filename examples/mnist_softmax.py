@@ -74,8 +74,11 @@ def parse_arguments() -> argparse.Namespace:
 def check_files(parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None) -> None:
     """Refuse, before any work is done, files that could not be written after it."""
     for file in (plot, save):
-        if file is not None and not (os.access(file.parent, os.W_OK) and (file.is_file() or not file.exists())):
+        writable = file is None or os.access(file if file.exists() else file.parent, os.W_OK)
+        if file is not None and (not writable or (file.exists() and not file.is_file())):
             parser.error(f"{file} cannot be written: check its folder and its name")
+    if plot is not None and plot == save:
+        parser.error(f"--plot and --save both name {plot}")
     if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
         parser.error(f"--plot needs a name that ends in .png, .pdf or .svg, got {plot}")
 

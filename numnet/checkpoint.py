@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Iterator
@@ -104,6 +105,7 @@ def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Sequential:
         AttributeError,
         EOFError,
         OSError,
+        MemoryError,
         RuntimeError,
         zlib.error,
         BadZipFile,
@@ -122,9 +124,8 @@ def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Sequential:
 
 def _arguments(layer: Layer) -> dict[str, Any]:
     """Return the constructor's arguments, by name."""
-    import inspect  # it takes as long to import as all of numnet
-
-    names = [n for n in inspect.signature(type(layer).__init__).parameters if n not in ("self", "args", "kwargs")]
+    init = type(layer).__init__
+    names = [] if init is object.__init__ else list(inspect.signature(init).parameters)[1:]
     try:
         arguments = {name: getattr(layer, name) for name in names}
         json.dumps(arguments, allow_nan=False)
@@ -137,12 +138,16 @@ def _arguments(layer: Layer) -> dict[str, Any]:
 
 
 def _build(name: str, arguments: dict[str, Any]) -> Layer:
-    known = {_name(kind): kind for kind in _subclasses(Layer)}
-    if name not in known:
+    known = [kind for kind in _subclasses(Layer) if _name(kind) == name]
+    if not known:
         raise CheckpointError(
             f"the file has a layer {name!r} that is not defined here: define or import its class, then load"
         )
-    layer: Layer = known[name](**arguments)
+    if len({(kind.__module__, kind.__qualname__) for kind in known}) > 1:
+        raise CheckpointError(
+            f"several layers are named {name!r} here: the file could mean any of them, rename the others"
+        )
+    layer: Layer = known[-1](**arguments)  # the last of those of a notebook cell that was run again
     return layer
 
 

@@ -6,6 +6,7 @@ batch, so that the batch size never changes the meaning of the learning rate.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,7 +122,7 @@ class Quadratic(Cost):
         return _mean_difference(y, t, out)
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
-        closed = type(self) is Quadratic and type(layers[-1]) is Sigmoid
+        closed = type(self).gradient is Quadratic.gradient and type(layers[-1]) is Sigmoid
         return SigmoidQuadratic(self, layers[-1]) if closed else Pair(self, layers[-1])
 
 
@@ -145,7 +146,7 @@ class CrossEntropy(Cost):
         sigmoid:  E = -1/n sum [t ln y + (1 - t) ln(1 - y)]
 
     In a `Trainer` the last layer says which. Called on bare outputs, y is taken as distributions where every row sums
-    to 1 (within 0.001) and there is more than one column, and as independent probabilities otherwise.
+    to 1 (within 1e-5) and there is more than one column, and as independent probabilities otherwise.
 
     The derivatives dE/dy = -t / (n y), and dE/dy = (y - t) / (n y (1 - y)), are unbounded where y reaches 0 or 1, but
     through the layer they become, for both (see `SoftmaxCrossEntropy`, `SigmoidCrossEntropy`)::
@@ -163,15 +164,22 @@ class CrossEntropy(Cost):
 
     analytic = True
 
+    _form: Cost | None = None  # of the last layer, where one is known
+
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
-        y = _as_outputs(y)
-        return _form(y)(y, t)
+        derived = copy.copy(self)
+        derived._form = self._form or _form(_as_outputs(y))
+        return super(CrossEntropy, derived).__call__(y, t)
+
+    def check(self, name: str, values: Array) -> None:
+        if self._form:
+            self._form.check(name, values)
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
-        return _form(y).value(y, t, out)
+        return (self._form or _form(y)).value(y, t, out)
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
-        return _form(y).gradient(y, t, out)
+        return (self._form or _form(y)).gradient(y, t, out)
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
         last = layers[-1]
@@ -187,8 +195,10 @@ class CrossEntropy(Cost):
                 "remove one of the two layers, or put a Linear between them"
             )
         form = _FORMS[last.probabilities]()
-        if type(self) is not CrossEntropy:
-            return Pair(self, last)
+        if type(self).value is not CrossEntropy.value or type(self).gradient is not CrossEntropy.gradient:
+            derived = copy.copy(self)
+            derived._form = form
+            return Pair(derived, last)
         if type(last) is Softmax:
             return SoftmaxCrossEntropy(form, last)
         if type(last) is Sigmoid:
@@ -342,12 +352,12 @@ def check_labels(t: Array, classes: int) -> Array:
 
 
 _FORMS: dict[str | None, type[Cost]] = {"distribution": _Distribution, "independent": _Independent}
-_ROW_SUM_TOLERANCE = 1e-3  # wide enough for probabilities typed with three decimals or rounded in float32
+_ROW_SUM_TOLERANCE = 1e-5  # wide enough for the float32 outputs of a softmax
 
 
 def is_distribution(rows: Array) -> bool:
     """Return whether every row is a probability distribution."""
-    return bool(np.all(rows >= 0) and np.all(np.abs(rows.sum(axis=1) - 1) <= _ROW_SUM_TOLERANCE))
+    return bool(rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() <= _ROW_SUM_TOLERANCE)
 
 
 def _form(y: Array) -> Cost:
@@ -361,6 +371,8 @@ def _as_outputs(y: npt.ArrayLike) -> Array:
         raise ValueError(f"outputs must be real numbers, got dtype {y.dtype}")
     if y.ndim != 2 or not y.size:
         raise ValueError(f"y must have shape (n, outputs) with n and outputs at least 1, got shape {y.shape}")
+    if not np.isfinite(y).all():
+        raise ValueError(f"y must be finite, but y{np.argwhere(~np.isfinite(y))[0].tolist()} is not")
     return y if y.dtype.kind == "f" else y.astype(np.float64)
 
 

@@ -13,7 +13,8 @@ from .network import Sequential
 
 _SMALL = 0.1  # smaller derivatives, next to the largest, are compared with this: they carry the rounding of large terms
 _STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # large ones suit large costs, small ones steep networks
-_DOUBT = 1e-10  # of two steps that agree so well no better is needed
+_DOUBT = 1e-9  # of a derivative of size 1: no better step is needed
+_ROUNDING = 1e-15  # of a cost, relative
 _COMPLEX_STEP = 1e-30
 
 
@@ -69,7 +70,7 @@ def gradcheck(
     """Compare the gradient of every parameter and every input with numerical derivatives of the cost.
 
     All is computed on a float64 copy; the network is left alone. Central differences ``D(h) = (E(w+h) - E(w-h)) / 2h``
-    are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h from 0.01 down until two steps agree. The complex
+    are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h from 0.01 down as far as it pays. The complex
     step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation, and is used where every layer
     and the cost are marked as `analytic`.
 
@@ -80,7 +81,8 @@ def gradcheck(
         shallow one: a derivative that is tiny next to the others, as behind many saturated layers, is hardly judged.
     cost : Cost
     x : array_like of shape (n, ...)
-        A few samples. Where a layer has a kink, as `ReLU` at 0, keep clear of it: there is no derivative.
+        A few samples. Keep clear, by some 0.02, of a layer's kinks, as that of `ReLU` at 0, where there is no
+        derivative, and of the edge of its domain.
     t : array_like of shape (n,) or (n, outputs)
         Targets.
     raise_above : float, optional
@@ -158,18 +160,19 @@ def _check_out(i: int, layer: Layer, fresh: Array, given: Array) -> None:
 
 
 def _central(net: Sequential, pair: Pair, point: Array, i: int, t: Array) -> float:
-    """Return dE/d(the i-th number) by central differences, from the two successive steps that agree best."""
-    best, least_doubt, last = np.nan, np.inf, np.nan
+    """Return dE/d(the i-th number) by central differences, from the step with the least truncation and rounding."""
+    best, least_doubt, before = np.nan, np.inf, np.nan
     for h in _STEPS:
-        once, twice = (
-            (_cost_at(net, pair, point, i, step, t) - _cost_at(net, pair, point, i, -step, t)) / (2 * step)
-            for step in (h, 2 * h)
-        )
-        last, before = float(4 * once - twice) / 3, last
-        doubt = abs(last - before)
+        with np.errstate(all="ignore"):  # a step may leave the domain of a layer; a smaller one then does better
+            low2, low, high, high2 = (_cost_at(net, pair, point, i, k * h, t) for k in (-2, -1, 1, 2))
+        once, twice = (high - low) / (2 * h), (high2 - low2) / (4 * h)
+        estimate = float(4 * once - twice) / 3
+        # Truncation is what a lower order or a longer step changes, whichever is less; near a kink the latter is much.
+        doubt = np.fmin(abs(estimate - once), abs(estimate - before)) + _ROUNDING * abs(high) / h
+        before = estimate
         if doubt < least_doubt:
-            best, least_doubt = last, doubt
-        if doubt <= _DOUBT * max(1, abs(last)):
+            best, least_doubt = estimate, doubt
+        if doubt <= _DOUBT * max(1, abs(estimate)):
             break
     return best
 

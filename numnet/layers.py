@@ -316,7 +316,7 @@ class Softmax(Layer):
         maximum = np.maximum.reduce(x, axis=1, keepdims=True, out=rows)
         with np.errstate(over="ignore"):  # a gap beyond the largest float is -inf, and its exp rightly 0
             y = np.subtract(x, maximum, out=out)
-        np.exp(y, out=y)
+        y = np.exp(y, out=out)
         total = np.add.reduce(y, axis=1, keepdims=True, out=rows)
         self.y = np.divide(y, total, out=y)
         return self.y

@@ -67,7 +67,7 @@ class Sequential:
             if not isinstance(layer, Layer):
                 hint = f": write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
                 raise ValueError(f"layer {i} must be a numnet Layer, got {layer!r}{hint}")
-            if layer.in_network or layer in layers[:i]:
+            if layer.in_network or any(layer is other for other in layers[:i]):
                 raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
         if not layers:
             raise ValueError("Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say")
@@ -162,7 +162,9 @@ class Sequential:
             If the targets are no classes, or not as many as the images.
         """
         y = self(images)
-        wanted = class_labels(targets, y.shape[1])
+        t, outputs = np.asarray(targets), y.shape[1]
+        indices = t.ndim == 1 and outputs > 1
+        wanted = check_labels(t, outputs) if indices else row_classes(as_targets(t, outputs, np.float64))
         if wanted is None:
             raise ValueError("accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1")
         if len(y) != len(wanted) or not len(wanted):
@@ -322,13 +324,9 @@ def classes(y: Array) -> npt.NDArray[np.intp]:
     return (y[:, 0] > 0.5).astype(np.intp) if y.shape[1] == 1 else np.argmax(y, axis=1)
 
 
-def class_labels(t: npt.ArrayLike, outputs: int) -> npt.NDArray[np.intp] | None:
-    """Return the classes that targets stand for; None for rows that are no distributions."""
-    t = np.asarray(t)
-    if t.ndim == 1 and outputs > 1:
-        return check_labels(t, outputs).astype(np.intp, copy=False)
-    rows = as_targets(t, outputs, np.float64)
-    return classes(rows) if outputs == 1 or is_distribution(rows) else None
+def row_classes(rows: Array) -> npt.NDArray[np.intp] | None:
+    """Return the classes that rows of targets stand for; None where they are no distributions."""
+    return classes(rows) if rows.shape[1] == 1 or is_distribution(rows) else None
 
 
 def generator(seed: int | None) -> np.random.Generator:

@@ -87,6 +87,8 @@ class SGD:
         """Take one step in place; the gradients are left as they are unless clipped."""
         if self.clip_norm is not None:
             norm = math.sqrt(np.dot(gradients, gradients))
+            if math.isinf(norm):  # in float32 the squares can overflow
+                norm = float(np.linalg.norm(gradients.astype(np.float64)))
             if norm > self.clip_norm:
                 np.multiply(gradients, self.clip_norm / norm, out=gradients)
         step, direction = self._step, gradients

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .costs import Cost, as_targets
+from .costs import Cost, as_targets, check_labels
 from .layers import Array
-from .network import Sequential, class_labels, classes, generator
+from .network import Sequential, classes, generator, row_classes
 from .optimizers import SGD
 
 if TYPE_CHECKING:
@@ -247,9 +247,9 @@ class Trainer:
         tests = None if test is None else _Samples(self, test, "test", 1)
         batches = math.ceil(len(samples) / batch_size)
         first = len(self.history) + 1
+        lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, first + epochs)}
         with _bar(epochs * batches, progress) as bar:
-            for epoch in range(first, first + epochs):
-                lr = self.optimizer.learning_rate(epoch)
+            for epoch, lr in lrs.items():
                 started = time.perf_counter()
                 with _quiet():
                     cost, accuracy = self._train_epoch(samples, batch_size, lr, epoch, bar)
@@ -303,13 +303,14 @@ class _Samples:
                 )
             self.rows: Array | None = None
             self.labels: Array | None = None
-            if outputs > 1 or trainer.pair.layer.probabilities is not None:
-                self.labels = class_labels(t, outputs)
             if t.ndim == 1 and outputs > 1:
+                self.labels = check_labels(t, outputs).astype(np.intp)
                 self.one_hot = np.eye(outputs, dtype=net.dtype)
             else:
                 self.rows = as_targets(t, outputs, net.dtype)
                 trainer.pair.check(self.rows)
+                if outputs > 1 or trainer.pair.layer.probabilities is not None:
+                    self.labels = row_classes(self.rows)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         n = min(batch_size, len(self.x))

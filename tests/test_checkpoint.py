@@ -82,6 +82,25 @@ def test_a_layer_of_ones_own_is_not_taken_for_numnets_of_the_same_name(saved):
     assert type(nn.load(path).layers[1]) is Softmax
 
 
+def test_two_layers_of_one_name_are_not_guessed_between(tmp_path):
+    class Act(nn.Layer):
+        pass
+
+    first = Act
+    nn.Sequential(first()).save(tmp_path / "net.npz")
+
+    def elsewhere():
+        class Act(nn.Layer):
+            pass
+
+        return Act
+
+    second = elsewhere()
+    with pytest.raises(nn.CheckpointError, match="several layers are named 'Act' here"):
+        nn.load(tmp_path / "net.npz")
+    assert first is not second
+
+
 def test_a_flipped_byte_is_refused_or_changes_nothing(saved):
     net, path = saved
     whole = path.read_bytes()
@@ -95,7 +114,11 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(saved):
 
 
 def test_a_layer_whose_arguments_are_not_kept_cannot_be_saved(tmp_path):
-    for layer in (Forgetful(2), Power(np.ones(2))):
+    class Keywords(nn.Layer):
+        def __init__(self, **kwargs):
+            self.exponent = kwargs.get("exponent")
+
+    for layer in (Forgetful(2), Power(np.ones(2)), Keywords(exponent=2)):
         with pytest.raises(nn.CheckpointError, match=r"cannot be saved: each argument of its __init__ must be kept"):
             nn.Sequential(layer).save(tmp_path / "net.npz")
     assert not list(tmp_path.iterdir())
@@ -150,6 +173,7 @@ def rewrite(path, change_header=lambda header: None, **arrays):
             {},
             "holds 8 parameters .* need 12",
         ),
+        (lambda h: h.update(layers=[["numnet.Linear", {"inputs": 10**7, "outputs": 10**7}]]), {}, "is damaged"),
         (lambda h: h.update(dtype="float64"), {}, "holds 8 parameters of float32, but its layers need 8 of float64"),
         (lambda h: None, {"parameters": np.zeros((2, 4), np.float32)}, "holds 8 parameters"),
         (lambda h: None, {"parameters": np.array([{}], object)}, "is damaged"),

@@ -175,7 +175,8 @@ def test_targets_that_do_not_fit(t, message):
         ),
         ([[0.5, 0.5]], [[2.0, -1.0]], "t must hold probabilities"),
         ([[0.5, 0.5]], [[0.5, 0.25]], r"each row of t must sum to 1 for a softmax output, but row 0 sums to 0.75"),
-        ([[0.5, 0.5]] * 2, [[0.5, 0.5], [0.5, 0.502]], r"but row 1 sums to 1.002"),
+        ([[0.5, 0.5]] * 2, [[0.5, 0.5], [0.5, 0.4999]], r"but row 1 sums to 0.9999"),
+        ([[0.5, np.nan]], [0], r"y must be finite, but y\[0, 1\] is not"),
         ([["a", "b"]], [0], "outputs must be real numbers"),
     ],
 )
@@ -238,6 +239,23 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last):
     cost, gradients = net.backpropagate(pair, x, t)[0], net.gradients.copy()
     assert net.backpropagate(ten, x, t)[0] == pytest.approx(10 * cost, rel=1e-12)
     np.testing.assert_allclose(net.gradients, 10 * gradients, rtol=1e-9)
+
+
+@pytest.mark.parametrize("override", [False, True])
+def test_a_derived_cross_entropy_takes_its_form_from_the_last_layer(override):
+    class Derived(nn.CrossEntropy):
+        if override:
+
+            def value(self, y, t, out=None):
+                return super().value(y, t, out)
+
+    net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), dtype="float64")
+    net.parameters = 0  # every y is 1/2, so that rows sum to 1
+    trainer = nn.Trainer(net, Derived(), nn.SGD(1e-9))
+    assert trainer.step(np.zeros((1, 3)), [[0.0, 0.0]]) == pytest.approx(2 * np.log(2))
+    np.testing.assert_allclose(net.gradients[-2:], 0.5)
+    with pytest.raises(ValueError, match="t must hold probabilities"):
+        trainer.step(np.zeros((1, 3)), [[7.0, -3.0]])
 
 
 @pytest.mark.parametrize("form", ["distribution", "independent"])

@@ -94,6 +94,7 @@ def test_options_plot_and_save(tmp_path):
         (["--batch-size", "-5"], 2, "argument --batch-size: must be a whole number of at least 1, got '-5'"),
         (["--seed", "-1"], 1, "error: seed must be a whole number of at least 0, or None, got -1"),
         (["--plot", "run"], 2, "--plot needs a name that ends in .png, .pdf or .svg, got run"),
+        (["--plot", "x.png", "--save", "x.png"], 2, "--plot and --save both name x.png"),
         (["--save", "examples"], 2, "examples cannot be written: check its folder and its name"),
         (["--lr", "1e39"], 1, "error: the training cost became nan in epoch 1, batch 2: training has diverged"),
         (["--hidden", "0"], 1, "error: Linear: outputs must be a whole number"),

@@ -148,6 +148,25 @@ def test_costs_of_any_size_can_be_judged(scale):
     assert report.complex_step.error < 1e-12
 
 
+@pytest.mark.parametrize("distance", [1e-5, 1e-4, 1e-3, 1e-2])
+def test_a_kink_nearby_is_no_mistake(distance):
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), dtype="float64")
+    net.parameters = [1.0, 0.0]
+    nn.gradcheck(net, nn.Quadratic(), [[distance]], [[1.0]], raise_above=1e-7)
+
+
+def test_a_step_out_of_a_layers_domain_is_no_mistake():
+    class Log(nn.Layer):
+        def forward(self, x, out=None):
+            self.x = x
+            return np.log(x, out=out)
+
+        def backward(self, grad, out=None):
+            return np.divide(grad, self.x, out=out)
+
+    nn.gradcheck(nn.Sequential(Log(), nn.Linear(1, 1), seed=0), nn.Quadratic(), [[0.015]], [[1.0]], raise_above=1e-7)
+
+
 def test_a_steep_network_can_be_judged():
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax(), seed=0)
     net.parameters *= 20

@@ -74,6 +74,15 @@ def test_settings_can_be_changed_between_steps():
     assert step(sgd, net, [0.0, 0.0])[0] == pytest.approx(0.89 - 0.1 * (0.55 + 0.089))
 
 
+def test_clipping_a_gradient_whose_square_overflows():
+    net = nn.Sequential(nn.Linear(1, 1))
+    sgd = nn.SGD(1.0, clip_norm=1.0)
+    net.parameters = 0
+    sgd.start(net)
+    with np.errstate(over="ignore"):
+        assert step(sgd, net, [3e19, 4e19], lr=1.0) == pytest.approx([-0.6, -0.8])
+
+
 def test_a_schedule_is_a_function_of_the_epoch():
     sgd = nn.SGD(lr=lambda epoch: 1 / epoch)
     assert [sgd.learning_rate(epoch) for epoch in (1, 2, 4)] == [1, 0.5, 0.25]

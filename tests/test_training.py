@@ -271,6 +271,7 @@ def bad(array, index, value):
         ({"callbacks": print}, "callbacks must be a list of functions of the trainer"),
         ({"train": DIGITS}, "train: data must be one Dataset, got a pair of them: unpack it"),
         ({"train": (X, np.full((10, 2), 0.5j))}, "train: targets must be real numbers"),
+        ({"epochs": 5, "lr": lambda epoch: 1 if epoch < 3 else -1}, "the scheduled lr of epoch 3 must be finite"),
         ({"train": X}, r"train: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
         ({"train": (X, T[:5])}, r"train: one target for each .* got 10 samples and targets of shape \(5,\)"),
         ({"train": (X[:0], T[:0])}, "train: one target for each of at least one sample"),
@@ -287,7 +288,8 @@ def bad(array, index, value):
     ],
 )
 def test_wrong_use_of_fit_changes_nothing(arguments, message):
-    trainer = classifier(3, 2)
+    arguments = dict(arguments)
+    trainer = classifier(3, 2, lr=arguments.pop("lr", 0.1))
     before, state = trainer.net.parameters.copy(), trainer.rng.bit_generator.state
     with pytest.raises(ValueError, match=message):
         trainer.fit(**{"train": (X, T), "epochs": 1, "batch_size": 4, **arguments})
