@@ -163,7 +163,6 @@ class CrossEntropy(Cost):
     """
 
     analytic = True
-
     _form: Cost | None = None  # of the last layer, where one is known
 
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
@@ -196,6 +195,7 @@ class CrossEntropy(Cost):
             )
         form = _FORMS[last.probabilities]()
         if type(self).value is not CrossEntropy.value or type(self).gradient is not CrossEntropy.gradient:
+            # A closed form would bypass what a derived class has changed.
             derived = copy.copy(self)
             derived._form = form
             return Pair(derived, last)
