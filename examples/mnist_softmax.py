@@ -73,9 +73,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_files(parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None) -> None:
     """Refuse, before any work is done, files that could not be written after it."""
-    for file in (plot, save):
-        writable = file is None or os.access(file if file.exists() else file.parent, os.W_OK)
-        if file is not None and (not writable or (file.exists() and not file.is_file())):
+    for file in filter(None, (plot, save)):
+        writable = os.access(file if file.exists() else file.parent, os.W_OK)
+        if not writable or (file.exists() and not file.is_file()):
             parser.error(f"{file} cannot be written: check its folder and its name")
     if plot is not None and plot == save:
         parser.error(f"--plot and --save both name {plot}")

@@ -128,8 +128,7 @@ class Sequential:
         ValueError
             If x has not the number of features that the network takes.
         """
-        x = self.check_inputs(x)
-        return np.concatenate([self._infer(x[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK)])
+        return self.infer(self.check_inputs(x))
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
         """Return the class of each sample: its largest output, or for a single output whether it is above 1/2.
@@ -251,11 +250,15 @@ class Sequential:
 
         save(self, path)
 
-    def _infer(self, x: Array) -> Array:
-        y = self.scaled(x)
-        for layer in self.layers:
-            y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
-        return y
+    def infer(self, x: Array) -> Array:
+        """Return the outputs for rows that `check_inputs` has returned, computed some thousands at a time."""
+        outputs = []
+        for start in range(0, max(len(x), 1), _CHUNK):
+            y = self.scaled(x[start : start + _CHUNK])
+            for layer in self.layers:
+                y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
+            outputs.append(y)
+        return np.concatenate(outputs)
 
     def _set_vector(self, values: Array, dtype: npt.DTypeLike) -> None:
         self._parameters = values.astype(dtype)

@@ -339,7 +339,7 @@ class _Samples:
 
     def accuracy(self) -> float:
         """Return the share of samples that the network classifies as their targets; nan where these have no classes."""
-        return math.nan if self.labels is None else float(np.mean(self.net.predict(self.x) == self.labels))
+        return math.nan if self.labels is None else float(np.mean(classes(self.net.infer(self.x)) == self.labels))
 
 
 def _inputs_and_targets(data: Any) -> tuple[Any, Any]:
