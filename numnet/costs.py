@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .layers import Array, Layer, Sigmoid, Softmax, scratch_like
+from .layers import Array, Layer, Scratch, Sigmoid, Softmax
 
 
 class Cost:
@@ -77,22 +77,23 @@ class Pair:
     Subclasses are the pairs with a closed form, which is exact also where the layer is saturated, and faster.
     """
 
+    value_from_z: bool = False
+
     def __init__(self, cost: Cost, layer: Layer) -> None:
-        self.cost, self.layer = cost, layer
+        self.cost, self.layer, self._scratch = cost, layer, Scratch()
 
     def check(self, t: Array) -> None:
         """Raise ValueError where targets of shape (n, outputs) are outside what the cost is defined for."""
         self.cost.check("t", t)
 
-    def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
-        """Return E; `out` is scratch of z's shape."""
-        self._dy = scratch_like(y, getattr(self, "_dy", None))
-        return self.cost.value(y, t, self._dy)
+    def value(self, z: Array | None, y: Array, t: Array) -> Any:
+        """Return E; z is needed only where `value_from_z` says so."""
+        return self.cost.value(y, t, self._scratch.like("value", y))
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
         """Return dE/dz for the batch that went forward through the layer last."""
-        self._dy = scratch_like(y, getattr(self, "_dy", None))
-        return self.layer.backward(self.cost.gradient(y, t, out=self._dy), out=out)
+        dy = self._scratch.like("dy", y)
+        return self.layer.backward(self.cost.gradient(y, t, out=dy), out=out)
 
 
 class Quadratic(Cost):
@@ -115,8 +116,9 @@ class Quadratic(Cost):
     analytic = True
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
-        difference = np.subtract(y, t, out=out).ravel()
-        return np.dot(difference, difference) / (2 * len(y))
+        square = np.subtract(y, t, out=out)
+        np.multiply(square, square, out=square)
+        return np.add.reduce(square, axis=None) / (2 * len(y))
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
         return _mean_difference(y, t, out)
@@ -130,10 +132,10 @@ class SigmoidQuadratic(Pair):
     """Quadratic cost over a sigmoid: dE/dz = dE/dy dy/dz = (y - t) y (1 - y) / n."""
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
-        self._difference = np.subtract(y, t, out=scratch_like(y, getattr(self, "_difference", None)))
+        difference = _difference(y, t, self._scratch.like("difference", y))
         out = np.subtract(1, y, out=out)
         np.multiply(out, y, out=out)
-        np.multiply(out, self._difference, out=out)
+        np.multiply(out, difference, out=out)
         return np.multiply(out, 1 / len(y), out=out)
 
 
@@ -256,19 +258,17 @@ class SoftmaxCrossEntropy(Pair):
     A gap of 2000 costs 2000, though y is 0 there: ln y is taken of y only where that is exact, and faster.
     """
 
-    def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
+    value_from_z = True
+
+    def value(self, z: Array | None, y: Array, t: Array) -> Any:
         if np.minimum.reduce(y, axis=None).real > np.finfo(y.dtype).tiny:
-            return np.dot(t.ravel(), np.log(y, out=out).ravel()) / -len(y)
-        self._rows = rows = scratch_like(z[:, :1], getattr(self, "_rows", None))
-        np.maximum.reduce(z, axis=1, keepdims=True, out=rows)
+            part = np.log(y, out=self._scratch.like("value", y))
+            return np.add.reduce(np.multiply(part, t, out=part), axis=None) / -len(y)
+        assert z is not None
         with np.errstate(over="ignore", invalid="ignore"):
-            shifted = np.subtract(z, rows, out=out)
-            chosen = np.dot(t.ravel(), shifted.ravel())
-            if np.isnan(chosen):  # 0 times a gap beyond the largest float
-                chosen = np.sum(t * shifted, where=t != 0)
-        np.exp(shifted, out=shifted)
-        np.log(np.add.reduce(shifted, axis=1, keepdims=True, out=rows), out=rows)
-        return (np.add.reduce(rows, axis=None) - chosen) / len(z)
+            shifted = z - np.max(z, axis=1, keepdims=True)
+            chosen = np.sum(t * shifted, where=t != 0)  # 0 times a gap beyond the largest float is 0
+        return (np.sum(np.log(np.sum(np.exp(shifted), axis=1))) - chosen) / len(z)
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
         return _mean_difference(y, t, out)
@@ -279,14 +279,16 @@ class SigmoidCrossEntropy(Pair):
 
     With ln y = -ln(1 + exp(-z)) and ln(1 - y) = -z - ln(1 + exp(-z)), and both written so that exp cannot overflow::
 
-        E     = 1/n sum [z ([z > 0] - t) + ln(1 + exp(-|z|))]
+        E     = 1/n sum [max(z, 0) - z t + ln(1 + exp(-|z|))]
         dE/dz = (y - t) / (n y (1 - y)) y (1 - y) = (y - t) / n
     """
 
-    def value(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Any:
-        part = np.greater(z, 0, out=np.empty_like(z) if out is None else out)
-        np.subtract(part, t, out=part)
-        np.multiply(part, z, out=part)
+    value_from_z = True
+
+    def value(self, z: Array | None, y: Array, t: Array) -> Any:
+        assert z is not None
+        part = np.maximum(z, 0, out=self._scratch.like("value", z))
+        np.subtract(part, np.multiply(z, t, out=self._scratch.like("z t", z)), out=part)
         linear = np.add.reduce(part, axis=None)
         np.negative(z, out=part)
         np.minimum(z, part, out=part)  # -|z|, also for the complex step: NumPy compares real parts first
@@ -384,9 +386,17 @@ def _check_probabilities(name: str, values: Array) -> None:
         )
 
 
+def _difference(y: Array, t: Array, out: Array | None = None) -> Array:
+    """Return y - t."""
+    if out is None:
+        return y - t
+    out[...] = t  # y and t may differ in memory layout, and only copies between layouts are fast and take no memory
+    return np.subtract(y, out, out=out)
+
+
 def _mean_difference(y: Array, t: Array, out: Array | None = None) -> Array:
     """Return (y - t) / n."""
-    out = np.subtract(y, t, out=out)
+    out = _difference(y, t, out)
     return np.multiply(out, 1 / len(y), out=out)
 
 

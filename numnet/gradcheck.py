@@ -131,7 +131,7 @@ def gradcheck(
     if pair.cost.analytic and all(layer.analytic for layer in net.layers):
         twin = net.astype("complex128")
         twin_pair = cost.pair(twin.layers)
-        steps = [_cost_at(twin, twin_pair, point, i, _COMPLEX_STEP * 1j, t + 0j) for i in range(point.size)]
+        steps = [_cost_at(twin, twin_pair, point, i, _COMPLEX_STEP * 1j, t) for i in range(point.size)]
         report = report._replace(complex_step=_worst(real, x, analytic, np.imag(steps) / _COMPLEX_STEP))
 
     for comparison in report:

@@ -6,13 +6,52 @@ Notation throughout: x input, z = x w + b pre-activation, y = f(z) output, E cos
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+import math
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+
+class Scratch:
+    """Arrays for passing results, each known by a name: a training step takes the memory of the one before.
+
+    A copy starts empty.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+
+    def __call__(
+        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, order: Literal["C", "F"] = "C"
+    ) -> Array:
+        """Return an array, its contents undefined; the one that last had this name is no longer valid."""
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            size = math.prod(shape)
+            memory = None if array is None or array.dtype != dtype else array.base
+            if memory is None or memory.size < size:
+                memory = np.empty(size, dtype)
+            array = self._arrays[name] = memory[:size].reshape(shape, order=order)
+        return array
+
+    def like(self, name: str, x: Array) -> Array:
+        """Return an array of the shape, dtype and layout of x."""
+        array = self._arrays.get(name)
+        if array is not None and array.shape == x.shape and array.dtype == x.dtype:
+            return array
+        return self(name, x.shape, x.dtype, "F" if x.flags.fnc else "C")
+
+    def filled(self, values: Array, x: Array) -> Array:
+        """Return values broadcast to the shape of x, as arithmetic with x would by itself, in new memory each time."""
+        array = self.like("filled", x)
+        array[...] = values
+        return array
+
+    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
+        return Scratch, ()
 
 
 class Layer:
@@ -66,11 +105,12 @@ class Layer:
     parameters: dict[str, Array]
     gradients: dict[str, Array]
     in_network: bool = False
+    _scratch: Scratch
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Give each layer dictionaries of its own."""
         layer = super().__new__(cls)
-        layer.parameters, layer.gradients = {}, {}
+        layer.parameters, layer.gradients, layer._scratch = {}, {}, Scratch()
         return layer
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -192,8 +232,9 @@ class Linear(Layer):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        z = np.matmul(x, self.weight, out=out)
-        return np.add(z, self.bias, out=z)
+        z = np.matmul(x, self.parameters["weight"], out=out)
+        bias = self.parameters["bias"]
+        return np.add(z, bias if out is None else self._scratch.filled(bias, z), out=z)
 
     def backward_parameters(self, grad: Array) -> None:
         np.matmul(self.x.T, grad, out=self.gradients["weight"])
@@ -223,11 +264,13 @@ class Sigmoid(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        y = np.maximum(x, -_largest_exponent(x.dtype), out=out)  # below it exp(-x) would overflow, and y is next to 0
-        np.negative(y, out=y)
-        np.exp(y, out=y)
+        y = np.negative(x, out=out)
+        if y.dtype.kind == "c":  # where exp overflows, real numbers come to 1/inf = 0, but complex ones to nan
+            np.minimum(y, 709, out=y)
+        with np.errstate(over="ignore"):
+            np.exp(y, out=y)
         np.add(y, 1, out=y)
-        self.y = np.reciprocal(y, out=y)
+        self.y = np.divide(1, y, out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
@@ -297,7 +340,8 @@ class Softmax(Layer):
 
     Notes
     -----
-    Subtracting a row's maximum from it changes no y and keeps exp from overflowing.
+    Subtracting a row's maximum from it changes no y and keeps exp from overflowing. A gap beyond the largest float
+    becomes -inf, and its exp rightly 0; a network keeps NumPy from warning of it.
 
     Examples
     --------
@@ -312,35 +356,17 @@ class Softmax(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        rows = None if out is None else self._per_row(x)
-        maximum = np.maximum.reduce(x, axis=1, keepdims=True, out=rows)
-        with np.errstate(over="ignore"):  # a gap beyond the largest float is -inf, and its exp rightly 0
-            y = np.subtract(x, maximum, out=out)
-        y = np.exp(y, out=out)
-        total = np.add.reduce(y, axis=1, keepdims=True, out=rows)
-        self.y = np.divide(y, total, out=y)
+        one = None if out is None else self._scratch("one a row", (len(x), 1), x.dtype)
+        maximum = np.maximum.reduce(x, axis=1, keepdims=True, out=one)
+        y = np.subtract(x, maximum if out is None else self._scratch.filled(maximum, x), out=out)
+        np.exp(y, out=y)
+        total = np.add.reduce(y, axis=1, keepdims=True, out=one)
+        self.y = np.divide(y, total if out is None else self._scratch.filled(total, y), out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         dx = np.multiply(grad, self.y, out=out)
-        total = np.add.reduce(dx, axis=1, keepdims=True, out=None if out is None else self._per_row(dx))
-        np.subtract(grad, total, out=dx)
+        one = None if out is None else self._scratch("one a row", (len(dx), 1), dx.dtype)
+        total = np.add.reduce(dx, axis=1, keepdims=True, out=one)
+        np.subtract(grad, total if out is None else self._scratch.filled(total, dx), out=dx)
         return np.multiply(dx, self.y, out=dx)
-
-    def _per_row(self, x: Array) -> Array:
-        """One number for each row of x, kept from one training step to the next."""
-        self._rows = scratch_like(x[:, :1], getattr(self, "_rows", None))
-        return self._rows
-
-
-def scratch_like(x: Array, previous: Array | None) -> Array:
-    """Return `previous` where it fits x in shape and dtype, so that steady work allocates nothing; else a new array."""
-    if previous is not None and previous.shape == x.shape and previous.dtype == x.dtype:
-        return previous
-    return np.empty_like(x)
-
-
-@lru_cache
-def _largest_exponent(dtype: np.dtype[Any]) -> float:
-    """Return the largest whole number whose exp is finite in this dtype: 88 for float32, 709 for float64."""
-    return float(np.floor(np.log(np.finfo(dtype).max))) if dtype.kind in "fc" else 709.0

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .costs import Pair, as_targets, check_labels, is_distribution
-from .layers import Array, Layer
+from .layers import Array, Layer, Scratch
 
 _DTYPES = ("float32", "float64", "complex128")
 _CHUNK = (
@@ -170,10 +170,8 @@ class Sequential:
             raise ValueError(f"accuracy needs one target for each image, got {len(y)} images and {len(wanted)} targets")
         return float(np.mean(classes(y) == wanted))
 
-    def backpropagate(self, pair: Pair, x: Array, t: Array) -> tuple[Any, Array]:
-        """Take a batch forward and the gradient of its cost back, into `gradients`.
-
-        All arrays lie in buffers that the network keeps for as long as x keeps its shape: nothing is allocated.
+    def backpropagate(self, pair: Pair, x: Array, t: Array) -> tuple[Array, Array]:
+        """Take a batch forward and the gradient of its cost back, into `gradients`; no array is allocated for it.
 
         Parameters
         ----------
@@ -185,24 +183,20 @@ class Sequential:
 
         Returns
         -------
-        E : float
-            The mean cost.
-        y : ndarray of shape (n, outputs)
-            The outputs; the next call overwrites them.
+        z, y : ndarray
+            The last layer's input and output, for ``pair.value(z, y, t)``; the next call overwrites them.
         """
         if x.shape != self._batch_shape:
-            self._allocate(x)
+            self._size_buffers(x.shape)
         z, y = x, x
-        for layer, out in zip(self.layers, self._outputs, strict=True):
+        for layer, out in self._outputs:
             z, y = y, layer.forward(y, out)
-        last = self._input_gradients[-1]
-        cost = pair.value(z, y, t, last)
-        grad = pair.gradient(z, y, t, last)
-        for layer, out in zip(self.layers[-2:0:-1], self._input_gradients[-2:0:-1], strict=True):
+        grad = pair.gradient(z, y, t, self._input_gradients[-1][1])
+        for layer, out in self._input_gradients[-2:0:-1]:
             grad = layer.backward(grad, out)
         if len(self.layers) > 1:
             self.layers[0].backward_parameters(grad)
-        return cost, y
+        return z, y
 
     def check_inputs(self, x: npt.ArrayLike) -> Array:
         """Return x flattened to (n, features), otherwise as it is; ValueError if it does not fit or is not finite."""
@@ -231,10 +225,9 @@ class Sequential:
         """Return rows in the network's dtype, bytes as intensities from 0 to 1."""
         if out is None:
             out = np.empty(x.shape, self.dtype)
+        np.copyto(out, x, casting="same_kind")
         if x.dtype == np.uint8:
-            np.multiply(x, self.dtype.type(1 / 255), out=out)
-        else:
-            np.copyto(out, x, casting="same_kind")
+            np.multiply(out, self.dtype.type(1 / 255), out=out)
         return out
 
     def astype(self, dtype: npt.DTypeLike) -> Sequential:
@@ -255,8 +248,9 @@ class Sequential:
         outputs = []
         for start in range(0, max(len(x), 1), _CHUNK):
             y = self.scaled(x[start : start + _CHUNK])
-            for layer in self.layers:
-                y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
+            with np.errstate(over="ignore"):  # as in training: what overflows in a layer comes to its limit, or to inf
+                for layer in self.layers:
+                    y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
             outputs.append(y)
         return np.concatenate(outputs)
 
@@ -276,14 +270,21 @@ class Sequential:
                 gradients[name] = self._gradients[part].reshape(shape)
                 start = part.stop
             layer.parameters, layer.gradients = parameters, gradients
-        self._batch_shape: tuple[int, ...] = ()
+        self._scratch, self._batch_shape = Scratch(), (0, 0)
 
-    def _allocate(self, x: Array) -> None:
-        n, width = x.shape
-        widths = [width] + [width := layer.outputs or width for layer in self.layers]
-        self._outputs = [np.empty((n, w), self.dtype) for w in widths[1:]]
-        self._input_gradients = [np.empty((n, w), self.dtype) for w in widths[:-1]]
-        self._batch_shape = x.shape
+    def _size_buffers(self, shape: tuple[int, int]) -> None:
+        """Give each layer, for batches of this shape, an array for its output and one for the gradient of its input."""
+        n, width = shape
+
+        def array(name: str) -> Array:  # NumPy is fastest along the contiguous axis if that is the longer one
+            return self._scratch(name, (n, width), self.dtype, "F" if n > width else "C")
+
+        self._outputs, self._input_gradients = [], []
+        for i, layer in enumerate(self.layers):
+            self._input_gradients.append((layer, array(f"input gradient of {i}")))
+            width = layer.outputs or width
+            self._outputs.append((layer, array(f"output of {i}")))
+        self._batch_shape = shape
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_outputs", "_input_gradients")}
@@ -322,9 +323,11 @@ class Sequential:
         return f"{self._parameters.size:,} parameters, {self.dtype.name}"
 
 
-def classes(y: Array) -> npt.NDArray[np.intp]:
+def classes(y: Array, out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
     """Return each row's class: its largest output, or for a single output 1 where it is above 1/2."""
-    return (y[:, 0] > 0.5).astype(np.intp) if y.shape[1] == 1 else np.argmax(y, axis=1)
+    if y.shape[1] > 1:
+        return np.argmax(y, axis=1, out=out)
+    return np.greater(y[:, 0], 0.5, out=np.empty(len(y), np.intp) if out is None else out)
 
 
 def row_classes(rows: Array) -> npt.NDArray[np.intp] | None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .costs import Cost, as_targets, check_labels
-from .layers import Array
+from .layers import Array, Scratch
 from .network import Sequential, classes, generator, row_classes
 from .optimizers import SGD
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from .datasets import Dataset
 
     Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+_BLOCK = 1 << 20  # numbers gathered at a time: 4 MB of float32, which a processor's cache still holds
+
+_KEPT_ORDER = 1 << 20  # samples whose order is kept in memory, 8 MB
 
 
 class DivergenceError(ValueError):
@@ -169,6 +174,7 @@ class Trainer:
         self.optimizer.start(net)
         self.rng = generator(seed)
         self.history = History()
+        self._scratch = Scratch()
 
     def step(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
         """Train on one batch: forward, backward, update.
@@ -192,11 +198,15 @@ class Trainer:
         DivergenceError
             If the cost is NaN or infinite; the parameters are left as they were before the step.
         """
-        batch = _Samples(self, (x, t), "step", sys.maxsize)
+        samples = _Samples(self, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1)
-        x, t, _ = batch.take(np.arange(len(batch)))
+        x, t, _ = samples.take(np.arange(len(samples)))
         with _quiet():
-            cost, _ = self._step(x, t, lr, "in this step")
+            z, y = self.net.backpropagate(self.pair, x, t)
+            cost = float(self.pair.value(z, y, t))
+            if not math.isfinite(cost):
+                raise DivergenceError(_divergence("the training cost", cost, "in this step", lr))
+            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
         return cost
 
     def fit(
@@ -243,8 +253,8 @@ class Trainer:
         epochs, batch_size = int(epochs), int(batch_size)  # NumPy's own integers can overflow
         if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
             raise ValueError(f"fit: callbacks must be a list of functions of the trainer, got {callbacks!r}")
-        samples = _Samples(self, train, "train", batch_size)
-        tests = None if test is None else _Samples(self, test, "test", 1)
+        samples = _Samples(self, train, "train")
+        tests = None if test is None else _Samples(self, test, "test")
         batches = math.ceil(len(samples) / batch_size)
         first = len(self.history) + 1
         lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, first + epochs)}
@@ -263,34 +273,45 @@ class Trainer:
         return self.history
 
     def _train_epoch(self, samples: _Samples, batch_size: int, lr: float, epoch: int, bar: Any) -> tuple[float, float]:
-        """Return the mean cost and the accuracy over an epoch."""
-        order = self.rng.permutation(len(samples))
-        total, correct = 0.0, 0
-        for batch, start in enumerate(range(0, len(samples), batch_size), 1):
-            x, t, labels = samples.take(order[start : start + batch_size])
-            cost, y = self._step(x, t, lr, f"in epoch {epoch}, batch {batch}")
+        """Return the mean cost and the accuracy over an epoch.
+
+        Samples are gathered, and their cost and accuracy taken, a block of batches at a time: that needs fewer calls.
+        """
+        net, pair, update = self.net, self.pair, self.optimizer.update
+        parameters, gradients = net.parameters, net.gradients
+        total, correct, batches = 0.0, 0, 0
+        for x, t, labels in samples.blocks(self.rng, batch_size):
+            z, y = self._scratch("z", t.shape, t.dtype), self._scratch("y", t.shape, t.dtype)
+            starts = range(0, len(x), batch_size)
+            for start in starts:
+                part = slice(start, start + batch_size)
+                last_z, y[part] = net.backpropagate(pair, x[part], t[part])
+                if pair.value_from_z:
+                    z[part] = last_z
+                update(parameters, gradients, lr)
+            cost = float(pair.value(z, y, t))
+            if not math.isfinite(cost):
+                parts = [slice(start, start + batch_size) for start in starts]
+                costs = [float(pair.value(z[part], y[part], t[part])) for part in parts]
+                wrong = next((i for i, cost in enumerate(costs) if not math.isfinite(cost)), 0)
+                where = f"in epoch {epoch}, batch {batches + wrong + 1}"
+                raise DivergenceError(_divergence("the training cost", costs[wrong], where, lr))
             total += cost * len(x)
             if labels is not None:
-                correct += int(np.count_nonzero(classes(y) == labels))
+                found = classes(y, out=self._scratch("classes", labels.shape, labels.dtype))
+                correct += int(np.count_nonzero(np.equal(found, labels, out=self._scratch("right", found.shape, bool))))
+            batches += len(starts)
             if bar is not None:
-                bar.update()
-        if not np.isfinite(self.net.parameters).all():
+                bar.update(len(starts))
+        if not np.isfinite(parameters).all():
             raise DivergenceError(_divergence("a parameter", "not finite", f"after epoch {epoch}", lr))
         return total / len(samples), correct / len(samples) if samples.labels is not None else math.nan
 
-    def _step(self, x: Array, t: Array, lr: float, where: str) -> tuple[float, Array]:
-        cost, y = self.net.backpropagate(self.pair, x, t)
-        cost = float(cost)
-        if not math.isfinite(cost):
-            raise DivergenceError(_divergence("the training cost", cost, where, lr))
-        self.optimizer.update(self.net.parameters, self.net.gradients, lr)
-        return cost, y
-
 
 class _Samples:
-    """Checked inputs and targets, gathered batch by batch: bytes stay bytes until they are in a batch."""
+    """Checked inputs and targets, gathered in parts: bytes stay bytes until they are in one."""
 
-    def __init__(self, trainer: Trainer, data: Data, name: str, batch_size: int) -> None:
+    def __init__(self, trainer: Trainer, data: Data, name: str) -> None:
         self.net = net = trainer.net
         try:
             x, t = _inputs_and_targets(data)
@@ -304,7 +325,7 @@ class _Samples:
             self.rows: Array | None = None
             self.labels: Array | None = None
             if t.ndim == 1 and outputs > 1:
-                self.labels = check_labels(t, outputs).astype(np.intp)
+                self.labels = check_labels(t, outputs)
                 self.one_hot = np.eye(outputs, dtype=net.dtype)
             else:
                 self.rows = as_targets(t, outputs, net.dtype)
@@ -313,33 +334,86 @@ class _Samples:
                     self.labels = row_classes(self.rows)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        n = min(batch_size, len(self.x))
-        self._x = np.empty((n, self.x.shape[1]), net.dtype)
-        self._raw = self._x if self.x.dtype == net.dtype else np.empty(self._x.shape, self.x.dtype)
-        self._t = np.empty((n, outputs), net.dtype)
-        self._labels = np.empty(n, np.intp)
+        self.outputs = outputs
+        self._scratch = Scratch()
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: npt.NDArray[np.intp]) -> tuple[Array, Array, Array | None]:
-        """Return inputs, targets and class indices (if any) of some samples, in buffers that the next call reuses."""
-        n = len(rows)
-        x, t, labels = self._x[:n], self._t[:n], None
-        self.x.take(rows, axis=0, out=self._raw[:n], mode="clip")  # with any other mode NumPy makes a copy first
-        if self._raw is not self._x:
-            self.net.scaled(self._raw[:n], out=x)
+    def blocks(self, rng: np.random.Generator, batch_size: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield the samples in a new order, so many whole batches at a time as make `_BLOCK` numbers.
+
+        Each block is gathered in a thread of its own while the one before is trained on.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        size = batch_size * max(1, _BLOCK // (batch_size * self.x.shape[1]))
+        order = shuffled(len(self), rng)
+        starts = range(0, len(self), size)
+
+        def gather(i: int) -> tuple[Array, Array, Array | None]:
+            return self.take(order(starts[i], min(starts[i] + size, len(self))), place=i % 2)
+
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(gather, 0)
+            for i in range(len(starts)):
+                block = coming.result()
+                if i + 1 < len(starts):
+                    coming = thread.submit(gather, i + 1)
+                yield block
+
+    def take(self, rows: npt.NDArray[np.intp], place: int = 0) -> tuple[Array, Array, Array | None]:
+        """Return inputs, targets and class indices (if any) of some samples, until the next call for this place."""
+        n, features, dtype = len(rows), self.x.shape[1], self.net.dtype
+        x, labels = self._scratch(f"x {place}", (n, features), dtype), None
+        raw = x if self.x.dtype == dtype else self._scratch("raw", x.shape, self.x.dtype)
+        self.x.take(rows, axis=0, out=raw, mode="clip")  # with any other mode NumPy makes a copy first
+        if raw is not x:
+            self.net.scaled(raw, out=x)
+        t = self._scratch(f"t {place}", (n, self.outputs), dtype)
         if self.rows is not None:
             self.rows.take(rows, axis=0, out=t, mode="clip")
         if self.labels is not None:
-            labels = self.labels.take(rows, out=self._labels[:n], mode="clip")
+            labels = self._scratch(f"labels {place}", (n,), np.intp)
+            labels[...] = self.labels.take(rows, out=self._scratch("raw labels", (n,), self.labels.dtype), mode="clip")
             if self.rows is None:
                 self.one_hot.take(labels, axis=0, out=t, mode="clip")
         return x, t, labels
 
     def accuracy(self) -> float:
         """Return the share of samples that the network classifies as their targets; nan where these have no classes."""
-        return math.nan if self.labels is None else float(np.mean(classes(self.net.infer(self.x)) == self.labels))
+        if self.labels is None:
+            return math.nan
+        parts = (slice(start, start + _BLOCK) for start in range(0, len(self), _BLOCK))
+        correct = (np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts)
+        return int(sum(correct)) / len(self)
+
+
+def shuffled(n: int, rng: np.random.Generator) -> Callable[[int, int], npt.NDArray[np.intp]]:
+    """Return a function that gives any part, from start to stop, of a random order of n samples.
+
+    Orders of many samples are not kept in memory but computed, by a Feistel network of four random functions (M. Luby
+    and C. Rackoff, How to construct pseudorandom permutations from pseudorandom functions, 1988, doi:10.1137/0217022).
+    """
+    if n <= _KEPT_ORDER:
+        order = rng.permutation(n)
+        return lambda start, stop: order[start:stop]
+    side = math.isqrt(n - 1) + 1
+    functions = rng.integers(side, size=(4, side))
+
+    def moved(i: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        high, low = np.divmod(i, side)
+        for function in functions:  # each round can be taken back, so no two numbers become the same
+            high, low = low, (high + function[low]) % side
+        return high * side + low
+
+    def part(start: int, stop: int) -> npt.NDArray[np.intp]:
+        i = moved(np.arange(start, stop))
+        while (outside := i >= n).any():  # the square has up to 2 sqrt(n) more places: go on from there
+            i[outside] = moved(i[outside])
+        return i
+
+    return part
 
 
 def _inputs_and_targets(data: Any) -> tuple[Any, Any]:

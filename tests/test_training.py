@@ -1,6 +1,7 @@
 import csv
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numnet as nn
+import numnet.training
+from numnet.training import shuffled
 
 from .networks import cases
 
@@ -48,7 +51,7 @@ def test_the_step_cost_is_that_of_the_called_cost():
 
 @given(n=st.integers(1, 10), batch_size=st.integers(1, 15), epochs=st.integers(1, 3))
 def test_fit_is_steps_over_shuffled_batches_the_last_one_short(n, batch_size, epochs):
-    fitted, stepped = classifier(3, 2, seed=5), classifier(3, 2, seed=5)
+    fitted, stepped = (classifier(3, 2, seed=5, dtype="float64") for _ in range(2))
     history = fitted.fit((X[:n], T[:n]), epochs, batch_size)
     order = np.random.default_rng(5)
     for epoch in history:
@@ -316,3 +319,111 @@ def test_wrong_use_of_the_constructor(arguments, message):
 def test_a_softmax_taken_twice_is_refused_when_the_trainer_is_made():
     with pytest.raises(ValueError, match=r"takes probabilities twice, by Softmax\(\) and then Softmax\(\)"):
         nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Softmax(), nn.Softmax()), nn.CrossEntropy(), nn.SGD(0.1))
+
+
+class PeakBetweenUpdates(nn.SGD):
+    """SGD that notes the most memory taken at any time since its last update, in bytes."""
+
+    def start(self, net):
+        super().start(net)
+        self.peaks = []
+
+    def update(self, parameters, gradients, lr):
+        super().update(parameters, gradients, lr)
+        self.peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.reset_peak()
+        self.peaks[-1] -= tracemalloc.get_traced_memory()[0]
+
+
+def memory_of_a_step(layers, batch_size, cost=nn.CrossEntropy, dtype="float32", **options):
+    """Return the most that a step takes, from one update to the next, and with it the gathering and the costs."""
+    net = nn.Sequential(*layers, seed=0, dtype=dtype)
+    trainer = nn.Trainer(net, cost(), PeakBetweenUpdates(0.01, **options), seed=0)
+    images = RNG.integers(0, 256, (max(2700, 2 * batch_size + 12), 784), np.uint8)  # three blocks, the last batch short
+    steps = math.ceil(len(images) / batch_size)
+    tracemalloc.start()
+    try:
+        trainer.fit((images, RNG.integers(0, 10, len(images))), 2, batch_size, progress=False)
+    finally:
+        tracemalloc.stop()
+    assert len(trainer.optimizer.peaks) == 2 * steps
+    return max(trainer.optimizer.peaks[steps + 1 :])  # of the second epoch, but for the shuffling that comes before it
+
+
+NETWORKS = {"A": (784, 10), "B": (784, 128, 10), "C": (784, 512, 512, 10)}
+
+
+def sigmoid_layers(sizes, last=nn.Softmax, linear=nn.Linear):
+    layers = [layer for a, b in itertools.pairwise(sizes) for layer in (linear(a, b), nn.Sigmoid())]
+    return [*layers[:-1], last()]
+
+
+# What is smaller than Python's own objects cannot be told from them: in batches of 64, an array of (64, 10) stands out,
+# in those of 4096 one of a single byte for each sample.
+@pytest.mark.parametrize(("batch_size", "dtype", "array"), [(64, "float64", 64 * 10 * 8), (4096, "float32", 4096)])
+@pytest.mark.parametrize("sizes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid])
+@pytest.mark.parametrize("cost", [nn.CrossEntropy, nn.Quadratic])
+def test_a_training_step_allocates_no_array(batch_size, dtype, array, sizes, last, cost, largest):
+    memory = memory_of_a_step(sigmoid_layers(sizes, last), batch_size, cost, dtype)
+    largest("bytes taken by a training step, its Python objects included", memory)
+    assert memory < array
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 1e-4}])
+def test_no_option_of_sgd_allocates_an_array(options):
+    assert memory_of_a_step(sigmoid_layers(NETWORKS["A"]), 4096, clip_norm=1e-3, **options) < 4096
+
+
+class Careless(nn.Linear):
+    def forward(self, x, out=None):
+        self.x = x
+        return np.add(x @ self.weight, self.bias, out=out)
+
+
+def test_a_careless_step_is_noticed():
+    assert memory_of_a_step(sigmoid_layers(NETWORKS["A"], linear=Careless), 64, dtype="float64") > 64 * 10 * 8
+    assert memory_of_a_step(sigmoid_layers(NETWORKS["A"], linear=Careless), 4096) > 4096 * 10 * 4
+
+
+def computed_order(n, seed):
+    """Return, in pieces of 640, an order as it is computed for more samples than these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numnet.training, "_KEPT_ORDER", 0)
+        order = shuffled(n, np.random.default_rng(seed))
+    return np.concatenate([order(start, min(start + 640, n)) for start in range(0, n, 640)])
+
+
+@given(n=st.integers(1, 5000), seed=st.integers(0, 2**32))
+def test_a_computed_order_has_every_sample_once(n, seed):
+    np.testing.assert_array_equal(np.sort(computed_order(n, seed)), np.arange(n))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_computed_order_is_as_random_as_a_drawn_one(seed):
+    n, size = 100_000, 50
+    order = computed_order(n, seed)
+    assert not np.array_equal(order, computed_order(n, seed + 5))
+    for a, b in ((order, np.arange(n)), (order[1:], order[:-1]), (order[317:], order[:-317])):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 5 / math.sqrt(n)
+    # Sorted into ten classes, batches have as many of each class as chance gives them: Pearson's statistic over all
+    # batches has 9 degrees of freedom each, less the share of the samples that a batch takes.
+    counts = np.apply_along_axis(np.bincount, 1, (order * 10 // n).reshape(-1, size), minlength=10)
+    statistic = np.sum((counts - size / 10) ** 2) / (size / 10)
+    batches = n // size
+    assert abs(statistic / (9 * batches) - 1) < 5 * math.sqrt(2 / (9 * batches))
+
+
+def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one(monkeypatch):
+    monkeypatch.setattr(numnet.training, "_KEPT_ORDER", 9)
+    seen = []
+
+    class Seen(nn.Linear):
+        def forward(self, x, out=None):
+            seen.extend(x[:, 0])
+            return super().forward(x, out)
+
+    trainer = nn.Trainer(nn.Sequential(Seen(1, 2), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+    trainer.fit((np.arange(10.0)[:, None], np.arange(10) % 2), 2, 3)
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert seen[:10] != seen[10:]

@@ -11,7 +11,7 @@ import os
 import zlib
 from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"
 _CODES = {kind: code for code, kind in _TYPES.items()}
 _SIX = ", ".join(f"0x{code:02x} ({np.dtype(kind)})" for code, kind in _TYPES.items())
 _PIECE = 1 << 20
+_Mode = Literal["r", "r+", "c"]
 _AGAIN = "The file is damaged or incomplete: download or copy it again."
 
 
@@ -29,7 +30,7 @@ class IdxError(ValueError):
     """A file that is not in the IDX format, or an array that the format cannot hold."""
 
 
-def read_idx(path: str | os.PathLike[str] | IO[bytes]) -> NDArray[Any]:
+def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None = None) -> NDArray[Any]:
     """Read the array in an IDX file.
 
     Parameters
@@ -37,12 +38,16 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes]) -> NDArray[Any]:
     path : str, os.PathLike or binary file
         The file, plain or gzipped, whatever its name. An open file is read from where it stands to its end and stays
         open; if gzipped, it must be seekable.
+    mmap_mode : {None, "r", "r+", "c"}
+        As for `numpy.load`: with a mode, the data stay in the file, which must then be given by its path and not be
+        gzipped, and are read as they are used. So an array may be larger than memory, and training needs no more of
+        memory for a longer one.
 
     Returns
     -------
     ndarray
-        The array with the shape and element type that the file states, in native byte order, writable, with its own
-        data.
+        The array with the shape and element type that the file states; in native byte order, writable, with its own
+        data, or for a `mmap_mode` a `numpy.memmap` in the file's byte order, which is big-endian.
 
     Raises
     ------
@@ -62,11 +67,15 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes]) -> NDArray[Any]:
     >>> read_idx(io.BytesIO(bytes.fromhex("0000 0b 02  00000001 00000003  0001 0002 ffff")))
     array([[ 1,  2, -1]], dtype=int16)
     """
+    if mmap_mode is not None and (mmap_mode not in get_args(_Mode) or not isinstance(path, (str, os.PathLike))):
+        raise ValueError(f"read_idx: mmap_mode={mmap_mode!r} must be None or, for a path, one of {get_args(_Mode)}")
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "the given file")
     with open(path, "rb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
         start = _take(file, 2)
         if start != b"\x1f\x8b":
-            return _read(file, start, name)
+            return _read(file, start, name, mmap_mode)
+        if mmap_mode is not None:
+            raise IdxError(f"{name}: it is gzipped, and only a plain file can be mapped into memory. Unpack it first.")
         file.seek(-2, os.SEEK_CUR)
         try:
             with gzip.GzipFile(fileobj=file) as unpacked:
@@ -123,8 +132,8 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
             packed.write(data)
 
 
-def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str) -> NDArray[Any]:
-    """Read the array from an unpacked file whose first two bytes, `start`, are already read."""
+def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mode: _Mode | None = None) -> NDArray[Any]:
+    """Read, or map, the array in an unpacked file whose first two bytes, `start`, are already read."""
     start += _take(file, 2)
     if any(start[:2]):
         raise IdxError(
@@ -149,10 +158,14 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str) -> NDArr
     except ValueError as error:
         raise IdxError(f"{name}: NumPy cannot hold an array of {ndim} dimensions {shape} ({error}).") from error
     size = math.prod(shape) * dtype.itemsize
-    data = _take(file, size + 1)
-    if len(data) != size:
-        found = f"ends after {len(data)} bytes of data" if len(data) < size else "goes on after its data"
+    mapped = mmap_mode is not None and size > 0  # there is no mapping of nothing
+    data = b"" if mapped else _take(file, size + 1)
+    length = os.fstat(file.fileno()).st_size - file.tell() if mapped else len(data)
+    if length != size:
+        found = f"ends after {length} bytes of data" if length < size else "goes on after its data"
         raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {shape} of {dtype.name}. {_AGAIN}")
+    if mapped:
+        return np.memmap(name, dtype, mmap_mode or "r", file.tell(), shape)
     array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="))
     return array
 
