@@ -24,7 +24,7 @@ except ImportError:
 
 
 class MnistImages(torch.utils.data.Dataset[Any]):
-    """Images and labels, each image a PIL picture and then a tensor when it is asked for, as torchvision's MNIST does."""
+    """Images and labels, each image a PIL picture and then a tensor when it is asked for, as with torchvision."""
 
     def __init__(self, images: Any, labels: Any) -> None:
         self.images = torch.from_numpy(images)

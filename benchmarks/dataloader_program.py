@@ -1,4 +1,4 @@
-"""The usual first program in PyTorch, whole: MNIST through a DataLoader into a softmax network, tested after each epoch."""
+"""The usual first program in PyTorch, whole: MNIST through a DataLoader into a softmax network."""
 
 from __future__ import annotations
 

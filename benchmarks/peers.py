@@ -1,8 +1,8 @@
 """The programs that numnet is compared with: the same network, data, starting weights, order and arithmetic in each.
 
-A peer is a function of a `Problem` that returns two functions: ``epoch()`` trains on all samples once and returns the mean
-training cost, ``accuracy()`` is that on the test images. Each peer imports its framework itself, is written as its own
-documentation advises for speed, and keeps its data as it likes best: what is done before the first epoch is not timed.
+A peer is a function of a `Problem` that returns two functions: ``epoch()`` trains on all samples once and returns the
+mean training cost, ``accuracy()`` is that on the test images. Each peer imports its framework itself, is written as its
+own documentation advises for speed, and keeps its data as it likes best; nothing before the first epoch is timed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Problem:
     def weights(self) -> list[tuple[Array, Array]]:
         """Return the starting weight (inputs, outputs) and bias (outputs,) of each layer."""
         rng, layers = np.random.default_rng(self.seed), []
-        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+        for inputs, outputs in pairwise(self.sizes):
             limit = inputs**-0.5
             weight = rng.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
             layers.append((weight, rng.uniform(-limit, limit, outputs).astype(np.float32)))
@@ -62,7 +63,7 @@ def numnet(problem: Problem) -> Peer:
     import numnet as nn
 
     layers: list[nn.Layer] = []
-    for inputs, outputs in zip(problem.sizes, problem.sizes[1:], strict=False):
+    for inputs, outputs in pairwise(problem.sizes):
         layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
     net = nn.Sequential(*layers[:-1], nn.Softmax())
     for linear, (weight, bias) in zip(net.layers[::2], problem.weights(), strict=True):
@@ -242,7 +243,7 @@ def thinc(problem: Problem) -> Peer:
 
     sizes = problem.sizes
     with use_ops("numpy"):
-        pairs = list(zip(sizes, sizes[1:], strict=False))
+        pairs = list(pairwise(sizes))
         layers: list[Any] = [Sigmoid(o, i) for i, o in pairs[:-1]] + [Softmax(pairs[-1][1], pairs[-1][0])]
         model: Any = chain(*layers) if len(layers) > 1 else layers[0]
         x, t = problem.floats(problem.images), problem.labels
@@ -287,9 +288,8 @@ def scikit_learn(problem: Problem) -> Peer:
         shuffle=False,
     )
     classes = np.arange(problem.sizes[-1])
-    net.partial_fit(
-        x[: problem.batch_size], problem.labels[: problem.batch_size], classes=classes
-    )  # it makes its arrays here
+    first = slice(problem.batch_size)  # scikit-learn makes its arrays when it first sees data
+    net.partial_fit(x[first], problem.labels[first], classes=classes)
     for i, (weight, bias) in enumerate(problem.weights()):
         net.coefs_[i][...], net.intercepts_[i][...] = weight, bias
 
@@ -334,6 +334,7 @@ def numpy_inlined(problem: Problem) -> Peer:
     one_hot = np.eye(sizes[-1], dtype=np.float32)
     orders = problem.orders()
     scale, lr = np.float32(1 / 255), problem.lr
+    thread = ThreadPoolExecutor(1)
 
     def gather(rows: Array, place: int) -> tuple[Array, Array, Array]:
         x, t, chosen = (array[: len(rows)] for array in blocks[place])
@@ -347,65 +348,64 @@ def numpy_inlined(problem: Problem) -> Peer:
     def epoch() -> float:
         order, total, correct = next(orders), 0.0, 0
         parts = [order[start : start + block] for start in range(0, len(order), block)]
-        with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(gather, parts[0], 0)
-            for i in range(len(parts)):
-                xs, ts, chosen = coming.result()
-                if i + 1 < len(parts):
-                    coming = thread.submit(gather, parts[i + 1], (i + 1) % 2)
-                zs, ys, part = inputs_of_softmax[: len(xs)], outputs[: len(xs)], logs[: len(xs)]
-                for start in range(0, len(xs), n):
-                    x, t = xs[start : start + n], ts[start : start + n]
-                    values, errors, spread = sized[len(x)]
-                    inputs, y = [x], x
-                    for k, (weight, _, bias, _) in enumerate(layers):
-                        z = values[k]
-                        np.matmul(y, weight, out=z)
-                        spread[k][...] = bias
-                        np.add(z, spread[k], out=z)
-                        if k + 1 < len(layers):
-                            np.negative(z, out=z)
-                            np.exp(z, out=z)
-                            np.add(z, 1, out=z)
-                            np.divide(1, z, out=z)
-                            inputs.append(z)
-                        y = z
-                    zs[start : start + n] = y
-                    row, wide = one[len(x)], spread[-1]
-                    np.maximum.reduce(y, axis=1, keepdims=True, out=row)
-                    wide[...] = row
-                    np.subtract(y, wide, out=y)
-                    np.exp(y, out=y)
-                    np.add.reduce(y, axis=1, keepdims=True, out=row)
-                    wide[...] = row
-                    np.divide(y, wide, out=y)
-                    ys[start : start + n] = y
-                    error = errors[-1]
-                    np.subtract(y, t, out=error)
-                    np.multiply(error, 1 / len(x), out=error)
-                    for k in range(len(layers) - 1, -1, -1):
-                        weight, weight_gradient, _, bias_gradient = layers[k]
-                        np.matmul(inputs[k].T, error, out=weight_gradient)
-                        np.add.reduce(error, axis=0, out=bias_gradient)
-                        if k:
-                            np.matmul(error, weight.T, out=errors[k - 1])
-                            error, y = errors[k - 1], inputs[k]
-                            np.multiply(error, y, out=error)
-                            np.subtract(1, y, out=y)
-                            np.multiply(error, y, out=error)
-                    np.multiply(gradients, lr, out=step)
-                    np.subtract(parameters, step, out=parameters)
-                if np.minimum.reduce(ys, axis=None) > np.finfo(np.float32).tiny:
-                    np.log(ys, out=part)
-                else:
-                    zs -= zs.max(axis=1, keepdims=True)
-                    np.subtract(zs, np.log(np.exp(zs).sum(axis=1, keepdims=True)), out=part)
-                np.multiply(part, ts, out=part)
-                cost = float(np.add.reduce(part, axis=None))
-                if not math.isfinite(cost):
-                    raise ValueError("diverged")
-                total -= cost
-                correct += int(np.count_nonzero(np.argmax(ys, axis=1) == chosen))
+        coming = thread.submit(gather, parts[0], 0)
+        for i in range(len(parts)):
+            xs, ts, chosen = coming.result()
+            if i + 1 < len(parts):
+                coming = thread.submit(gather, parts[i + 1], (i + 1) % 2)
+            zs, ys, part = inputs_of_softmax[: len(xs)], outputs[: len(xs)], logs[: len(xs)]
+            for start in range(0, len(xs), n):
+                x, t = xs[start : start + n], ts[start : start + n]
+                values, errors, spread = sized[len(x)]
+                inputs, y = [x], x
+                for k, (weight, _, bias, _) in enumerate(layers):
+                    z = values[k]
+                    np.matmul(y, weight, out=z)
+                    spread[k][...] = bias
+                    np.add(z, spread[k], out=z)
+                    if k + 1 < len(layers):
+                        np.negative(z, out=z)
+                        np.exp(z, out=z)
+                        np.add(z, 1, out=z)
+                        np.divide(1, z, out=z)
+                        inputs.append(z)
+                    y = z
+                zs[start : start + n] = y
+                row, wide = one[len(x)], spread[-1]
+                np.maximum.reduce(y, axis=1, keepdims=True, out=row)
+                wide[...] = row
+                np.subtract(y, wide, out=y)
+                np.exp(y, out=y)
+                np.add.reduce(y, axis=1, keepdims=True, out=row)
+                wide[...] = row
+                np.divide(y, wide, out=y)
+                ys[start : start + n] = y
+                error = errors[-1]
+                np.subtract(y, t, out=error)
+                np.multiply(error, 1 / len(x), out=error)
+                for k in range(len(layers) - 1, -1, -1):
+                    weight, weight_gradient, _, bias_gradient = layers[k]
+                    np.matmul(inputs[k].T, error, out=weight_gradient)
+                    np.add.reduce(error, axis=0, out=bias_gradient)
+                    if k:
+                        np.matmul(error, weight.T, out=errors[k - 1])
+                        error, y = errors[k - 1], inputs[k]
+                        np.multiply(error, y, out=error)
+                        np.subtract(1, y, out=y)
+                        np.multiply(error, y, out=error)
+                np.multiply(gradients, lr, out=step)
+                np.subtract(parameters, step, out=parameters)
+            if np.minimum.reduce(ys, axis=None) > np.finfo(np.float32).tiny:
+                np.log(ys, out=part)
+            else:
+                zs -= zs.max(axis=1, keepdims=True)
+                np.subtract(zs, np.log(np.exp(zs).sum(axis=1, keepdims=True)), out=part)
+            np.multiply(part, ts, out=part)
+            cost = float(np.add.reduce(part, axis=None))
+            if not math.isfinite(cost):
+                raise ValueError("diverged")
+            total -= cost
+            correct += int(np.count_nonzero(np.argmax(ys, axis=1) == chosen))
         return total / len(order)
 
     def accuracy() -> float:

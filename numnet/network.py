@@ -281,7 +281,7 @@ class Sequential:
 
         self._outputs, self._input_gradients = [], []
         for i, layer in enumerate(self.layers):
-            self._input_gradients.append((layer, array(f"input gradient of {i}")))
+            self._input_gradients.append((layer, array(f"input gradient {i % 2}")))
             width = layer.outputs or width
             self._outputs.append((layer, array(f"output of {i}")))
         self._batch_shape = shape

@@ -427,3 +427,18 @@ def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one
     trainer.fit((np.arange(10.0)[:, None], np.arange(10) % 2), 2, 3)
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10] != seen[10:]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "int16"])
+def test_training_from_a_mapped_file_is_training_from_memory(tmp_path, kind):
+    train, test = DIGITS
+    for name, array in (("x", train.images.astype(kind)), ("t", train.labels), ("tests", test.images.astype(kind))):
+        nn.datasets.write_idx(tmp_path / name, array)
+    results = []
+    for mode in (None, "r"):
+        x, t, tests = (nn.datasets.read_idx(tmp_path / name, mmap_mode=mode) for name in ("x", "t", "tests"))
+        trainer = classifier(64, 10, lr=0.1 if kind == "uint8" else 1e-5)
+        trainer.fit(nn.datasets.Dataset(x, t), 2, 64, test=(tests, test.labels))
+        results.append((trainer.net.parameters, trainer.history.train_cost, trainer.history.test_accuracy))
+    for in_memory, mapped in zip(*results, strict=True):
+        np.testing.assert_array_equal(in_memory, mapped)

@@ -46,8 +46,8 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     Returns
     -------
     ndarray
-        The array with the shape and element type that the file states; in native byte order, writable, with its own
-        data, or for a `mmap_mode` a `numpy.memmap` in the file's byte order, which is big-endian.
+        The array with the shape and element type that the file states; in native byte order and writable, or for a
+        `mmap_mode` a `numpy.memmap` in the file's byte order, which is big-endian.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
         raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {shape} of {dtype.name}. {_AGAIN}")
     if mapped:
         return np.memmap(name, dtype, mmap_mode or "r", file.tell(), shape)
-    array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="))
+    array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="), copy=False)
     return array
 
 

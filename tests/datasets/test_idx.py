@@ -59,7 +59,6 @@ def test_what_was_written_is_read(
     assert result.shape == array.shape
     assert result.dtype == array.dtype.newbyteorder("=")
     assert result.dtype.isnative
-    assert result.flags.owndata
     assert result.flags.writeable
     assert result.flags.c_contiguous
     assert result.tobytes() == array.astype(result.dtype).tobytes()
@@ -241,3 +240,46 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     write_idx(tmp_path / "array", EXAMPLE_ARRAY)
     (tmp_path / "other").write_bytes(b"")
     assert (tmp_path / "array").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@given(array=arrays, mode=st.sampled_from(["r", "r+", "c"]))
+@in_folder
+def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mode: Any) -> None:
+    path = tmp_path / "array"
+    write_idx(path, array)
+    mapped, expected = read_idx(path, mmap_mode=mode), read_idx(path)
+    np.testing.assert_array_equal(mapped, expected)
+    assert mapped.shape == expected.shape
+    assert mapped.dtype.newbyteorder("=") == expected.dtype
+    assert isinstance(mapped, np.memmap) == (array.size > 0)
+    if array.size:
+        assert mapped.flags.writeable == (mode != "r")
+
+
+@pytest.mark.parametrize("data", [EXAMPLE[:-1], EXAMPLE + b"\0", EXAMPLE[:7], gzip.compress(EXAMPLE), b"<html>"])
+def test_a_file_that_cannot_be_mapped_is_an_idx_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "array").write_bytes(data)
+    with pytest.raises(IdxError, match=r"array: .*(ends after|goes on|gzipped.* Unpack|web page)"):
+        read_idx(tmp_path / "array", mmap_mode="r")
+
+
+def test_mapping_takes_no_memory_for_the_data(tmp_path: Path) -> None:
+    path = tmp_path / "array"
+    write_idx(path, np.zeros((1000, 1000), np.uint8))
+    tracemalloc.start()
+    try:
+        mapped = read_idx(path, mmap_mode="r")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert mapped.shape == (1000, 1000)
+    assert peak < 100_000
+
+
+@pytest.mark.parametrize(("where", "mode"), [("path", "w+"), ("path", "x"), ("file", "r")])
+def test_mapping_needs_a_path_and_a_mode_that_numpy_load_has(tmp_path: Path, where: str, mode: Any) -> None:
+    path = tmp_path / "array"
+    path.write_bytes(EXAMPLE)
+    with pytest.raises(ValueError, match="mmap_mode"):
+        read_idx(path if where == "path" else io.BytesIO(EXAMPLE), mmap_mode=mode)
+    assert path.read_bytes() == EXAMPLE
