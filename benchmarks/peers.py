@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -317,12 +316,10 @@ def numpy_inlined(problem: Problem) -> Peer:
             place = part.stop
         layers.append(views)
 
-    block = n * ((1 << 20) // (n * sizes[0]))
+    block = n * ((1 << 19) // (n * sizes[0]))
     raw = np.empty((block, sizes[0]), np.uint8)
-    blocks = [
-        (np.empty((block, sizes[0]), np.float32), np.empty((block, sizes[-1]), np.float32), np.empty(block, np.intp))
-        for _ in range(2)
-    ]
+    blocks = [np.empty((block, sizes[0]), np.float32), np.empty((block, sizes[-1]), np.float32)]
+    blocks.append(np.empty(block, np.intp))
     outputs = np.empty((block, sizes[-1]), np.float32)
     inputs_of_softmax, logs = np.empty_like(outputs), np.empty_like(outputs)
 
@@ -334,10 +331,9 @@ def numpy_inlined(problem: Problem) -> Peer:
     one_hot = np.eye(sizes[-1], dtype=np.float32)
     orders = problem.orders()
     scale, lr = np.float32(1 / 255), problem.lr
-    thread = ThreadPoolExecutor(1)
 
-    def gather(rows: Array, place: int) -> tuple[Array, Array, Array]:
-        x, t, chosen = (array[: len(rows)] for array in blocks[place])
+    def gather(rows: Array) -> tuple[Array, Array, Array]:
+        x, t, chosen = (array[: len(rows)] for array in blocks)
         images.take(rows, axis=0, out=raw[: len(rows)], mode="clip")
         np.copyto(x, raw[: len(rows)])
         np.multiply(x, scale, out=x)
@@ -347,12 +343,8 @@ def numpy_inlined(problem: Problem) -> Peer:
 
     def epoch() -> float:
         order, total, correct = next(orders), 0.0, 0
-        parts = [order[start : start + block] for start in range(0, len(order), block)]
-        coming = thread.submit(gather, parts[0], 0)
-        for i in range(len(parts)):
-            xs, ts, chosen = coming.result()
-            if i + 1 < len(parts):
-                coming = thread.submit(gather, parts[i + 1], (i + 1) % 2)
+        for start in range(0, len(order), block):
+            xs, ts, chosen = gather(order[start : start + block])
             zs, ys, part = inputs_of_softmax[: len(xs)], outputs[: len(xs)], logs[: len(xs)]
             for start in range(0, len(xs), n):
                 x, t = xs[start : start + n], ts[start : start + n]

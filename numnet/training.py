@@ -23,16 +23,12 @@ from .network import Sequential, classes, generator, row_classes
 from .optimizers import SGD
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from .datasets import Dataset
 
     Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
-Block = tuple[Array, Array, Array | None]  # inputs, targets, and class indices where the targets have any
 
-
-_BLOCK = 1 << 20  # numbers gathered at a time: 4 MB of float32, which a processor's cache still holds
+_BLOCK = 1 << 19  # numbers gathered at a time: 2 MB of float32, which a processor's cache still holds
 
 _KEPT_ORDER = 1 << 20  # samples whose order is kept in memory, 8 MB
 
@@ -251,8 +247,6 @@ class Trainer:
         DivergenceError
             If the training cost becomes NaN or infinite; `history` keeps the epochs before.
         """
-        from concurrent.futures import ThreadPoolExecutor
-
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}")
@@ -264,12 +258,11 @@ class Trainer:
         batches = math.ceil(len(samples) / batch_size)
         first = len(self.history) + 1
         lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, first + epochs)}
-        with _bar(epochs * batches, progress) as bar, ThreadPoolExecutor(1) as thread:
+        with _bar(epochs * batches, progress) as bar:
             for epoch, lr in lrs.items():
                 started = time.perf_counter()
-                blocks = samples.blocks(self.rng, batch_size, thread)
                 with _quiet():
-                    cost, accuracy = self._train_epoch(blocks, batch_size, lr, epoch, bar)
+                    cost, accuracy = self._train_epoch(samples, batch_size, lr, epoch, bar)
                 seconds = time.perf_counter() - started
                 test_accuracy = math.nan if tests is None else tests.accuracy()
                 self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
@@ -279,15 +272,12 @@ class Trainer:
                     callback(self)
         return self.history
 
-    def _train_epoch(
-        self, blocks: Iterable[Block], batch_size: int, lr: float, epoch: int, bar: Any
-    ) -> tuple[float, float]:
+    def _train_epoch(self, samples: _Samples, batch_size: int, lr: float, epoch: int, bar: Any) -> tuple[float, float]:
         """Return the mean cost and the accuracy over an epoch; both are taken a block at a time, in far fewer calls."""
         net, pair, update = self.net, self.pair, self.optimizer.update
         parameters, gradients = net.parameters, net.gradients
-        total, samples, batches = 0.0, 0, 0
-        correct: float = 0
-        for x, t, labels in blocks:
+        total, correct, batches = 0.0, 0, 0
+        for x, t, labels in samples.blocks(self.rng, batch_size):
             z, y = self._scratch("z", t.shape, t.dtype), self._scratch("y", t.shape, t.dtype)
             starts = range(0, len(x), batch_size)
             for start in starts:
@@ -304,10 +294,7 @@ class Trainer:
                 where = f"in epoch {epoch}, batch {batches + wrong + 1}"
                 raise DivergenceError(_divergence("the training cost", costs[wrong], where, lr))
             total += cost * len(x)
-            samples += len(x)
-            if labels is None:
-                correct = math.nan
-            else:
+            if labels is not None:
                 found = classes(y, out=self._scratch("classes", labels.shape, labels.dtype))
                 correct += int(np.count_nonzero(np.equal(found, labels, out=self._scratch("right", found.shape, bool))))
             batches += len(starts)
@@ -315,7 +302,7 @@ class Trainer:
                 bar.update(len(starts))
         if not np.isfinite(parameters).all():
             raise DivergenceError(_divergence("a parameter", "not finite", f"after epoch {epoch}", lr))
-        return total / samples, correct / samples
+        return total / len(samples), correct / len(samples) if samples.labels is not None else math.nan
 
 
 class _Samples:
@@ -350,38 +337,26 @@ class _Samples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def blocks(self, rng: np.random.Generator, batch_size: int, thread: Executor) -> Iterator[Block]:
-        """Yield the samples in a new order, in blocks of so many whole batches as make `_BLOCK` numbers.
-
-        The thread gathers each block while the one before is trained on.
-        """
+    def blocks(self, rng: np.random.Generator, batch_size: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield the samples in a new order, in blocks of so many whole batches as make `_BLOCK` numbers."""
         size = batch_size * max(1, _BLOCK // (batch_size * self.x.shape[1]))
         order = shuffled(len(self), rng)
-        starts = range(0, len(self), size)
+        for start in range(0, len(self), size):
+            yield self.take(order(start, min(start + size, len(self))))
 
-        def gather(i: int) -> Block:
-            return self.take(order(starts[i], min(starts[i] + size, len(self))), place=i % 2)
-
-        coming = thread.submit(gather, 0)
-        for i in range(len(starts)):
-            block = coming.result()
-            if i + 1 < len(starts):
-                coming = thread.submit(gather, i + 1)
-            yield block
-
-    def take(self, rows: npt.NDArray[np.intp], place: int = 0) -> Block:
-        """Return some samples, in arrays that the next call for the same place reuses."""
+    def take(self, rows: npt.NDArray[np.intp]) -> tuple[Array, Array, Array | None]:
+        """Return inputs, targets and class indices (if any) of some samples, in arrays that the next call reuses."""
         n, features, dtype = len(rows), self.x.shape[1], self.net.dtype
-        x, labels = self._scratch(f"x {place}", (n, features), dtype), None
+        x, labels = self._scratch("x", (n, features), dtype), None
         raw = x if self.x.dtype == dtype else self._scratch("raw", x.shape, self.x.dtype)
         self.x.take(rows, axis=0, out=raw, mode="clip")  # with any other mode NumPy makes a copy first
         if raw is not x:
             self.net.scaled(raw, out=x)
-        t = self._scratch(f"t {place}", (n, self.outputs), dtype)
+        t = self._scratch("t", (n, self.outputs), dtype)
         if self.rows is not None:
             self.rows.take(rows, axis=0, out=t, mode="clip")
         if self.labels is not None:
-            labels = self._scratch(f"labels {place}", (n,), np.intp)
+            labels = self._scratch("labels", (n,), np.intp)
             labels[...] = self.labels.take(rows, out=self._scratch("raw labels", (n,), self.labels.dtype), mode="clip")
             if self.rows is None:
                 self.one_hot.take(labels, axis=0, out=t, mode="clip")

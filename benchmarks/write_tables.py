@@ -1,0 +1,163 @@
+"""Write the measured tables into docs/performance.md and README.md, from the JSON files in benchmarks/results.
+
+python benchmarks/write_tables.py            # after measuring anew
+python benchmarks/write_tables.py --check    # exit 1 where a table is not what the JSON files give
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from versus import PEERS, goals
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+FILES = ["docs/performance.md", "README.md"]
+
+
+def main() -> int:
+    """Write, or check, every table and return the exit status."""
+    stale = []
+    for name in FILES:
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8")
+        new = re.sub(r"(<!-- (\w+) -->\n).*?(\n<!-- end -->)", table, old, flags=re.DOTALL)
+        if new != old and "--check" in sys.argv:
+            stale.append(name)
+        elif new != old:
+            path.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{', '.join(stale)}: not what benchmarks/results holds; run python benchmarks/write_tables.py")
+    return bool(stale)
+
+
+def table(match: re.Match[str]) -> str:
+    """Return the marked place with its table in it."""
+    return f"{match[1]}{TABLES[match[2]]()}{match[3]}"
+
+
+def read(name: str) -> Any:
+    """Return a file of results."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table, the first column left and all others right."""
+    head = list(head)
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> str:
+    """Return what the comparison was measured on."""
+    m, later = (read(name)["machine"] for name in ("versus", "versus_later"))
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if name != "numnet")
+    forced = m.get("removed from the environment")
+    note = f" Not used: {', '.join(f'{k}={v}' for k, v in forced.items())}, which was set there." if forced else ""
+    return (
+        f"Measured on {m['date']} and again on {later['date']}: {m['processor']}, {m['cores']} cores, {m['system']}; "
+        f"Python {m['python']}, {versions}; BLAS {m['blas']}.{note}"
+    )
+
+
+def ratios() -> str:
+    """Return how many times numnet's time each program takes: the two runs, for each network."""
+    runs = [read("versus")["networks"], read("versus_later")["networks"]]
+    head = ["an epoch takes, times numnet's", *(f"{n}: {'-'.join(map(str, runs[0][n]['sizes']))}" for n in runs[0])]
+
+    def cell(network: str, name: str) -> str:
+        values = [run[network]["programs"].get(name) for run in runs]
+        return ", ".join(f"{value['median ratio']:.2f}" for value in values) if all(values) else ""
+
+    rows = [[label, *(cell(network, name) for network in runs[0])] for name, (label, _, _) in PEERS.items()]
+    return markdown(head, rows)
+
+
+def versus() -> str:
+    """Return the figures of both runs: seconds, ratios with their ranges, accuracies."""
+    parts = []
+    for network in read("versus")["networks"]:
+        rows: list[list[str]] = []
+        runs = [read(name)["networks"][network] for name in ("versus", "versus_later")]
+        for name in sorted(runs[0]["programs"], key=lambda name: runs[0]["programs"][name]["median seconds"]):
+            row = [PEERS[name][0] if name in PEERS else "**numnet**"]
+            for run in runs:
+                p = run["programs"][name]
+                spread = f" ({min(p['ratios']):.2f} to {max(p['ratios']):.2f})" if name != "numnet" else ""
+                row += [f"{p['median seconds']:.4f}", f"{p['median ratio']:.2f}{spread}"]
+            first, accuracy = (runs[0]["programs"][name][key] for key in ("first epoch with preparation", "accuracy"))
+            rows.append([*row, f"{first:.1f}", "" if accuracy != accuracy else f"{accuracy:.4f}"])
+        sizes = "-".join(map(str, runs[0]["sizes"]))
+        head = [f"{network}: {sizes}", "s", "times numnet's (range)", "s, later", "times numnet's (range)"]
+        parts.append(markdown([*head, "first epoch, s", "test accuracy"], rows))
+    return "\n\n".join(parts)
+
+
+def reached() -> str:
+    """Return the goals and what was reached in each run."""
+    rows = []
+    runs = [read(name)["networks"] for name in ("versus", "versus_later")]
+    for network in runs[0]:
+        for a, b in zip(*(goals(network, run[network]["programs"]) for run in runs), strict=True):
+            label = a[0] if a[0] == b[0] else f"{a[0]}; later {b[0]}"
+            met = {True: "met", False: "**missed**"}
+            rows.append([f"{network}, {label}", f"{a[2]:.2f}", *(f"{x[1]:.2f}, {met[x[1] >= x[2]]}" for x in (a, b))])
+    return markdown(["takes, times numnet's time", "wanted", "reached", "reached later"], rows)
+
+
+def whole() -> str:
+    """Return the whole programs' times and memory."""
+    report = read("whole_program")
+    rows = []
+    for name, runs in report["runs"].items():
+        seconds = [run["seconds"] for run in runs]
+        rows.append(
+            [
+                name,
+                f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+                f"{max(run['peak MB'] for run in runs):.0f}",
+                runs[-1]["accuracy"],
+            ]
+        )
+    text = markdown(["whole program, 10 epochs", "s, median (range)", "peak MB", "test accuracy"], rows)
+    return f"{text}\n\nThe ratio, run by run, has the median {report['median ratio']:.1f}."
+
+
+def step() -> str:
+    """Return the parts of a training step."""
+    networks = read("step")["networks"]
+    parts = []
+    for network, times in networks.items():
+        rows = [[name, f"{microseconds:.1f}"] for name, microseconds in times.items()]
+        parts.append(markdown([f"{network}, batch 64", "us"], rows))
+    return "\n\n".join(parts)
+
+
+def scaling() -> str:
+    """Return the curves, and the training from large files."""
+    report = read("scaling")
+    parts = []
+    for name, curve in report["curves"].items():
+        cells = [f"{seconds * 1e6:.2f}" for seconds in curve["seconds a sample"]]
+        parts.append(markdown([name, *(f"{point:,}" for point in curve["points"])], [["us a sample", *cells]]))
+    rows = []
+    for run in report["large"]:
+        mapped, memory = (statistics.median(run[key]) * 1e6 for key in ("mapped", "in memory"))
+        rows.append([f"{run['bytes'] / 1e9:.2f}", f"{run['samples']:,}", f"{mapped:.3f}", f"{memory:.3f}"])
+        rows[-1].append(f"{run['peak'] / 2**20:.0f}")
+    head = ["mapped file, GB", "samples", "us a sample", "60,000 samples in memory, us a sample", "peak own memory, MB"]
+    return "\n\n".join([*parts, markdown(head, rows)])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    function.__name__: function for function in (machine, ratios, versus, reached, whole, step, scaling)
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
