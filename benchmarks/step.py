@@ -75,12 +75,12 @@ def calls(sizes: tuple[int, ...]) -> dict[str, Callable[[], object]]:
 
     result["its matrix products alone"] = products
     for i, layer in enumerate(net.layers):
-        result[f"{layer} forward"] = lambda layer=layer, i=i: layer.forward(inputs[i], outputs[i])
+        result[f"{i} {layer} forward"] = lambda layer=layer, i=i: layer.forward(inputs[i], outputs[i])
     last = len(net.layers) - 1
-    result[f"{net.layers[last]} and cost, gradient"] = lambda: pair.gradient(z, y, t, gradients[last])
+    result[f"{last} {net.layers[last]} and cost, gradient"] = lambda: pair.gradient(z, y, t, gradients[last])
     for i in range(last - 1, 0, -1):
-        result[f"{net.layers[i]} backward"] = lambda i=i: net.layers[i].backward(gradients[i + 1], gradients[i])
-    result[f"{net.layers[0]} backward"] = lambda: net.layers[0].backward_parameters(gradients[1])
+        result[f"{i} {net.layers[i]} backward"] = lambda i=i: net.layers[i].backward(gradients[i + 1], gradients[i])
+    result[f"0 {net.layers[0]} backward"] = lambda: net.layers[0].backward_parameters(gradients[1])
     result["SGD update"] = lambda: sgd.update(net.parameters, net.gradients, 0.0)
     return result
 

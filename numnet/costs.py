@@ -75,6 +75,11 @@ class Pair:
     """The last layer and the cost over it, seen as one function of z: here by the chain rule, which always holds.
 
     Subclasses are the pairs with a closed form, which is exact also where the layer is saturated, and faster.
+
+    Attributes
+    ----------
+    value_from_z : bool
+        Whether `value` looks at z, which then has the shape of y; where it does not, any array will do for it.
     """
 
     value_from_z: bool = False
@@ -86,8 +91,8 @@ class Pair:
         """Raise ValueError where targets of shape (n, outputs) are outside what the cost is defined for."""
         self.cost.check("t", t)
 
-    def value(self, z: Array | None, y: Array, t: Array) -> Any:
-        """Return E; z is needed only where `value_from_z` says so."""
+    def value(self, z: Array, y: Array, t: Array) -> Any:
+        """Return E."""
         return self.cost.value(y, t, self._scratch.like("value", y))
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
@@ -260,11 +265,10 @@ class SoftmaxCrossEntropy(Pair):
 
     value_from_z = True
 
-    def value(self, z: Array | None, y: Array, t: Array) -> Any:
+    def value(self, z: Array, y: Array, t: Array) -> Any:
         if np.minimum.reduce(y, axis=None).real > np.finfo(y.dtype).tiny:
             part = np.log(y, out=self._scratch.like("value", y))
             return np.add.reduce(np.multiply(part, t, out=part), axis=None) / -len(y)
-        assert z is not None
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = z - np.max(z, axis=1, keepdims=True)
             chosen = np.sum(t * shifted, where=t != 0)  # 0 times a gap beyond the largest float is 0
@@ -285,8 +289,7 @@ class SigmoidCrossEntropy(Pair):
 
     value_from_z = True
 
-    def value(self, z: Array | None, y: Array, t: Array) -> Any:
-        assert z is not None
+    def value(self, z: Array, y: Array, t: Array) -> Any:
         part = np.maximum(z, 0, out=self._scratch.like("value", z))
         np.subtract(part, np.multiply(z, t, out=self._scratch.like("z t", z)), out=part)
         linear = np.add.reduce(part, axis=None)

@@ -15,45 +15,6 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-class Scratch:
-    """Arrays for passing results, each known by a name: a training step takes the memory of the one before.
-
-    A copy starts empty.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Array] = {}
-
-    def __call__(
-        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, order: Literal["C", "F"] = "C"
-    ) -> Array:
-        """Return an array, its contents undefined; the one that last had this name is no longer valid."""
-        array = self._arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
-            size = math.prod(shape)
-            memory = None if array is None or array.dtype != dtype else array.base
-            if memory is None or memory.size < size:
-                memory = np.empty(size, dtype)
-            array = self._arrays[name] = memory[:size].reshape(shape, order=order)
-        return array
-
-    def like(self, name: str, x: Array) -> Array:
-        """Return an array of the shape, dtype and layout of x."""
-        array = self._arrays.get(name)
-        if array is not None and array.shape == x.shape and array.dtype == x.dtype:
-            return array
-        return self(name, x.shape, x.dtype, "F" if x.flags.fnc else "C")
-
-    def filled(self, values: Array, x: Array) -> Array:
-        """Return values broadcast to the shape of x, as arithmetic with x would by itself, in new memory each time."""
-        array = self.like("filled", x)
-        array[...] = values
-        return array
-
-    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
-        return Scratch, ()
-
-
 class Layer:
     """A function of a batch that can take a gradient back through itself; the base of every layer.
 
@@ -268,7 +229,7 @@ class Sigmoid(Layer):
         if y.dtype.kind == "c":  # where exp overflows, real numbers come to 1/inf = 0, but complex ones to nan
             np.minimum(y, 709, out=y)
         with np.errstate(over="ignore"):
-            np.exp(y, out=y)
+            y = np.exp(y, out=out)
         np.add(y, 1, out=y)
         self.y = np.divide(1, y, out=y)
         return self.y
@@ -359,7 +320,7 @@ class Softmax(Layer):
         one = None if out is None else self._scratch("one a row", (len(x), 1), x.dtype)
         maximum = np.maximum.reduce(x, axis=1, keepdims=True, out=one)
         y = np.subtract(x, maximum if out is None else self._scratch.filled(maximum, x), out=out)
-        np.exp(y, out=y)
+        y = np.exp(y, out=out)
         total = np.add.reduce(y, axis=1, keepdims=True, out=one)
         self.y = np.divide(y, total if out is None else self._scratch.filled(total, y), out=y)
         return self.y
@@ -370,3 +331,42 @@ class Softmax(Layer):
         total = np.add.reduce(dx, axis=1, keepdims=True, out=one)
         np.subtract(grad, total if out is None else self._scratch.filled(total, dx), out=dx)
         return np.multiply(dx, self.y, out=dx)
+
+
+class Scratch:
+    """Arrays for passing results, each known by a name: a training step takes the memory that the last one had.
+
+    A copy starts empty.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+
+    def __call__(
+        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, order: Literal["C", "F"] = "C"
+    ) -> Array:
+        """Return an array, its contents undefined; the one that last had this name is no longer valid."""
+        array = self._arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            size = math.prod(shape)
+            memory = None if array is None or array.dtype != dtype else array.base
+            if memory is None or memory.size < size:
+                memory = np.empty(size, dtype)
+            array = self._arrays[name] = memory[:size].reshape(shape, order=order)
+        return array
+
+    def like(self, name: str, x: Array) -> Array:
+        """Return an array of the shape, dtype and layout of x."""
+        array = self._arrays.get(name)
+        if array is not None and array.shape == x.shape and array.dtype == x.dtype:
+            return array
+        return self(name, x.shape, x.dtype, "F" if x.flags.fnc else "C")
+
+    def filled(self, values: Array, x: Array) -> Array:
+        """Return values broadcast to the shape of x, as arithmetic with x would by itself, in new memory each time."""
+        array = self.like("filled", x)
+        array[...] = values
+        return array
+
+    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
+        return Scratch, ()

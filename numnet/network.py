@@ -18,9 +18,8 @@ from .costs import Pair, as_targets, check_labels, is_distribution
 from .layers import Array, Layer, Scratch
 
 _DTYPES = ("float32", "float64", "complex128")
-_CHUNK = (
-    4096  # rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats
-)
+# Rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats.
+_CHUNK = 4096
 
 
 class Sequential:

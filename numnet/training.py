@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
     Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
-
 _BLOCK = 1 << 19  # numbers gathered at a time: 2 MB of float32, which a processor's cache still holds
-
 _KEPT_ORDER = 1 << 20  # samples whose order is kept in memory, 8 MB
 
 

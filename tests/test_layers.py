@@ -87,6 +87,12 @@ def test_softmax_rows_sum_to_one_and_ignore_a_shift(x, shift):
     np.testing.assert_allclose(nn.Softmax().forward(x + shift), y, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax])
+def test_whole_numbers_are_as_good_as_floats(kind):
+    x = np.array([[-3, 0, 2], [1, 1, 5]])
+    np.testing.assert_array_equal(kind().forward(x), kind().forward(x.astype(np.float64)))
+
+
 def test_softmax_of_a_gap_beyond_the_largest_float():
     with np.errstate(over="raise"):
         np.testing.assert_array_equal(nn.Sequential(nn.Softmax())(np.array([[3e38, -3e38]], np.float32)), [[1, 0]])
