@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Set by some systems for all of their processors alike, they keep OpenBLAS from suiting itself to this one.
+OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+REMOVED = "NUMNET_BENCHMARKS_REMOVED"
+
+
+def start_without_overrides() -> None:
+    """Start this program anew, before anything is measured, where variables override what OpenBLAS finds out itself."""
+    overrides = {name: os.environ.pop(name) for name in OVERRIDES if name in os.environ}
+    if overrides:
+        print(f"without {overrides}: NumPy chooses for this processor, as the others do", flush=True)
+        os.environ[REMOVED] = json.dumps(overrides)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def describe(packages: Iterable[str]) -> dict[str, Any]:
@@ -32,6 +47,7 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
         "blas": f"{blas['name']} {blas['version']}",
         "versions": versions,
         "settings": {key: value for key, value in sorted(os.environ.items()) if key.startswith(settings)},
+        "removed settings": json.loads(os.environ.get(REMOVED, "{}")),
     }
 
 

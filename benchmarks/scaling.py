@@ -18,19 +18,20 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe, print_machine
+from machine import describe, print_machine, start_without_overrides
 
 import numnet as nn
 
 SAMPLES = [6_000, 20_000, 60_000, 200_000, 600_000]
 BATCH_SIZES = [1, 4, 16, 64, 256, 1024, 4096]
 WIDTHS = [16, 64, 256, 1024, 4096]
-DEPTHS = [0, 1, 2, 4, 8, 16]
+DEPTHS = [1, 2, 3, 5, 9, 17]
 WIDTH_OF_DEPTHS = 128
 LIMIT = 1 << 30  # bytes that the process with the large file may take
 ROUNDS = 7
@@ -48,8 +49,7 @@ def main() -> None:
     if options.train_mapped:
         train_mapped(*map(Path, options.train_mapped))
         return
-    if os.environ.pop("OPENBLAS_CORETYPE", None):
-        os.execv(sys.executable, [sys.executable, *sys.argv])  # NumPy has chosen its kernels already: start again
+    start_without_overrides()
     machine = describe([])
     print_machine(machine)
     train, _ = nn.datasets.mnist(options.data_dir)
@@ -72,25 +72,25 @@ def curves(train: nn.datasets.Dataset) -> dict[str, tuple[list[int], Callable[[i
     def samples(n: int) -> Callable[[], int]:
         repeats = math.ceil(n / len(train))
         data = nn.datasets.Dataset(np.tile(train.images, (repeats, 1, 1))[:n], np.tile(train.labels, repeats)[:n])
-        return fit(make_trainer([]), data, 64, epochs=max(1, 60_000 // n))
+        return fit([], data, 64, epochs=max(1, 60_000 // n))
 
     def batch_size(n: int) -> Callable[[], int]:
         data = nn.datasets.Dataset(train.images[: min(60_000, 1000 * n)], train.labels[: min(60_000, 1000 * n)])
-        return fit(make_trainer([]), data, n)
+        return fit([], data, n)
 
     def width(n: int) -> Callable[[], int]:
         data = nn.datasets.Dataset(train.images[:6400], train.labels[:6400])
-        return fit(make_trainer([n]), data, 64)
+        return fit([n], data, 64)
 
     def depth(n: int) -> Callable[[], int]:
         data = nn.datasets.Dataset(train.images[:12800], train.labels[:12800])
-        return fit(make_trainer([WIDTH_OF_DEPTHS] * n), data, 64)
+        return fit([WIDTH_OF_DEPTHS] * (n - 1), data, 64)
 
     return {
         "samples": (SAMPLES, samples),
         "batch size": (BATCH_SIZES, batch_size),
         "width of one hidden layer": (WIDTHS, width),
-        f"hidden layers of {WIDTH_OF_DEPTHS}": (DEPTHS, depth),
+        f"linear layers, {WIDTH_OF_DEPTHS} wide": (DEPTHS, depth),
     }
 
 
@@ -105,21 +105,28 @@ def make_trainer(hidden: list[int]) -> nn.Trainer:
     return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.01), seed=0)
 
 
-def fit(trainer: nn.Trainer, data: nn.datasets.Dataset, batch_size: int, epochs: int = 1) -> Callable[[], int]:
-    """Return a function that trains for some epochs."""
+def fit(hidden: list[int], data: nn.datasets.Dataset, batch_size: int, epochs: int = 1) -> Callable[[], int]:
+    """Return a function that trains for some epochs, and when it is first called makes the network."""
+    trainers: list[nn.Trainer] = []
 
     def run() -> int:
-        trainer.fit(data, epochs, batch_size, progress=False)
+        if not trainers:
+            trainers.append(make_trainer(hidden))
+        trainers[0].fit(data, epochs, batch_size, progress=False)
         return epochs * len(data)
 
     return run
 
 
 def measure(name: str, points: list[int], epoch: Callable[[int], Callable[[], int]]) -> dict[str, Any]:
-    """Time the points of a curve in turn."""
+    """Take the memory of each point of a curve, then its time in turn with the others."""
     runs = [epoch(point) for point in points]
+    memory = []
     for run in runs:
+        tracemalloc.start()
         run()
+        memory.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
     times: list[list[float]] = [[] for _ in points]
     for _ in range(ROUNDS):
         for run, measured in zip(runs, times, strict=True):
@@ -127,11 +134,11 @@ def measure(name: str, points: list[int], epoch: Callable[[int], Callable[[], in
             trained = run()
             measured.append((time.perf_counter() - started) / trained)
     medians = [statistics.median(measured) for measured in times]
-    print(f"\n{name:>28}   us a sample (median, range)")
-    for point, median, measured in zip(points, medians, times, strict=True):
+    print(f"\n{name:>28}   us a sample (median, range)        MB beyond the data")
+    for point, median, measured, taken in zip(points, medians, times, memory, strict=True):
         spread = f"({min(measured) * 1e6:.3f} to {max(measured) * 1e6:.3f})"
-        print(f"{point:28,}   {median * 1e6:9.3f} {spread}", flush=True)
-    return {"points": points, "seconds a sample": medians, "all": times}
+        print(f"{point:28,}   {median * 1e6:9.3f} {spread:24} {taken / 1e6:9.1f}", flush=True)
+    return {"points": points, "seconds a sample": medians, "all": times, "bytes beyond the data": memory}
 
 
 def large(train: nn.datasets.Dataset, size: float, folder: Path) -> dict[str, Any]:
@@ -159,7 +166,7 @@ def large(train: nn.datasets.Dataset, size: float, folder: Path) -> dict[str, An
         f"\n{result['bytes'] / 1e9:.2f} GB, {n:,} samples, mapped, under {group.kind} of {LIMIT >> 20} MB:\n"
         f"  an epoch at {mapped * 1e6:.3f} us a sample, 60,000 of them in memory at {memory * 1e6:.3f}: "
         f"{memory / mapped:.2f} of the speed\n"
-        f"  peak of the process's own memory {result['peak'] / 2**20:.0f} MB, training cost {result['cost']:.4f}",
+        f"  peak of the process's own memory {result['peak'] / 2**20:.0f} MB",
         flush=True,
     )
     return result
@@ -170,14 +177,15 @@ def train_mapped(images: Path, labels: Path) -> None:
     peak = watch_memory()
     data = nn.datasets.Dataset(nn.datasets.read_idx(images, mmap_mode="r"), nn.datasets.read_idx(labels, mmap_mode="r"))
     few = nn.datasets.Dataset(np.array(data.images[:60_000]), np.array(data.labels[:60_000]))
-    trainer, other = make_trainer([]), make_trainer([])
-    mapped, memory = [], []
+    mapped: list[float] = []
+    memory: list[float] = []
+    runs = ((memory, fit([], few, 64, epochs=10)), (mapped, fit([], data, 64)))
     for _ in range(3):
-        for times, run in ((memory, fit(other, few, 64, epochs=10)), (mapped, fit(trainer, data, 64))):
+        for times, run in runs:
             started = time.perf_counter()
             trained = run()
             times.append((time.perf_counter() - started) / trained)
-    print(json.dumps({"mapped": mapped, "in memory": memory, "peak": peak[0], "cost": trainer.history[-1].train_cost}))
+    print(json.dumps({"mapped": mapped, "in memory": memory, "peak": peak[0]}))
 
 
 def watch_memory() -> list[int]:
@@ -233,18 +241,23 @@ def plot(report: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
-    for ax, (name, curve) in zip(axes, report["curves"].items(), strict=True):
-        times = np.array(curve["all"]) * 1e6
-        points = curve["points"]
-        ax.fill_between(points, times.min(axis=1), times.max(axis=1), color="0.85")
-        ax.plot(points, np.median(times, axis=1), "o-", color="tab:blue", markersize=4)
-        ax.set(yscale="log", xlabel=name)
-        ax.set_xscale("symlog" if 0 in points else "log", **({"linthresh": 1} if 0 in points else {}))
-        ax.grid(alpha=0.3)
-    axes[0].set_ylabel("microseconds a sample (median, range)")
-    middle = np.median(np.array(report["curves"]["samples"]["all"]) * 1e6)
-    axes[0].set_ylim(middle / 4, middle * 4)
+    figure, axes = plt.subplots(2, 4, figsize=(12, 5), layout="constrained", sharex="col", sharey="row")
+    for (above, below), (name, curve) in zip(axes.T, report["curves"].items(), strict=True):
+        points, times = curve["points"], np.array(curve["all"]) * 1e6
+        above.fill_between(points, times.min(axis=1), times.max(axis=1), color="0.8", label="range")
+        above.plot(points, np.median(times, axis=1), "o-", markersize=4, label="median")
+        below.plot(points, np.array(curve["bytes beyond the data"]) / 1e6, "o-", markersize=4, color="tab:orange")
+        below.set_xlabel(name)
+        for ax in (above, below):
+            ax.set(xscale="log", yscale="log")
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.grid(alpha=0.3)
+        ticks = points if len(points) < 6 or points[-1] < 100 else points[::2]
+        below.set_xticks(ticks, [f"{point:,}" for point in ticks])
+        below.minorticks_off()
+    axes[0, 0].set_ylabel("microseconds a sample")
+    axes[1, 0].set_ylabel("MB beyond the data")
+    axes[0, 0].legend(fontsize=8)
     figure.savefig(path, dpi=150)
 
 

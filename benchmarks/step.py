@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe, print_machine
+from machine import describe, print_machine, start_without_overrides
 
 import numnet as nn
 
@@ -30,8 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="save all figures")
     options = parser.parse_args()
-    if os.environ.pop("OPENBLAS_CORETYPE", None):
-        os.execv(sys.executable, [sys.executable, *sys.argv])  # NumPy has chosen its kernels already: start again
+    start_without_overrides()
     machine = describe([])
     print_machine(machine)
     report: dict[str, Any] = {"machine": machine, "networks": {}}

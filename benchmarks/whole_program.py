@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe, print_machine
+from machine import describe, print_machine, start_without_overrides
 
 HERE = Path(__file__).parent
 PROGRAMS = {
@@ -36,8 +36,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="save all figures")
     options = parser.parse_args()
-    if os.environ.pop("OPENBLAS_CORETYPE", None):
-        print("OPENBLAS_CORETYPE is set; it is removed here, so that NumPy chooses its kernels for this processor")
+    start_without_overrides()
     machine = describe(["torch"])
     print_machine(machine)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in PROGRAMS}

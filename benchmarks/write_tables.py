@@ -6,6 +6,7 @@ python benchmarks/write_tables.py --check    # exit 1 where a table is not what 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import statistics
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from versus import PEERS, goals
+from versus import FRAMEWORKS, PEERS, goals
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -23,12 +24,15 @@ FILES = ["docs/performance.md", "README.md"]
 
 def main() -> int:
     """Write, or check, every table and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a table is not up to date")
+    check = parser.parse_args().check
     stale = []
     for name in FILES:
         path = ROOT / name
         old = path.read_text(encoding="utf-8")
         new = re.sub(r"(<!-- (\w+) -->\n).*?(\n<!-- end -->)", table, old, flags=re.DOTALL)
-        if new != old and "--check" in sys.argv:
+        if new != old and check:
             stale.append(name)
         elif new != old:
             path.write_text(new, encoding="utf-8")
@@ -58,8 +62,8 @@ def machine() -> str:
     """Return what the comparison was measured on."""
     m, later = (read(name)["machine"] for name in ("versus", "versus_later"))
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if name != "numnet")
-    forced = m.get("removed from the environment")
-    note = f" Not used: {', '.join(f'{k}={v}' for k, v in forced.items())}, which was set there." if forced else ""
+    removed = ", ".join(f"{name}={value}" for name, value in m["removed settings"].items())
+    note = f" Removed from the environment: {removed}." if removed else ""
     return (
         f"Measured on {m['date']} and again on {later['date']}: {m['processor']}, {m['cores']} cores, {m['system']}; "
         f"Python {m['python']}, {versions}; BLAS {m['blas']}.{note}"
@@ -75,7 +79,7 @@ def ratios() -> str:
         values = [run[network]["programs"].get(name) for run in runs]
         return ", ".join(f"{value['median ratio']:.2f}" for value in values) if all(values) else ""
 
-    rows = [[label, *(cell(network, name) for network in runs[0])] for name, (label, _, _) in PEERS.items()]
+    rows = [[PEERS[name][0], *(cell(network, name) for network in runs[0])] for name in FRAMEWORKS]
     return markdown(head, rows)
 
 
@@ -85,16 +89,22 @@ def versus() -> str:
     for network in read("versus")["networks"]:
         rows: list[list[str]] = []
         runs = [read(name)["networks"][network] for name in ("versus", "versus_later")]
-        for name in sorted(runs[0]["programs"], key=lambda name: runs[0]["programs"][name]["median seconds"]):
+        for name in sorted(runs[0]["programs"], key=lambda name: runs[0]["programs"][name]["median ratio"]):
             row = [PEERS[name][0] if name in PEERS else "**numnet**"]
             for run in runs:
                 p = run["programs"][name]
                 spread = f" ({min(p['ratios']):.2f} to {max(p['ratios']):.2f})" if name != "numnet" else ""
                 row += [f"{p['median seconds']:.4f}", f"{p['median ratio']:.2f}{spread}"]
             first, accuracy = (runs[0]["programs"][name][key] for key in ("first epoch with preparation", "accuracy"))
-            rows.append([*row, f"{first:.1f}", "" if accuracy != accuracy else f"{accuracy:.4f}"])
+            rows.append([*row, f"{first:.1f}", "" if accuracy is None else f"{accuracy:.4f}"])
         sizes = "-".join(map(str, runs[0]["sizes"]))
-        head = [f"{network}: {sizes}", "s", "times numnet's (range)", "s, later", "times numnet's (range)"]
+        head = [
+            f"{network}: {sizes}, {runs[0]['rounds']} rounds",
+            "s",
+            "times numnet's (range)",
+            "s, later",
+            "times numnet's (range)",
+        ]
         parts.append(markdown([*head, "first epoch, s", "test accuracy"], rows))
     return "\n\n".join(parts)
 
@@ -107,7 +117,7 @@ def reached() -> str:
         for a, b in zip(*(goals(network, run[network]["programs"]) for run in runs), strict=True):
             label = a[0] if a[0] == b[0] else f"{a[0]}; later {b[0]}"
             met = {True: "met", False: "**missed**"}
-            rows.append([f"{network}, {label}", f"{a[2]:.2f}", *(f"{x[1]:.2f}, {met[x[1] >= x[2]]}" for x in (a, b))])
+            rows.append([f"{network}, {label}", f"{a[2]:.3g}", *(f"{x[1]:.3g}, {met[x[1] >= x[2]]}" for x in (a, b))])
     return markdown(["takes, times numnet's time", "wanted", "reached", "reached later"], rows)
 
 

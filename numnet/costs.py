@@ -19,7 +19,9 @@ from .layers import Array, Layer, Scratch, Sigmoid, Softmax
 class Cost:
     """A mean cost E over a batch; the base of every cost.
 
-    A new cost defines `value` and `gradient`; any network can then be trained with it by the chain rule.
+    A new cost defines `value` and `gradient`; any network can then be trained with it by the chain rule. Both leave y
+    and t as they are, and neither counts on the other: `Trainer.fit` takes the value of several batches together, as it
+    is a mean over samples, after the gradients of each.
 
     Attributes
     ----------
@@ -269,10 +271,16 @@ class SoftmaxCrossEntropy(Pair):
         if np.minimum.reduce(y, axis=None).real > np.finfo(y.dtype).tiny:
             part = np.log(y, out=self._scratch.like("value", y))
             return np.add.reduce(np.multiply(part, t, out=part), axis=None) / -len(y)
+        one = np.maximum.reduce(z, axis=1, keepdims=True, out=self._scratch("one a row", (len(z), 1), z.dtype))
+        shifted = self._scratch.filled(one, z)
         with np.errstate(over="ignore", invalid="ignore"):
-            shifted = z - np.max(z, axis=1, keepdims=True)
-            chosen = np.sum(t * shifted, where=t != 0)  # 0 times a gap beyond the largest float is 0
-        return (np.sum(np.log(np.sum(np.exp(shifted), axis=1))) - chosen) / len(z)
+            np.subtract(z, shifted, out=shifted)
+            chosen = np.add.reduce(np.multiply(t, shifted, out=self._scratch.like("value", z)), axis=None)
+            if np.isnan(chosen):  # 0 times a gap beyond the largest float
+                chosen = np.sum(t * shifted, where=t != 0)
+        np.exp(shifted, out=shifted)
+        np.log(np.add.reduce(shifted, axis=1, keepdims=True, out=one), out=one)
+        return (np.add.reduce(one, axis=None) - chosen) / len(z)
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
         return _mean_difference(y, t, out)

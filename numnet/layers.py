@@ -225,7 +225,7 @@ class Sigmoid(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        y = np.negative(x, out=out)
+        y = np.multiply(x, -1.0, out=out)
         if y.dtype.kind == "c":  # where exp overflows, real numbers come to 1/inf = 0, but complex ones to nan
             np.minimum(y, 709, out=y)
         with np.errstate(over="ignore"):
@@ -356,14 +356,14 @@ class Scratch:
         return array
 
     def like(self, name: str, x: Array) -> Array:
-        """Return an array of the shape, dtype and layout of x."""
+        """Return an array of the shape and dtype of x, made in its memory layout."""
         array = self._arrays.get(name)
         if array is not None and array.shape == x.shape and array.dtype == x.dtype:
             return array
         return self(name, x.shape, x.dtype, "F" if x.flags.fnc else "C")
 
     def filled(self, values: Array, x: Array) -> Array:
-        """Return values broadcast to the shape of x, as arithmetic with x would by itself, in new memory each time."""
+        """Return values broadcast to the shape of x; arithmetic with x does so itself, but takes new memory for it."""
         array = self.like("filled", x)
         array[...] = values
         return array

@@ -19,7 +19,7 @@ from .layers import Array, Layer, Scratch
 
 _DTYPES = ("float32", "float64", "complex128")
 # Rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats.
-_CHUNK = 4096
+CHUNK = 4096
 
 
 class Sequential:
@@ -170,7 +170,9 @@ class Sequential:
         return float(np.mean(classes(y) == wanted))
 
     def backpropagate(self, pair: Pair, x: Array, t: Array) -> tuple[Array, Array]:
-        """Take a batch forward and the gradient of its cost back, into `gradients`; no array is allocated for it.
+        """Take a batch forward and the gradient of its cost back, into `gradients`.
+
+        All results lie in arrays that the network keeps: from one batch to the next, none is allocated.
 
         Parameters
         ----------
@@ -211,9 +213,9 @@ class Sequential:
                 f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
             )
         x = x.reshape(len(x), features)
-        for start in range(0, len(x) if x.dtype.kind in "fc" else 0, _CHUNK):  # x may be larger than memory
+        for start in range(0, len(x) if x.dtype.kind in "fc" else 0, CHUNK):  # x may be larger than memory
             with np.errstate(over="ignore"):
-                finite = np.isfinite(x[start : start + _CHUNK].astype(self.dtype, copy=False))
+                finite = np.isfinite(x[start : start + CHUNK].astype(self.dtype, copy=False))
             if not finite.all():
                 row, feature = np.argwhere(~finite)[0]
                 value = x[start + row, feature]
@@ -245,8 +247,8 @@ class Sequential:
     def infer(self, x: Array) -> Array:
         """Return the outputs for rows that `check_inputs` has returned, computed some thousands at a time."""
         outputs = []
-        for start in range(0, max(len(x), 1), _CHUNK):
-            y = self.scaled(x[start : start + _CHUNK])
+        for start in range(0, max(len(x), 1), CHUNK):
+            y = self.scaled(x[start : start + CHUNK])
             with np.errstate(over="ignore"):  # as in training: what overflows in a layer comes to its limit, or to inf
                 for layer in self.layers:
                     y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
@@ -280,7 +282,7 @@ class Sequential:
 
         self._outputs, self._input_gradients = [], []
         for i, layer in enumerate(self.layers):
-            self._input_gradients.append((layer, array(f"input gradient {i % 2}")))
+            self._input_gradients.append((layer, array(f"input gradient of {i}")))
             width = layer.outputs or width
             self._outputs.append((layer, array(f"output of {i}")))
         self._batch_shape = shape

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .costs import Cost, as_targets, check_labels
 from .layers import Array, Scratch
-from .network import Sequential, classes, generator, row_classes
+from .network import CHUNK, Sequential, classes, generator, row_classes
 from .optimizers import SGD
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
-_BLOCK = 1 << 19  # numbers gathered at a time: 2 MB of float32, which a processor's cache still holds
+_BLOCK = 1 << 19  # numbers at hand at a time: 2 MB of float32, which a processor's cache still holds
+_BLOCK_BATCHES = 16  # at most: few enough for the progress bar, and for divergence to be noticed soon
 _KEPT_ORDER = 1 << 20  # samples whose order is kept in memory, 8 MB
 
 
@@ -243,7 +244,8 @@ class Trainer:
         ValueError
             If an argument or the data is not usable; nothing is changed then.
         DivergenceError
-            If the training cost becomes NaN or infinite; `history` keeps the epochs before.
+            If the training cost becomes NaN or infinite; `history` keeps the epochs before. It may be noticed some
+            batches late, so the parameters are of no use then.
         """
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
@@ -285,12 +287,15 @@ class Trainer:
                     z[part] = last_z
                 update(parameters, gradients, lr)
             cost = float(pair.value(z, y, t))
-            if not math.isfinite(cost):
-                parts = [slice(start, start + batch_size) for start in starts]
-                costs = [float(pair.value(z[part], y[part], t[part])) for part in parts]
-                wrong = next((i for i, cost in enumerate(costs) if not math.isfinite(cost)), 0)
-                where = f"in epoch {epoch}, batch {batches + wrong + 1}"
-                raise DivergenceError(_divergence("the training cost", costs[wrong], where, lr))
+            if not math.isfinite(cost):  # in one of the batches, or only in the sum over them
+                cost = 0.0
+                for batch, start in enumerate(starts, batches + 1):
+                    part = slice(start, start + batch_size)
+                    last = float(pair.value(z[part], y[part], t[part]))
+                    if not math.isfinite(last):
+                        where = f"in epoch {epoch}, batch {batch}"
+                        raise DivergenceError(_divergence("the training cost", last, where, lr))
+                    cost += last * len(x[part]) / len(x)
             total += cost * len(x)
             if labels is not None:
                 found = classes(y, out=self._scratch("classes", labels.shape, labels.dtype))
@@ -336,8 +341,9 @@ class _Samples:
         return len(self.x)
 
     def blocks(self, rng: np.random.Generator, batch_size: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        """Yield the samples in a new order, in blocks of so many whole batches as make `_BLOCK` numbers."""
-        size = batch_size * max(1, _BLOCK // (batch_size * self.x.shape[1]))
+        """Yield the samples in a new order, in blocks of whole batches."""
+        numbers = batch_size * (self.x.shape[1] + 4 * self.outputs)  # x, t, z, y, and what the cost needs
+        size = batch_size * min(max(1, _BLOCK // numbers), _BLOCK_BATCHES)
         order = shuffled(len(self), rng)
         for start in range(0, len(self), size):
             yield self.take(order(start, min(start + size, len(self))))
@@ -347,26 +353,34 @@ class _Samples:
         n, features, dtype = len(rows), self.x.shape[1], self.net.dtype
         x, labels = self._scratch("x", (n, features), dtype), None
         raw = x if self.x.dtype == dtype else self._scratch("raw", x.shape, self.x.dtype)
-        self.x.take(rows, axis=0, out=raw, mode="clip")  # with any other mode NumPy makes a copy first
+        _gather(self.x, rows, raw)
         if raw is not x:
             self.net.scaled(raw, out=x)
         t = self._scratch("t", (n, self.outputs), dtype)
         if self.rows is not None:
-            self.rows.take(rows, axis=0, out=t, mode="clip")
+            _gather(self.rows, rows, t)
         if self.labels is not None:
             labels = self._scratch("labels", (n,), np.intp)
-            labels[...] = self.labels.take(rows, out=self._scratch("raw labels", (n,), self.labels.dtype), mode="clip")
+            labels[...] = _gather(self.labels, rows, self._scratch("raw labels", (n,), self.labels.dtype))
             if self.rows is None:
-                self.one_hot.take(labels, axis=0, out=t, mode="clip")
+                _gather(self.one_hot, labels, t)
         return x, t, labels
 
     def accuracy(self) -> float:
         """Return the share of samples that the network classifies as their targets; nan where these have no classes."""
         if self.labels is None:
             return math.nan
-        parts = (slice(start, start + _BLOCK) for start in range(0, len(self), _BLOCK))
+        parts = (slice(start, start + CHUNK) for start in range(0, len(self), CHUNK))
         correct = (np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts)
         return int(sum(correct)) / len(self)
+
+
+def _gather(array: Array, rows: npt.NDArray[np.intp], out: Array) -> Array:
+    """Write some rows of an array to `out`."""
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array.take(rows, axis=0, out=out, mode="clip")  # with any other mode NumPy makes a copy of `out` first
+    out[...] = array[rows]  # of this array, take would make a copy first
+    return out
 
 
 def shuffled(n: int, rng: np.random.Generator) -> Callable[[int, int], npt.NDArray[np.intp]]:

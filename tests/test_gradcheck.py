@@ -216,3 +216,20 @@ def test_the_network_is_left_alone():
 def test_bad_input(x, t, message):
     with pytest.raises(ValueError, match=message):
         nn.gradcheck(net_with(), nn.CrossEntropy(), x, t)
+
+
+@pytest.mark.parametrize("before", [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place):
+    class Halved(nn.Layer):
+        def forward(self, x, out=None):
+            return x / 2 if in_place else x
+
+        def backward(self, grad, out=None):
+            if in_place and out is not None:
+                grad /= 2
+                return grad
+            return grad / 2 if in_place else grad
+
+    layers = [nn.Linear(3, 4), before(), Halved(), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax()]
+    nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), X, T, raise_above=1e-7)

@@ -93,6 +93,12 @@ def test_whole_numbers_are_as_good_as_floats(kind):
     np.testing.assert_array_equal(kind().forward(x), kind().forward(x.astype(np.float64)))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
+def test_numbers_without_a_sign_do_not_wrap_in_a_sigmoid(dtype):
+    x = np.array([[0, 1]], dtype)
+    np.testing.assert_allclose(nn.Sigmoid().forward(x), scipy.special.expit([[0.0, 1.0]]), rtol=1e-3)
+
+
 def test_softmax_of_a_gap_beyond_the_largest_float():
     with np.errstate(over="raise"):
         np.testing.assert_array_equal(nn.Sequential(nn.Softmax())(np.array([[3e38, -3e38]], np.float32)), [[1, 0]])

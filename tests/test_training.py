@@ -335,15 +335,17 @@ class PeakBetweenUpdates(nn.SGD):
         self.peaks[-1] -= tracemalloc.get_traced_memory()[0]
 
 
-def memory_of_a_step(layers, batch_size, cost=nn.CrossEntropy, dtype="float32", **options):
+def memory_of_a_step(layers, batch_size, cost=nn.CrossEntropy, dtype="float32", rows=False, scale=1, **options):
     """Return the most that a step takes, from one update to the next, and with it the gathering and the costs."""
     net = nn.Sequential(*layers, seed=0, dtype=dtype)
+    net.parameters *= scale
     trainer = nn.Trainer(net, cost(), PeakBetweenUpdates(0.01, **options), seed=0)
     images = RNG.integers(0, 256, (max(2700, 2 * batch_size + 12), 784), np.uint8)  # three blocks, the last batch short
     steps = math.ceil(len(images) / batch_size)
+    t = RNG.integers(0, 10, len(images))
     tracemalloc.start()
     try:
-        trainer.fit((images, RNG.integers(0, 10, len(images))), 2, batch_size, progress=False)
+        trainer.fit((images, np.eye(10)[t] if rows else t), 2, batch_size, progress=False)
     finally:
         tracemalloc.stop()
     assert len(trainer.optimizer.peaks) == 2 * steps
@@ -358,19 +360,36 @@ def sigmoid_layers(sizes, last=nn.Softmax, linear=nn.Linear):
     return [*layers[:-1], last()]
 
 
+in_place = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.3.0",
+    reason="NumPy took some KB for each reduction before 2.3, and before 2 a buffer for each number that met an array",
+)
+
+
 # What is smaller than Python's own objects cannot be told from them: in batches of 64, an array of (64, 10) stands out,
 # in those of 4096 one of a single byte for each sample.
 @pytest.mark.parametrize(("batch_size", "dtype", "array"), [(64, "float64", 64 * 10 * 8), (4096, "float32", 4096)])
 @pytest.mark.parametrize("sizes", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid])
 @pytest.mark.parametrize("cost", [nn.CrossEntropy, nn.Quadratic])
+@in_place
 def test_a_training_step_allocates_no_array(batch_size, dtype, array, sizes, last, cost, largest):
     memory = memory_of_a_step(sigmoid_layers(sizes, last), batch_size, cost, dtype)
     largest("bytes taken by a training step, its Python objects included", memory)
     assert memory < array
 
 
+@pytest.mark.parametrize("hidden", [nn.Tanh, nn.ReLU, nn.Softmax])
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("scale", [1, 1000])  # from 1000 times the usual weights, a softmax has zeros in it
+@in_place
+def test_no_layer_and_no_target_allocates_an_array(hidden, rows, scale):
+    layers = [nn.Linear(784, 20), hidden(), nn.Linear(20, 10), nn.Softmax()]
+    assert memory_of_a_step(layers, 4096, rows=rows, scale=scale) < 4096
+
+
 @pytest.mark.parametrize("options", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 1e-4}])
+@in_place
 def test_no_option_of_sgd_allocates_an_array(options):
     assert memory_of_a_step(sigmoid_layers(NETWORKS["A"]), 4096, clip_norm=1e-3, **options) < 4096
 
@@ -429,7 +448,7 @@ def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one
     assert seen[:10] != seen[10:]
 
 
-@pytest.mark.parametrize("kind", ["uint8", "float32", "int16"])
+@pytest.mark.parametrize("kind", ["uint8", "float32", "int16", "float64"])
 def test_training_from_a_mapped_file_is_training_from_memory(tmp_path, kind):
     train, test = DIGITS
     for name, array in (("x", train.images.astype(kind)), ("t", train.labels), ("tests", test.images.astype(kind))):
@@ -442,3 +461,45 @@ def test_training_from_a_mapped_file_is_training_from_memory(tmp_path, kind):
         results.append((trainer.net.parameters, trainer.history.train_cost, trainer.history.test_accuracy))
     for in_memory, mapped in zip(*results, strict=True):
         np.testing.assert_array_equal(in_memory, mapped)
+
+
+def peak_of_fit(x, t, batch_size, layers):
+    trainer = nn.Trainer(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), nn.SGD(0.01), seed=0)
+    tracemalloc.start()
+    try:
+        trainer.fit((x, t), 1, batch_size, test=(x, t), progress=False)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("how", ["unaligned", "Fortran", "every other row", "every other column"])
+def test_no_copy_is_made_of_inputs_in_an_unusual_place(how):
+    n, features = 20_000, 100
+    x = {
+        "unaligned": np.zeros(8 * n * features + 4, np.uint8)[4:].view(np.float64).reshape(n, features),
+        "Fortran": np.zeros((n, features), order="F"),
+        "every other row": np.zeros((2 * n, features))[::2],
+        "every other column": np.zeros((n, 2 * features))[:, ::2],
+    }[how]
+    x[:, 0] = np.arange(n) / n
+    t = np.arange(n) * 10 // n
+    assert peak_of_fit(x, t, 64, [nn.Linear(features, 10), nn.Softmax()]) < x.nbytes / 2
+    trainers = [classifier(features, 10), classifier(features, 10)]
+    for trainer, data in zip(trainers, (x, x.copy(order="C")), strict=True):
+        trainer.fit((data, t), 1, 64)
+    np.testing.assert_array_equal(*(trainer.net.parameters for trainer in trainers))
+
+
+def test_many_outputs_take_no_more_memory_for_more_samples():
+    few, many = (
+        peak_of_fit(np.zeros((n, 1)), np.arange(n) % 100, 64, [nn.Linear(1, 100), nn.Softmax()])
+        for n in (20_000, 60_000)
+    )
+    assert many - few < 40_000 * 20  # an order, and little else, for each sample
+
+
+def test_a_sum_of_finite_costs_that_overflows_is_no_divergence():
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(1, 1), seed=0), nn.Quadratic(), nn.SGD(1e-9), seed=0)
+    history = trainer.fit((np.zeros((50, 1)), np.full((50, 1), 1e19)), 1, 1)
+    assert history.train_cost[0] == pytest.approx(5e37, rel=1e-5)

@@ -40,14 +40,13 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
         open; if gzipped, it must be seekable.
     mmap_mode : {None, "r", "r+", "c"}
         As for `numpy.load`: with a mode, the data stay in the file, which must then be given by its path and not be
-        gzipped, and are read as they are used. So an array may be larger than memory, and training needs no more of
-        memory for a longer one.
+        gzipped, and are read as they are used: the array may be larger than memory.
 
     Returns
     -------
     ndarray
         The array with the shape and element type that the file states; in native byte order and writable, or for a
-        `mmap_mode` a `numpy.memmap` in the file's byte order, which is big-endian.
+        `mmap_mode`, unless it is empty, a `numpy.memmap` in the file's byte order, which is big-endian.
 
     Raises
     ------
@@ -158,14 +157,14 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
     except ValueError as error:
         raise IdxError(f"{name}: NumPy cannot hold an array of {ndim} dimensions {shape} ({error}).") from error
     size = math.prod(shape) * dtype.itemsize
-    mapped = mmap_mode is not None and size > 0  # there is no mapping of nothing
-    data = b"" if mapped else _take(file, size + 1)
-    length = os.fstat(file.fileno()).st_size - file.tell() if mapped else len(data)
+    mode = mmap_mode if size else None  # there is no mapping of nothing
+    data = b"" if mode else _take(file, size + 1)
+    length = os.fstat(file.fileno()).st_size - file.tell() if mode else len(data)
     if length != size:
         found = f"ends after {length} bytes of data" if length < size else "goes on after its data"
         raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {shape} of {dtype.name}. {_AGAIN}")
-    if mapped:
-        return np.memmap(name, dtype, mmap_mode or "r", file.tell(), shape)
+    if mode:
+        return np.memmap(name, dtype, mode, file.tell(), shape)
     array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="), copy=False)
     return array
 
