@@ -47,8 +47,8 @@ GOALS = {
     "C": {"fastest": 1.0, "numpy_inlined": 1 / 1.05},
 }
 PAUSE = 0.1  # seconds before an epoch, so that no idle thread pool of the last process still spins
-# How far the first epoch's cost may be from numnet's, relatively: programs differ by rounding, some 1e-5. scikit-learn's
-# takes no probability for less than 1e-7. Leaving out one batch of an epoch changes it by 4e-4.
+# How far the first epoch's cost may be from numnet's, relatively: programs differ by rounding, some 1e-5. That of
+# scikit-learn takes no probability for less than 1e-7. Leaving out one batch of an epoch changes it by 4e-4.
 COST_NOISE = dict.fromkeys(PEERS, 1e-4) | {"scikit_learn": 5e-3}
 ACCURACY_NOISE = 0.005
 

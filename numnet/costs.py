@@ -139,11 +139,10 @@ class SigmoidQuadratic(Pair):
     """Quadratic cost over a sigmoid: dE/dz = dE/dy dy/dz = (y - t) y (1 - y) / n."""
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
-        difference = _difference(y, t, self._scratch.like("difference", y))
+        difference = _mean_difference(y, t, self._scratch.like("difference", y))
         out = np.subtract(1, y, out=out)
         np.multiply(out, y, out=out)
-        np.multiply(out, difference, out=out)
-        return np.multiply(out, 1 / len(y), out=out)
+        return np.multiply(out, difference, out=out)
 
 
 class CrossEntropy(Cost):
@@ -397,17 +396,12 @@ def _check_probabilities(name: str, values: Array) -> None:
         )
 
 
-def _difference(y: Array, t: Array, out: Array | None = None) -> Array:
-    """Return y - t."""
-    if out is None:
-        return y - t
-    out[...] = t  # y and t may differ in memory layout, and only copies between layouts are fast and take no memory
-    return np.subtract(y, out, out=out)
-
-
 def _mean_difference(y: Array, t: Array, out: Array | None = None) -> Array:
     """Return (y - t) / n."""
-    out = _difference(y, t, out)
+    if out is None:
+        return (y - t) * (1 / len(y))
+    out[...] = t  # y and t may differ in memory layout, and only copies between layouts are fast and take no memory
+    np.subtract(y, out, out=out)
     return np.multiply(out, 1 / len(y), out=out)
 
 

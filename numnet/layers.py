@@ -358,7 +358,7 @@ class Scratch:
     def like(self, name: str, x: Array) -> Array:
         """Return an array of the shape and dtype of x, made in its memory layout."""
         array = self._arrays.get(name)
-        if array is not None and array.shape == x.shape and array.dtype == x.dtype:
+        if array is not None and array.dtype is x.dtype and array.shape == x.shape:  # soon found in every step
             return array
         return self(name, x.shape, x.dtype, "F" if x.flags.fnc else "C")
 

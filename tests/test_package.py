@@ -37,6 +37,13 @@ def test_readme(block, tmp_path, monkeypatch, request, capsys):
     assert re.search(r"^0\.9[12]\d+\n\[7 2 1 0 4\]|relative error", capsys.readouterr().out)
 
 
+def test_performance_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (README.parent / "docs" / "performance.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(block, {})
+
+
 def test_readme_names_only_files_that_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
         assert os.path.exists(README.parent / target), target
