@@ -252,7 +252,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
             ax.set(xscale="log", yscale="log")
             ax.yaxis.set_major_formatter("{x:g}")
             ax.grid(alpha=0.3)
-        ticks = points if len(points) < 6 or points[-1] < 100 else points[::2]
+        ticks = points if points[-1] < 100 else points[::2]
         below.set_xticks(ticks, [f"{point:,}" for point in ticks])
         below.minorticks_off()
     axes[0, 0].set_ylabel("microseconds a sample")
