@@ -6,8 +6,8 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
     settings = ("OPENBLAS", "OMP", "MKL", "XLA", "BLIS")
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -139,8 +139,10 @@ def torch_compile(problem: Problem) -> Peer:
 def torch_dataloader(problem: Problem) -> Peer:
     """PyTorch with a DataLoader over PIL images: the usual first program."""
     import torch
-    from dataloader import MnistImages
+    from dataloader import HAS_TORCHVISION, MnistImages
 
+    if not HAS_TORCHVISION:
+        print("without torchvision, a data set that does the same for each image stands in for its MNIST", flush=True)
     net, optimizer = _torch_network(problem)
     cost = torch.nn.CrossEntropyLoss()
     orders = problem.orders()

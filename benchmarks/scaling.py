@@ -75,7 +75,7 @@ def curves(train: nn.datasets.Dataset) -> dict[str, tuple[list[int], Callable[[i
         return fit([], data, 64, epochs=max(1, 60_000 // n))
 
     def batch_size(n: int) -> Callable[[], int]:
-        data = nn.datasets.Dataset(train.images[: min(60_000, 1000 * n)], train.labels[: min(60_000, 1000 * n)])
+        data = nn.datasets.Dataset(train.images[: 1000 * n], train.labels[: 1000 * n])
         return fit([], data, n)
 
     def width(n: int) -> Callable[[], int]:

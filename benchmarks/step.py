@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from machine import describe, print_machine, start_without_overrides
+from versus import NETWORKS
 
 import numnet as nn
 
-NETWORKS = {"A": (784, 10), "B": (784, 128, 10), "C": (784, 512, 512, 10)}
 BATCH_SIZE = 64
 
 
@@ -54,7 +54,6 @@ def calls(sizes: tuple[int, ...]) -> dict[str, Callable[[], object]]:
     z, y = net.backpropagate(pair, x, t)
     outputs, gradients = ([array for _, array in arrays] for arrays in (net._outputs, net._input_gradients))
     inputs = [x, *outputs]
-    result: dict[str, Callable[[], object]] = {"the whole step": lambda: whole()}
 
     def whole() -> None:
         net.backpropagate(pair, x, t)
@@ -70,7 +69,7 @@ def calls(sizes: tuple[int, ...]) -> dict[str, Callable[[], object]]:
                 if i:
                     np.matmul(gradients[i + 1], layer.weight.T, out=gradients[i])
 
-    result["its matrix products alone"] = products
+    result: dict[str, Callable[[], object]] = {"the whole step": whole, "its matrix products alone": products}
     for i, layer in enumerate(net.layers):
         result[f"{i} {layer} forward"] = lambda layer=layer, i=i: layer.forward(inputs[i], outputs[i])
     last = len(net.layers) - 1
