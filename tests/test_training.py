@@ -446,6 +446,8 @@ def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one
     trainer.fit((np.arange(10.0)[:, None], np.arange(10) % 2), 2, 3)
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10] != seen[10:]
+    assert seen[:10] == shuffled(10, np.random.default_rng(0))(0, 10).tolist()
+    assert seen[:10] != np.random.default_rng(0).permutation(10).tolist()
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "int16", "float64"])
@@ -463,11 +465,11 @@ def test_training_from_a_mapped_file_is_training_from_memory(tmp_path, kind):
         np.testing.assert_array_equal(in_memory, mapped)
 
 
-def peak_of_fit(x, t, batch_size, layers):
+def peak_of_fit(x, t, batch_size, layers, test=True):
     trainer = nn.Trainer(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), nn.SGD(0.01), seed=0)
     tracemalloc.start()
     try:
-        trainer.fit((x, t), 1, batch_size, test=(x, t), progress=False)
+        trainer.fit((x, t), 1, batch_size, test=(x, t) if test else None, progress=False)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -497,6 +499,28 @@ def test_many_outputs_take_no_more_memory_for_more_samples():
         for n in (20_000, 60_000)
     )
     assert many - few < 40_000 * 20  # an order, and little else, for each sample
+
+
+def test_a_block_is_small_also_where_the_outputs_are_what_is_large():
+    layers = [nn.Linear(1, 5000), nn.Softmax()]
+    memory = peak_of_fit(np.zeros((1024, 1)), np.arange(1024) % 640, 64, layers, test=False)
+    one_hot = 5000 * 5000 * 4  # the rows that targets are taken from
+    assert memory < one_hot + 2 * 1024 * 5000 * 4
+
+
+def test_divergence_is_noticed_within_sixteen_batches():
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(1, 1), seed=0), nn.Quadratic(), PeakBetweenUpdates(1e30), seed=0)
+    with pytest.raises(nn.DivergenceError):
+        trainer.fit((np.ones((1000, 1)), np.ones((1000, 1))), 1, 1)
+    assert len(trainer.optimizer.peaks) <= 16
+
+
+def test_the_accuracy_on_many_samples_is_that_of_all():
+    trainer = classifier(3, 2)
+    x = RNG.normal(size=(9000, 3))
+    t = np.arange(9000) // 4500
+    history = trainer.fit((X, T), 1, 5, test=(x, t))
+    assert history.test_accuracy == [trainer.net.accuracy(x, t)]
 
 
 def test_a_sum_of_finite_costs_that_overflows_is_no_divergence():
