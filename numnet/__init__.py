@@ -14,7 +14,8 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import datasets
+from . import backend, datasets
+from .backend import DeviceError
 from .checkpoint import CheckpointError, load
 from .costs import Cost, CrossEntropy, Quadratic
 from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
@@ -34,6 +35,7 @@ __all__ = [
     "Comparison",
     "Cost",
     "CrossEntropy",
+    "DeviceError",
     "DivergenceError",
     "Epoch",
     "GradientError",
@@ -48,6 +50,7 @@ __all__ = [
     "Softmax",
     "Tanh",
     "Trainer",
+    "backend",
     "datasets",
     "gradcheck",
     "load",

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from . import backend
 from .atomic import atomic
 from .layers import Layer
 from .network import Sequential
@@ -43,10 +44,10 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     header = {"format": "numnet network", "version": _VERSION, "dtype": net.dtype.name}
     header["layers"] = [[_name(type(layer)), _arguments(layer)] for layer in net.layers]
     with atomic(path) as file:
-        np.savez(file, header=np.array(json.dumps(header)), parameters=net.parameters)
+        np.savez(file, header=np.array(json.dumps(header)), parameters=backend.to(net.parameters, "cpu"))
 
 
-def load(path: str | os.PathLike[str]) -> Sequential:
+def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     """Read a network that `Sequential.save` wrote.
 
     A layer of your own is found by its class name: define or import it before loading.
@@ -54,6 +55,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     Parameters
     ----------
     path : str or os.PathLike
+    device : {"cpu", "gpu", "auto"}
+        Where the network shall be, wherever it was when it was saved.
 
     Returns
     -------
@@ -77,8 +80,9 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     >>> bool((again.parameters == net.parameters).all())
     True
     """
+    device = backend.choose(device)
     with open(path, "rb") as file:
-        return _load(file, path)
+        return _load(file, path).to(device)
 
 
 def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Sequential:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .layers import Array, Layer, Scratch, Sigmoid, Softmax
+from . import backend
+from .backend import Array, fused
+from .layers import Layer, Scratch, Sigmoid, Softmax
 
 
 class Cost:
@@ -47,7 +49,7 @@ class Cost:
             If the shapes do not fit, or a value can be neither an output nor a target.
         """
         y = _as_outputs(y)
-        rows = as_targets(t, y.shape[1], y.dtype)
+        rows = backend.to(as_targets(backend.to(t, "cpu"), y.shape[1], y.dtype), backend.device_of(y))
         if len(rows) != len(y):
             raise ValueError(f"y has {len(y)} rows and t has {len(rows)}: give one target for each output row")
         self.check("y", y)
@@ -101,6 +103,13 @@ class Pair:
         """Return dE/dz for the batch that went forward through the layer last."""
         dy = self._scratch.like("dy", y)
         return self.layer.backward(self.cost.gradient(y, t, out=dy), out=out)
+
+    def forward_backward(
+        self, z: Array, t: Array, y: Array | None = None, out: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return the layer's output and dE/dz, written to `y` and `out` where these are given."""
+        y = self.layer.forward(z, y)
+        return y, self.gradient(z, y, t, out)
 
 
 class Quadratic(Cost):
@@ -267,22 +276,30 @@ class SoftmaxCrossEntropy(Pair):
     value_from_z = True
 
     def value(self, z: Array, y: Array, t: Array) -> Any:
-        if np.minimum.reduce(y, axis=None).real > np.finfo(y.dtype).tiny:
+        if not backend.on_gpu(y) and y.min().real > np.finfo(y.dtype).tiny:  # no `if` may wait for what a GPU computes
             part = np.log(y, out=self._scratch.like("value", y))
             return np.add.reduce(np.multiply(part, t, out=part), axis=None) / -len(y)
-        one = np.maximum.reduce(z, axis=1, keepdims=True, out=self._scratch("one a row", (len(z), 1), z.dtype))
-        shifted = self._scratch.filled(one, z)
+        one = z.max(axis=1, keepdims=True, out=self._scratch("one a row", (len(z), 1), z))
+        shifted = self._scratch.like("shifted", z)
         with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(z, shifted, out=shifted)
-            chosen = np.add.reduce(np.multiply(t, shifted, out=self._scratch.like("value", z)), axis=None)
-            if np.isnan(chosen):  # 0 times a gap beyond the largest float
-                chosen = np.sum(t * shifted, where=t != 0)
+            np.subtract(z, self._scratch.filled(one, z), out=shifted)
+            chosen = np.multiply(t, shifted, out=self._scratch.like("value", z))
+        total = np.add.reduce(chosen, axis=None)
+        if backend.on_gpu(total) or np.isnan(total):  # 0 times a gap beyond the largest float
+            total = np.add.reduce(np.where(t == 0, 0, chosen), axis=None)
         np.exp(shifted, out=shifted)
         np.log(np.add.reduce(shifted, axis=1, keepdims=True, out=one), out=one)
-        return (np.add.reduce(one, axis=None) - chosen) / len(z)
+        return (np.add.reduce(one, axis=None) - total) / len(z)
 
     def gradient(self, z: Array, y: Array, t: Array, out: Array | None = None) -> Array:
         return _mean_difference(y, t, out)
+
+    def forward_backward(
+        self, z: Array, t: Array, y: Array | None = None, out: Array | None = None
+    ) -> tuple[Array, Array]:
+        if y is not None and out is not None and backend.softmax_error(z, t, y, out):
+            return y, out
+        return super().forward_backward(z, t, y, out)
 
 
 class SigmoidCrossEntropy(Pair):
@@ -378,7 +395,7 @@ def _form(y: Array) -> Cost:
 
 
 def _as_outputs(y: npt.ArrayLike) -> Array:
-    y = np.asarray(y)
+    y = backend.asarray(y)
     if y.dtype.kind not in "biuf":
         raise ValueError(f"outputs must be real numbers, got dtype {y.dtype}")
     if y.ndim != 2 or not y.size:
@@ -398,22 +415,25 @@ def _check_probabilities(name: str, values: Array) -> None:
 
 def _mean_difference(y: Array, t: Array, out: Array | None = None) -> Array:
     """Return (y - t) / n."""
+    return _scaled_difference(y, t, 1 / len(y), out=out)
+
+
+@fused("T y, T t, T scale", "T error", "error = (y - t) * scale")
+def _scaled_difference(y: Array, t: Array, scale: float, out: Array | None = None) -> Array:
     if out is None:
-        return (y - t) * (1 / len(y))
+        return (y - t) * scale
     out[...] = t  # y and t may differ in memory layout, and only copies between layouts are fast and take no memory
     np.subtract(y, out, out=out)
-    return np.multiply(out, 1 / len(y), out=out)
+    return np.multiply(out, scale, out=out)
 
 
 def _sum_t_log_y(t: Array, y: Array) -> Any:
     """Return sum t ln y with 0 ln 0 = 0, its limit."""
     with np.errstate(divide="ignore"):
-        return np.dot(t.ravel(), np.log(y, out=np.zeros_like(y), where=t != 0).ravel())
+        return np.add.reduce(t * np.log(np.where(t == 0, 1, y)), axis=None)
 
 
 def _quotient(t: Array, y: Array, out: Array | None = None) -> Array:
     """Return t / y, and 0 where t is 0: the limit for y to 0, as t ln y is 0 there for every y."""
-    out = np.empty_like(y) if out is None else out
-    out.fill(0)
     with np.errstate(divide="ignore"):
-        return np.divide(t, y, out=out, where=t != 0)
+        return np.divide(t, np.where(t == 0, 1, y), out=out)

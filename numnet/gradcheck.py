@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import backend
+from .backend import Array
 from .costs import Cost, Pair, as_targets
-from .layers import Array, Layer
+from .layers import Layer
 from .network import Sequential
 
 _SMALL = 0.1  # smaller derivatives, next to the largest, are compared with this: they carry the rounding of large terms
@@ -69,10 +71,10 @@ def gradcheck(
 ) -> GradientReport:
     """Compare the gradient of every parameter and every input with numerical derivatives of the cost.
 
-    All is computed on a float64 copy; the network is left alone. Central differences ``D(h) = (E(w+h) - E(w-h)) / 2h``
-    are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h from 0.01 down as far as it pays. The complex
-    step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation, and is used where every layer
-    and the cost are marked as `analytic`.
+    All is computed on a float64 copy, on the network's device; the network is left alone. Central differences
+    ``D(h) = (E(w+h) - E(w-h)) / 2h`` are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h from 0.01 down
+    as far as it pays. The complex step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation,
+    and is used where every layer and the cost are marked as `analytic`; it is always taken on the CPU.
 
     Parameters
     ----------
@@ -116,20 +118,20 @@ def gradcheck(
     True
     """
     real = net.astype("float64")
-    x = real.scaled(real.check_inputs(x))
-    t = as_targets(t, real.outputs or x.shape[1], np.float64)
+    x = backend.to(real.scaled(real.check_inputs(x)), "cpu")
+    t = as_targets(backend.to(t, "cpu"), real.outputs or x.shape[1], np.float64)
     pair = cost.pair(real.layers)
     if len(x) != len(t) or not len(x):
         raise ValueError(f"one target for each of at least one sample is needed, got {len(x)} and {len(t)}")
     pair.check(t)
 
-    analytic = _analytic(real, pair, x, t)
-    point = np.concatenate([real.parameters, x.ravel()])
+    point = np.concatenate([backend.to(real.parameters, "cpu"), x.ravel()])
+    analytic = _analytic(real, pair, backend.to(x, real.device), backend.to(t, real.device))
 
     numerical = np.array([_central(real, pair, point, i, t) for i in range(point.size)])
     report = GradientReport(_worst(real, x, analytic, numerical), None)
     if pair.cost.analytic and all(layer.analytic for layer in net.layers):
-        twin = net.astype("complex128")
+        twin = net.astype("complex128").to("cpu")
         twin_pair = cost.pair(twin.layers)
         steps = [_cost_at(twin, twin_pair, point, i, _COMPLEX_STEP * 1j, t) for i in range(point.size)]
         report = report._replace(complex_step=_worst(real, x, analytic, np.imag(steps) / _COMPLEX_STEP))
@@ -151,7 +153,7 @@ def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
         dy, grad = grad, layer.backward(grad)
         _check_out(i, layer, grad, layer.backward(dy, np.full_like(grad, np.nan)))
     net.backpropagate(pair, x, t)
-    return np.concatenate([net.gradients, grad.ravel()])
+    return np.concatenate([backend.to(net.gradients, "cpu"), backend.to(grad, "cpu").ravel()])
 
 
 def _check_out(i: int, layer: Layer, fresh: Array, given: Array) -> None:
@@ -182,10 +184,10 @@ def _cost_at(net: Sequential, pair: Pair, point: Array, i: int, step: complex, t
     moved = point.astype(net.dtype)
     moved[i] += step
     net.parameters = moved[: net.parameters.size]
-    z = y = moved[net.parameters.size :].reshape(len(t), -1)
+    z = y = backend.to(moved[net.parameters.size :].reshape(len(t), -1), net.device)
     for layer in net.layers:
         z, y = y, layer.forward(y)
-    return pair.value(z, y, t)
+    return backend.to(pair.value(z, y, backend.to(t, net.device)), "cpu")
 
 
 def _worst(net: Sequential, x: Array, analytic: Array, numerical: Array) -> Comparison:

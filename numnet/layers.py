@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from . import backend
+from .backend import Array, fused
 
 
 class Layer:
@@ -176,7 +177,7 @@ class Linear(Layer):
 
     @weight.setter
     def weight(self, value: npt.ArrayLike) -> None:
-        self.parameters["weight"][...] = value
+        backend.assign(self.parameters["weight"], value)
 
     @property
     def bias(self) -> Array:
@@ -184,7 +185,7 @@ class Linear(Layer):
 
     @bias.setter
     def bias(self, value: npt.ArrayLike) -> None:
-        self.parameters["bias"][...] = value
+        backend.assign(self.parameters["bias"], value)
 
     def initialize(self, rng: np.random.Generator) -> None:
         limit = self.weight.shape[0] ** -0.5
@@ -193,17 +194,17 @@ class Linear(Layer):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        z = np.matmul(x, self.parameters["weight"], out=out)
+        z = backend.matmul(x, self.parameters["weight"], out=out)
         bias = self.parameters["bias"]
         return np.add(z, bias if out is None else self._scratch.filled(bias, z), out=z)
 
     def backward_parameters(self, grad: Array) -> None:
-        np.matmul(self.x.T, grad, out=self.gradients["weight"])
+        backend.matmul(self.x.T, grad, out=self.gradients["weight"])
         np.add.reduce(grad, axis=0, out=self.gradients["bias"])
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         self.backward_parameters(grad)
-        return np.matmul(grad, self.weight.T, out=out)
+        return backend.matmul(grad, self.weight.T, out=out)
 
 
 class Sigmoid(Layer):
@@ -225,19 +226,29 @@ class Sigmoid(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        y = np.multiply(x, -1.0, out=out)
-        if y.dtype.kind == "c":  # where exp overflows, real numbers come to 1/inf = 0, but complex ones to nan
-            np.minimum(y, 709, out=y)
-        with np.errstate(over="ignore"):
-            y = np.exp(y, out=out)
-        np.add(y, 1, out=y)
-        self.y = np.divide(1, y, out=y)
+        self.y = _sigmoid(x, out=out)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
-        slope = np.subtract(1, self.y, out=out)
-        np.multiply(slope, self.y, out=slope)
-        return np.multiply(slope, grad, out=slope)
+        return _sigmoid_backward(self.y, grad, out=out)
+
+
+@fused("T x", "T y", "y = 1 / (1 + exp(-x))")
+def _sigmoid(x: Array, out: Array | None = None) -> Array:
+    y = np.multiply(x, -1.0, out=out)
+    if y.dtype.kind == "c":  # where exp overflows, real numbers come to 1/inf = 0, but complex ones to nan
+        np.minimum(y, 709, out=y)
+    with np.errstate(over="ignore"):
+        y = np.exp(y, out=out)
+    np.add(y, 1, out=y)
+    return np.divide(1, y, out=y)
+
+
+@fused("T y, T grad", "T dx", "dx = (1 - y) * y * grad")
+def _sigmoid_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
+    slope = np.subtract(1, y, out=out)
+    np.multiply(slope, y, out=slope)
+    return np.multiply(slope, grad, out=slope)
 
 
 class Tanh(Layer):
@@ -262,9 +273,14 @@ class Tanh(Layer):
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
-        slope = np.multiply(self.y, self.y, out=out)
-        np.subtract(1, slope, out=slope)
-        return np.multiply(slope, grad, out=slope)
+        return _tanh_backward(self.y, grad, out=out)
+
+
+@fused("T y, T grad", "T dx", "dx = (1 - y * y) * grad")
+def _tanh_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
+    slope = np.multiply(y, y, out=out)
+    np.subtract(1, slope, out=slope)
+    return np.multiply(slope, grad, out=slope)
 
 
 class ReLU(Layer):
@@ -287,8 +303,13 @@ class ReLU(Layer):
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
-        slope = np.sign(self.y, out=out)
-        return np.multiply(slope, grad, out=slope)
+        return _relu_backward(self.y, grad, out=out)
+
+
+@fused("T y, T grad", "T dx", "dx = y > 0 ? grad : 0")
+def _relu_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
+    slope = np.sign(y, out=out)
+    return np.multiply(slope, grad, out=slope)
 
 
 class Softmax(Layer):
@@ -317,8 +338,8 @@ class Softmax(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        one = None if out is None else self._scratch("one a row", (len(x), 1), x.dtype)
-        maximum = np.maximum.reduce(x, axis=1, keepdims=True, out=one)
+        one = None if out is None else self._scratch("one a row", (len(x), 1), x)
+        maximum = x.max(axis=1, keepdims=True, out=one)
         y = np.subtract(x, maximum if out is None else self._scratch.filled(maximum, x), out=out)
         y = np.exp(y, out=out)
         total = np.add.reduce(y, axis=1, keepdims=True, out=one)
@@ -327,7 +348,7 @@ class Softmax(Layer):
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         dx = np.multiply(grad, self.y, out=out)
-        one = None if out is None else self._scratch("one a row", (len(dx), 1), dx.dtype)
+        one = None if out is None else self._scratch("one a row", (len(dx), 1), dx)
         total = np.add.reduce(dx, axis=1, keepdims=True, out=one)
         np.subtract(grad, total if out is None else self._scratch.filled(total, dx), out=dx)
         return np.multiply(dx, self.y, out=dx)
@@ -341,29 +362,44 @@ class Scratch:
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
+        self._outgrown: list[Array] = []
 
     def __call__(
-        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, order: Literal["C", "F"] = "C"
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        like: Array,
+        dtype: npt.DTypeLike | None = None,
+        order: Literal["C", "F"] = "C",
     ) -> Array:
-        """Return an array, its contents undefined; the one that last had this name is no longer valid."""
+        """Return an array on the device of `like`, of its dtype or another, its contents undefined.
+
+        The one that last had this name is no longer valid.
+        """
+        dtype = like.dtype if dtype is None else dtype
         array = self._arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
+        if array is None or array.shape != shape or array.dtype != dtype or type(array) is not type(like):
             size = math.prod(shape)
-            memory = None if array is None or array.dtype != dtype else array.base
+            memory = None if array is None or array.dtype != dtype or type(array) is not type(like) else array.base
             if memory is None or memory.size < size:
-                memory = np.empty(size, dtype)
+                if array is not None and backend.on_gpu(array):  # what has been recorded on a GPU goes on writing there
+                    self._outgrown.append(array)
+                memory = np.empty(size, dtype, like=like)
             array = self._arrays[name] = memory[:size].reshape(shape, order=order)
         return array
 
     def like(self, name: str, x: Array) -> Array:
-        """Return an array of the shape and dtype of x, made in its memory layout."""
+        """Return an array of the shape and dtype of x, made on its device and in its memory layout."""
         array = self._arrays.get(name)
-        if array is not None and array.dtype is x.dtype and array.shape == x.shape:  # soon found in every step
+        # Soon found in every step: NumPy has one object for each of its dtypes.
+        if array is not None and array.dtype is x.dtype and array.shape == x.shape and type(array) is type(x):
             return array
-        return self(name, x.shape, x.dtype, "F" if x.flags.fnc else "C")
+        return self(name, x.shape, x, order="F" if x.flags.fnc else "C")
 
     def filled(self, values: Array, x: Array) -> Array:
-        """Return values broadcast to the shape of x; arithmetic with x does so itself, but takes new memory for it."""
+        """Return values broadcast to the shape of x: NumPy's arithmetic would do so itself, but in new memory."""
+        if not isinstance(x, np.ndarray):
+            return values
         array = self.like("filled", x)
         array[...] = values
         return array

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import backend
+from .backend import Array
 from .costs import Pair, as_targets, check_labels, is_distribution
-from .layers import Array, Layer, Scratch
+from .layers import Layer, Scratch
 
 _DTYPES = ("float32", "float64", "complex128")
 # Rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats.
@@ -33,6 +35,9 @@ class Sequential:
         Of the generator that draws the starting parameters; the same seed gives the same bits.
     dtype : {"float32", "float64", "complex128"}
         Of parameters and all computation.
+    device : {"cpu", "gpu", "auto"}
+        Where parameters and all computation are. "auto": on the GPU if there is one, and else, with a warning, on the
+        CPU. The same seed gives the same start on both.
 
     Attributes
     ----------
@@ -61,7 +66,12 @@ class Sequential:
     (101770,)
     """
 
-    def __init__(self, *layers: Layer, seed: int | None = None, dtype: npt.DTypeLike = "float32") -> None:
+    _parameters: Array
+    _gradients: Array
+
+    def __init__(
+        self, *layers: Layer, seed: int | None = None, dtype: npt.DTypeLike = "float32", device: str = "cpu"
+    ) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 hint = f": write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
@@ -70,7 +80,7 @@ class Sequential:
                 raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
         if not layers:
             raise ValueError("Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say")
-        dtype, rng = _network_dtype(dtype), generator(seed)
+        dtype, rng, device = _network_dtype(dtype), generator(seed), backend.choose(device)
         self.layers = layers
         self._widths = _widths(layers)
         self.inputs, self.outputs = self._widths[0], self._widths[-1]
@@ -78,6 +88,7 @@ class Sequential:
         self._set_vector(np.concatenate([np.empty(0), *values]), dtype)
         for layer in layers:
             layer.initialize(rng)
+        self.to(device)
         for layer in layers:
             layer.in_network = True
 
@@ -87,7 +98,7 @@ class Sequential:
 
     @parameters.setter
     def parameters(self, values: npt.ArrayLike) -> None:
-        self._parameters[...] = values
+        backend.assign(self._parameters, values)
 
     @property
     def gradients(self) -> Array:
@@ -95,17 +106,22 @@ class Sequential:
 
     @gradients.setter
     def gradients(self, values: npt.ArrayLike) -> None:
-        self._gradients[...] = values
+        backend.assign(self._gradients, values)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._parameters.dtype
 
     @property
+    def device(self) -> str:
+        """Where the network is, "cpu" or "gpu"."""
+        return backend.device_of(self._parameters)
+
+    @property
     def decayed(self) -> Array:
         """1 where a parameter is a layer's "weight", which weight decay acts on, and 0 elsewhere."""
         flags = [np.full(a.size, name == "weight") for layer in self.layers for name, a in layer.parameters.items()]
-        return np.concatenate([np.empty(0), *flags]).astype(self.dtype)
+        return backend.to(np.concatenate([np.empty(0), *flags]).astype(self.dtype), self.device)
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the outputs for a batch.
@@ -121,6 +137,7 @@ class Sequential:
         Returns
         -------
         ndarray of shape (n, outputs)
+            Where x is: an array on the GPU gives one there, and anything else NumPy's, wherever the network is.
 
         Raises
         ------
@@ -140,8 +157,9 @@ class Sequential:
         Returns
         -------
         ndarray of int, shape (n,)
+            NumPy's, wherever the images are.
         """
-        return classes(self(images))
+        return backend.to(classes(self(images)), "cpu")
 
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         """Return the share of samples whose predicted class is the target's.
@@ -159,8 +177,8 @@ class Sequential:
         ValueError
             If the targets are no classes, or not as many as the images.
         """
-        y = self(images)
-        t, outputs = np.asarray(targets), y.shape[1]
+        y = backend.to(self(images), "cpu")
+        t, outputs = backend.to(targets, "cpu"), y.shape[1]
         indices = t.ndim == 1 and outputs > 1
         wanted = check_labels(t, outputs) if indices else row_classes(as_targets(t, outputs, np.float64))
         if wanted is None:
@@ -169,7 +187,9 @@ class Sequential:
             raise ValueError(f"accuracy needs one target for each image, got {len(y)} images and {len(wanted)} targets")
         return float(np.mean(classes(y) == wanted))
 
-    def backpropagate(self, pair: Pair, x: Array, t: Array) -> tuple[Array, Array]:
+    def backpropagate(
+        self, pair: Pair, x: Array, t: Array, out: tuple[Array, Array] | None = None
+    ) -> tuple[Array, Array]:
         """Take a batch forward and the gradient of its cost back, into `gradients`.
 
         All results lie in arrays that the network keeps: from one batch to the next, none is allocated.
@@ -180,7 +200,9 @@ class Sequential:
             From ``cost.pair(net.layers)``.
         x : ndarray of shape (n, inputs)
         t : ndarray of shape (n, outputs)
-            Both of the network's dtype.
+            Both of the network's dtype, and where the network is.
+        out : pair of ndarray, optional
+            Where z and y are written. A network of one layer leaves the first alone: its z is x.
 
         Returns
         -------
@@ -189,19 +211,23 @@ class Sequential:
         """
         if x.shape != self._batch_shape:
             self._size_buffers(x.shape)
-        z, y = x, x
-        for layer, out in self._outputs:
-            z, y = y, layer.forward(y, out)
-        grad = pair.gradient(z, y, t, self._input_gradients[-1][1])
-        for layer, out in self._input_gradients[-2:0:-1]:
-            grad = layer.backward(grad, out)
+        outputs = self._outputs
+        if out is not None:
+            outputs = [*outputs[:-2], *zip(self.layers[-2:], out[-len(self.layers) :], strict=True)]
+        z = x
+        for layer, array in outputs[:-1]:
+            z = layer.forward(z, array)
+        y, grad = pair.forward_backward(z, t, outputs[-1][1], self._input_gradients[-1][1])
+        for layer, array in self._input_gradients[-2:0:-1]:
+            grad = layer.backward(grad, array)
         if len(self.layers) > 1:
             self.layers[0].backward_parameters(grad)
         return z, y
 
     def check_inputs(self, x: npt.ArrayLike) -> Array:
         """Return x flattened to (n, features), otherwise as it is; ValueError if it does not fit or is not finite."""
-        x = np.asarray(x)
+        x = backend.asarray(x)
+        backend.check_together("inputs", x, self.device)
         if x.dtype.kind not in ("biufc" if self.dtype.kind == "c" else "biuf"):
             raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}")
         features = math.prod(x.shape[1:])
@@ -223,9 +249,10 @@ class Sequential:
         return x
 
     def scaled(self, x: Array, out: Array | None = None) -> Array:
-        """Return rows in the network's dtype, bytes as intensities from 0 to 1."""
+        """Return rows in the network's dtype and where it is, bytes as intensities from 0 to 1."""
+        x = backend.to(x, self.device)  # bytes are the shortest way there
         if out is None:
-            out = np.empty(x.shape, self.dtype)
+            out = np.empty(x.shape, self.dtype, like=x)
         np.copyto(out, x, casting="same_kind")
         if x.dtype == np.uint8:
             np.multiply(out, self.dtype.type(1 / 255), out=out)
@@ -238,6 +265,25 @@ class Sequential:
         net._set_vector(self._parameters, dtype)
         return net
 
+    def to(self, device: str) -> Sequential:
+        """Move the network, in place, and return it; a `Trainer` of it follows.
+
+        Parameters
+        ----------
+        device : {"cpu", "gpu", "auto"}
+            As for the constructor.
+
+        Raises
+        ------
+        DeviceError
+            If there is no GPU that works, or not enough memory on it; nothing is changed then.
+        """
+        device = backend.choose(device)
+        moved = [backend.to(vector, device) for vector in (self._parameters, self._gradients)]
+        self._parameters, self._gradients = moved
+        self._tie()
+        return self
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that `numnet.load` reads; see there."""
         from .checkpoint import save
@@ -245,14 +291,22 @@ class Sequential:
         save(self, path)
 
     def infer(self, x: Array) -> Array:
-        """Return the outputs for rows that `check_inputs` has returned, computed some thousands at a time."""
+        """Return the outputs for rows that `check_inputs` has returned, computed some thousands at a time.
+
+        They come to where the rows are.
+        """
         outputs = []
+        place = backend.device_of(x)
         for start in range(0, max(len(x), 1), CHUNK):
-            y = self.scaled(x[start : start + CHUNK])
-            with np.errstate(over="ignore"):  # as in training: what overflows in a layer comes to its limit, or to inf
+            with backend.advice():
+                y = self.scaled(x[start : start + CHUNK])
+            with (
+                np.errstate(over="ignore"),
+                backend.advice(),
+            ):  # as in training: what overflows in a layer comes to its limit, or to inf
                 for layer in self.layers:
                     y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
-            outputs.append(y)
+            outputs.append(backend.to(y, place))
         return np.concatenate(outputs)
 
     def _set_vector(self, values: Array, dtype: npt.DTypeLike) -> None:
@@ -277,8 +331,10 @@ class Sequential:
         """Give each layer, for batches of this shape, an array for its output and one for the gradient of its input."""
         n, width = shape
 
+        on_cpu = self.device == "cpu"
+
         def array(name: str) -> Array:  # NumPy is fastest along the contiguous axis if that is the longer one
-            return self._scratch(name, (n, width), self.dtype, "F" if n > width else "C")
+            return self._scratch(name, (n, width), self._parameters, order="F" if on_cpu and n > width else "C")
 
         self._outputs, self._input_gradients = [], []
         for i, layer in enumerate(self.layers):
@@ -321,14 +377,15 @@ class Sequential:
         ]
 
     def _total(self) -> str:
-        return f"{self._parameters.size:,} parameters, {self.dtype.name}"
+        place = ", on the GPU" if self.device == "gpu" else ""
+        return f"{self._parameters.size:,} parameters, {self.dtype.name}{place}"
 
 
 def classes(y: Array, out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
     """Return each row's class: its largest output, or for a single output 1 where it is above 1/2."""
     if y.shape[1] > 1:
         return np.argmax(y, axis=1, out=out)
-    return np.greater(y[:, 0], 0.5, out=np.empty(len(y), np.intp) if out is None else out)
+    return np.greater(y[:, 0], 0.5, out=np.empty(len(y), np.intp, like=y) if out is None else out)
 
 
 def row_classes(rows: Array) -> npt.NDArray[np.intp] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import backend
+from .backend import Array, fused
+
 if TYPE_CHECKING:
-    from .layers import Array
     from .network import Sequential
 
 
@@ -85,12 +87,9 @@ class SGD:
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take one step in place; the gradients are left as they are unless clipped."""
-        if self.clip_norm is not None:
-            norm = math.sqrt(np.dot(gradients, gradients))
-            if math.isinf(norm):  # in float32 the squares can overflow
-                norm = float(np.linalg.norm(gradients.astype(np.float64)))
-            if norm > self.clip_norm:
-                np.multiply(gradients, self.clip_norm / norm, out=gradients)
+        if self.clip_norm is not None:  # the factor is exactly 1 up to clip_norm
+            factor = self.clip_norm / np.maximum(_norm(gradients), self.clip_norm)
+            np.multiply(gradients, factor.astype(gradients.dtype), out=gradients)
         step, direction = self._step, gradients
         if self.weight_decay:
             np.multiply(self._decayed, parameters, out=step)
@@ -100,17 +99,36 @@ class SGD:
             np.multiply(self.velocity, self.momentum, out=self.velocity)
             np.add(self.velocity, direction, out=self.velocity)
             if self.nesterov:
-                np.multiply(direction, lr, out=step)
-                np.subtract(parameters, step, out=parameters)
+                _descend(parameters, direction, lr, step, out=parameters)
                 lr *= self.momentum
             direction = self.velocity
-        np.multiply(direction, lr, out=step)
-        np.subtract(parameters, step, out=parameters)
+        _descend(parameters, direction, lr, step, out=parameters)
+
+    def to(self, device: str) -> None:
+        """Move what `start` has allocated to where the network is now."""
+        self._step, self.velocity, self._decayed = (
+            backend.to(array, device) for array in (self._step, self.velocity, self._decayed)
+        )
 
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in ("momentum", "nesterov", "weight_decay", "clip_norm")}
         options = "".join(f", {name}={value!r}" for name, value in given.items() if value)
         return f"SGD(lr={self.lr!r}{options})"
+
+
+@fused("T w, T direction, T lr, T step", "T moved", "moved = w - lr * direction")
+def _descend(w: Array, direction: Array, lr: float, step: Array, out: Array) -> Array:
+    """Write w - lr direction to `out`; `step` is scratch."""
+    np.multiply(direction, lr, out=step)
+    return np.subtract(w, step, out=out)
+
+
+def _norm(vector: Array) -> Any:
+    """Return the Euclidean norm, in float64 where squares of float32 could overflow."""
+    square = math.inf if backend.on_gpu(vector) else np.dot(vector, vector)  # no `if` may wait for a GPU
+    if square == math.inf:
+        square = np.add.reduce(np.square(vector, dtype=np.float64), axis=None)
+    return np.sqrt(square)
 
 
 def _is_finite(value: object) -> bool:

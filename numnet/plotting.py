@@ -18,8 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from . import backend
+from .backend import Array
 from .costs import check_labels
-from .layers import Array, Linear
+from .layers import Linear
 from .network import Sequential
 from .training import History
 
@@ -147,7 +149,7 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     linear = [i for i, candidate in enumerate(net.layers) if isinstance(candidate, Linear)]
     if layer not in linear:
         raise ValueError(f"layer must be the number of a Linear layer of the network, one of {linear}, got {layer!r}")
-    weight = net.layers[layer].parameters["weight"]
+    weight = backend.to(net.layers[layer].parameters["weight"], "cpu")
     units = weight.shape[1]
     pictures = _squares(weight.T, f"the inputs of layer {layer}")[: _at_least_one(count)]
     limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
@@ -310,7 +312,7 @@ def _answers(net: Sequential, data: Any) -> tuple[Array, npt.NDArray[np.intp], A
     pair = (data.images, data.labels) if hasattr(data, "images") else data
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"data must be a Dataset or a pair of arrays (images, labels), got {type(data).__name__}")
-    images, labels = np.asarray(pair[0]), np.asarray(pair[1])
+    images, labels = backend.to(pair[0], "cpu"), backend.to(pair[1], "cpu")
     y = net(images)
     if y.shape[1] == 1:  # one output stands for class 1 against class 0
         y = np.hstack([1 - y, y])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import functools
 import io
 import math
 import os
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import backend
+from .backend import Array
 from .costs import Cost, as_targets, check_labels
-from .layers import Array, Scratch
+from .layers import Scratch
 from .network import CHUNK, Sequential, classes, generator, row_classes
 from .optimizers import SGD
 
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 
     Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
-_BLOCK = 1 << 19  # numbers at hand at a time: 2 MB of float32, which a processor's cache still holds
-_BLOCK_BATCHES = 16  # at most: few enough for the progress bar, and for divergence to be noticed soon
+# Numbers at hand at a time: 2 MB of float32, which a processor's cache still holds, and 32 MB, as a large GPU's does.
+_BLOCK = {"cpu": 1 << 19, "gpu": 1 << 23}
+# At most: few enough for the progress bar, and on a CPU for divergence to be noticed soon.
+_BLOCK_BATCHES = {"cpu": 16, "gpu": 64}
 _KEPT_ORDER = 1 << 20  # samples whose order is kept in memory, 8 MB
 
 
@@ -199,8 +204,9 @@ class Trainer:
         """
         samples = _Samples(self, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1)
-        x, t, _ = samples.take(np.arange(len(samples)))
-        with _quiet():
+        self._follow()
+        with _quiet(), backend.advice():
+            x, t, _ = samples.take(backend.to(np.arange(len(samples)), self.net.device))
             z, y = self.net.backpropagate(self.pair, x, t)
             cost = float(self.pair.value(z, y, t))
             if not math.isfinite(cost):
@@ -258,11 +264,18 @@ class Trainer:
         batches = math.ceil(len(samples) / batch_size)
         first = len(self.history) + 1
         lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, first + epochs)}
-        with _bar(epochs * batches, progress) as bar:
+        self._follow()
+        last: tuple[Any, ...] = ()
+        with _bar(epochs * batches, progress) as bar, backend.advice():
             for epoch, lr in lrs.items():
                 started = time.perf_counter()
+                if last != (lr, id(self.net.parameters)):  # these are recorded where anything is
+                    last = lr, id(self.net.parameters)
+                    train_block = backend.repeated(
+                        functools.partial(self._train_block, samples, batch_size, lr), self.net.device
+                    )
                 with _quiet():
-                    cost, accuracy = self._train_epoch(samples, batch_size, lr, epoch, bar)
+                    cost, accuracy = self._train_epoch(samples, train_block, batch_size, lr, epoch, bar)
                 seconds = time.perf_counter() - started
                 test_accuracy = math.nan if tests is None else tests.accuracy()
                 self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
@@ -272,50 +285,86 @@ class Trainer:
                     callback(self)
         return self.history
 
-    def _train_epoch(self, samples: _Samples, batch_size: int, lr: float, epoch: int, bar: Any) -> tuple[float, float]:
+    def _follow(self) -> None:
+        """Be where the network is now."""
+        if backend.device_of(self.optimizer.velocity) != self.net.device:
+            self.optimizer.to(self.net.device)
+
+    def _train_epoch(
+        self, samples: _Samples, train_block: Any, batch_size: int, lr: float, epoch: int, bar: Any
+    ) -> tuple[float, float]:
         """Return the mean cost and the accuracy over an epoch; both are taken a block at a time, in far fewer calls."""
+        on_cpu = self.net.device == "cpu"
+        costs, rights, sizes, batches = [], [], [], 0
+        for rows in samples.blocks(self.rng, batch_size):
+            cost, right = train_block(rows)
+            if on_cpu and not math.isfinite(cost):  # in one of the batches, or only in the sum over them
+                cost = self._cost_of_batches(batch_size, lr, epoch, batches)
+            costs.append(cost)
+            rights.append(right)
+            sizes.append(len(rows))
+            batches += math.ceil(len(rows) / batch_size)
+            if bar is not None:
+                bar.update(math.ceil(len(rows) / batch_size))
+        costs, rights = backend.numbers(costs), backend.numbers(rights)  # all that a GPU sends back
+        if not math.isfinite(sum(costs)):
+            block = next(i for i, cost in enumerate(costs) if not math.isfinite(cost))
+            first, count = sum(math.ceil(size / batch_size) for size in sizes[:block]) + 1, sizes[block] / batch_size
+            where = f"in epoch {epoch}, in one of the batches {first} to {first + math.ceil(count) - 1}"
+            raise DivergenceError(_divergence("the training cost", costs[block], where, lr))
+        if not np.isfinite(self.net.parameters).all():
+            raise DivergenceError(_divergence("a parameter", "not finite", f"after epoch {epoch}", lr))
+        total = math.fsum(cost * size for cost, size in zip(costs, sizes, strict=True))
+        return total / len(samples), sum(rights) / len(samples)
+
+    def _train_block(self, samples: _Samples, batch_size: int, lr: float, rows: Array) -> tuple[Any, Any]:
+        """Train on some samples in batches; return their mean cost and how many were classified rightly before."""
         net, pair, update = self.net, self.pair, self.optimizer.update
         parameters, gradients = net.parameters, net.gradients
-        total, correct, batches = 0.0, 0, 0
-        for x, t, labels in samples.blocks(self.rng, batch_size):
-            z, y = self._scratch("z", t.shape, t.dtype), self._scratch("y", t.shape, t.dtype)
-            starts = range(0, len(x), batch_size)
-            for start in starts:
-                part = slice(start, start + batch_size)
+        on_cpu = net.device == "cpu"
+        x, t, labels = samples.take(rows)
+        z, y = self._scratch("z", t.shape, t), self._scratch("y", t.shape, t)
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            if on_cpu:
                 last_z, y[part] = net.backpropagate(pair, x[part], t[part])
                 if pair.value_from_z:
                     z[part] = last_z
-                update(parameters, gradients, lr)
-            cost = float(pair.value(z, y, t))
-            if not math.isfinite(cost):  # in one of the batches, or only in the sum over them
-                cost = 0.0
-                for batch, start in enumerate(starts, batches + 1):
-                    part = slice(start, start + batch_size)
-                    last = float(pair.value(z[part], y[part], t[part]))
-                    if not math.isfinite(last):
-                        where = f"in epoch {epoch}, batch {batch}"
-                        raise DivergenceError(_divergence("the training cost", last, where, lr))
-                    cost += last * len(x[part]) / len(x)
-            total += cost * len(x)
-            if labels is not None:
-                found = classes(y, out=self._scratch("classes", labels.shape, labels.dtype))
-                correct += int(np.count_nonzero(np.equal(found, labels, out=self._scratch("right", found.shape, bool))))
-            batches += len(starts)
-            if bar is not None:
-                bar.update(len(starts))
-        if not np.isfinite(parameters).all():
-            raise DivergenceError(_divergence("a parameter", "not finite", f"after epoch {epoch}", lr))
-        return total / len(samples), correct / len(samples) if samples.labels is not None else math.nan
+            else:  # a copy is one more kernel, and the layers' own arrays are no faster to work in
+                last_z, _ = net.backpropagate(pair, x[part], t[part], out=(z[part], y[part]))
+                if len(net.layers) == 1:
+                    z[part] = last_z
+            update(parameters, gradients, lr)
+        self._block = z, y, t
+        right: Any = math.nan
+        if labels is not None:
+            found = classes(y, out=self._scratch("classes", labels.shape, labels))
+            right = np.count_nonzero(np.equal(found, labels, out=self._scratch("right", found.shape, found, bool)))
+        return pair.value(z, y, t), right
+
+    def _cost_of_batches(self, batch_size: int, lr: float, epoch: int, before: int) -> float:
+        """Return the mean cost of the last block, from its batches; DivergenceError where one of them has none."""
+        z, y, t = self._block
+        total = 0.0
+        for batch, start in enumerate(range(0, len(t), batch_size), before + 1):
+            part = slice(start, start + batch_size)
+            cost = float(self.pair.value(z[part], y[part], t[part]))
+            if not math.isfinite(cost):
+                where = f"in epoch {epoch}, batch {batch}"
+                raise DivergenceError(_divergence("the training cost", cost, where, lr))
+            total += cost * len(t[part]) / len(t)
+        return total
 
 
 class _Samples:
-    """Checked inputs and targets, gathered in parts: bytes stay bytes until they are in one."""
+    """Checked inputs and targets where the network is, gathered in parts: bytes stay bytes until they are in one."""
 
     def __init__(self, trainer: Trainer, data: Data, name: str) -> None:
         self.net = net = trainer.net
         try:
             x, t = _inputs_and_targets(data)
-            self.x, t = net.check_inputs(x), np.asarray(t)
+            backend.check_together("targets", t, net.device)
+            self.x, t = net.check_inputs(x), backend.to(t, "cpu")
             outputs = net.outputs or self.x.shape[1]
             if len(self.x) == 0 or t.ndim == 0 or len(self.x) != len(t):
                 raise ValueError(
@@ -324,9 +373,9 @@ class _Samples:
                 )
             self.rows: Array | None = None
             self.labels: Array | None = None
+            self.one_hot = np.eye(outputs, dtype=net.dtype)
             if t.ndim == 1 and outputs > 1:
                 self.labels = check_labels(t, outputs)
-                self.one_hot = np.eye(outputs, dtype=net.dtype)
             else:
                 self.rows = as_targets(t, outputs, net.dtype)
                 trainer.pair.check(self.rows)
@@ -336,32 +385,48 @@ class _Samples:
             raise ValueError(f"{name}: {error}") from None
         self.outputs = outputs
         self._scratch = Scratch()
+        if net.device == "gpu":
+            self.x = backend.to(self.x, "gpu")
+            self.one_hot = backend.to(self.one_hot, "gpu")
+            self.rows = None if self.rows is None else backend.to(self.rows, "gpu")
+            self.labels = None if self.labels is None else backend.to(self.labels.astype(np.intp), "gpu")
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def blocks(self, rng: np.random.Generator, batch_size: int) -> Iterator[tuple[Array, Array, Array | None]]:
-        """Yield the samples in a new order, in blocks of whole batches."""
+    def blocks(self, rng: np.random.Generator, batch_size: int) -> Iterator[npt.NDArray[np.intp]]:
+        """Yield the samples' numbers in a new order, in blocks of whole batches."""
         numbers = batch_size * (self.x.shape[1] + 4 * self.outputs)  # x, t, z, y, and what the cost needs
-        size = batch_size * min(max(1, _BLOCK // numbers), _BLOCK_BATCHES)
+        device = self.net.device
+        size = batch_size * min(max(1, _BLOCK[device] // numbers), _BLOCK_BATCHES[device])
         order = shuffled(len(self), rng)
+        if device == "gpu" and len(self) <= _KEPT_ORDER:
+            kept = backend.to(order(0, len(self)), device)  # one journey for the epoch
+            for start in range(0, len(self), size):
+                yield kept[start : start + size]
+            return
         for start in range(0, len(self), size):
-            yield self.take(order(start, min(start + size, len(self))))
+            yield backend.to(order(start, min(start + size, len(self))), device)
 
-    def take(self, rows: npt.NDArray[np.intp]) -> tuple[Array, Array, Array | None]:
+    def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
         """Return inputs, targets and class indices (if any) of some samples, in arrays that the next call reuses."""
-        n, features, dtype = len(rows), self.x.shape[1], self.net.dtype
-        x, labels = self._scratch("x", (n, features), dtype), None
-        raw = x if self.x.dtype == dtype else self._scratch("raw", x.shape, self.x.dtype)
+        n, features, like = len(rows), self.x.shape[1], self.net.parameters
+        x, t, labels = self._scratch("x", (n, features), like), self._scratch("t", (n, self.outputs), like), None
+        if backend.on_gpu(rows):
+            backend.gather(self.x, rows, 1 / 255 if self.x.dtype == np.uint8 else 1.0, x)
+            labels = None if self.labels is None else self.labels[rows]
+            one_hot = self.rows is None
+            backend.gather(self.one_hot if one_hot else self.rows, labels if one_hot else rows, 1.0, t)
+            return x, t, labels
+        raw = x if self.x.dtype == x.dtype else self._scratch("raw", x.shape, self.x)
         _gather(self.x, rows, raw)
         if raw is not x:
             self.net.scaled(raw, out=x)
-        t = self._scratch("t", (n, self.outputs), dtype)
         if self.rows is not None:
             _gather(self.rows, rows, t)
         if self.labels is not None:
-            labels = self._scratch("labels", (n,), np.intp)
-            labels[...] = _gather(self.labels, rows, self._scratch("raw labels", (n,), self.labels.dtype))
+            labels = self._scratch("labels", (n,), rows)
+            labels[...] = _gather(self.labels, rows, self._scratch("raw labels", (n,), self.labels))
             if self.rows is None:
                 _gather(self.one_hot, labels, t)
         return x, t, labels
@@ -371,8 +436,8 @@ class _Samples:
         if self.labels is None:
             return math.nan
         parts = (slice(start, start + CHUNK) for start in range(0, len(self), CHUNK))
-        correct = (np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts)
-        return int(sum(correct)) / len(self)
+        correct = [np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts]
+        return sum(backend.numbers(correct)) / len(self)
 
 
 def _gather(array: Array, rows: npt.NDArray[np.intp], out: Array) -> Array:

@@ -1,0 +1,27 @@
+"""The devices that tests run on: the CPU, and a GPU, or where there is none the stand-in of strict.py."""
+
+import numpy as np
+import pytest
+
+from numnet import backend
+
+from . import strict
+
+try:
+    backend._gpu()
+    REAL_GPU = True
+except backend.DeviceError:
+    REAL_GPU = False
+    backend._gpu = lambda: strict
+
+DEVICES = ["cpu", pytest.param("gpu", marks=pytest.mark.gpu) if REAL_GPU else pytest.param("gpu", id="stand-in")]
+
+
+def host(array):
+    """Return an array that is known to be on the device under test, or on the CPU, as NumPy's."""
+    return backend.to(array, "cpu")
+
+
+def place(array, device):
+    """Return an array on a device."""
+    return backend.to(np.asarray(array), device)
