@@ -25,7 +25,7 @@ def main() -> int:
     options = parse_arguments()
     try:
         train, test = load(options)
-        net = make_network(math.prod(train.images.shape[1:]), options.hidden, outputs=10, seed=options.seed)
+        net = make_network(math.prod(train.images.shape[1:]), options.hidden, 10, options.seed, options.device)
         trainer = nn.Trainer(net, COSTS[options.cost](), nn.SGD(lr=options.lr), seed=options.seed)
         describe(train, test, net, options.batch_size)
         status = 0
@@ -64,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--seed", type=int, default=0, help="of the starting weights and the shuffling (0)")
+    parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the run, as .png, .pdf or .svg")
     parser.add_argument("--save", type=Path, metavar="FILE", help="save the network, for numnet.load")
     options = parser.parse_args()
@@ -113,13 +114,13 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
         return nn.datasets.digits()
 
 
-def make_network(inputs: int, hidden: list[int], outputs: int, seed: int) -> nn.Sequential:
+def make_network(inputs: int, hidden: list[int], outputs: int, seed: int, device: str) -> nn.Sequential:
     """Return a network with sigmoid hidden layers and a softmax output."""
     layers: list[nn.Layer] = []
     for size in hidden:
         layers += [nn.Linear(inputs, size), nn.Sigmoid()]
         inputs = size
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs), nn.Softmax(), seed=seed)
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs), nn.Softmax(), seed=seed, device=device)
 
 
 def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequential, batch_size: int) -> None:

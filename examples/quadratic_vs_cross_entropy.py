@@ -95,6 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=count, default=3, help="runs of each kind (3)")
     parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save the figure")
     options = parser.parse_args()
     check_files(parser, options.plot)
@@ -170,7 +171,7 @@ def at_best_lr(
     print("lr            " + "".join(f"{lr:8}" for lr in LRS))
     scores, curves = {}, {}
     for label, cost in COSTS.items():
-        scores[label] = [accuracies(part, judge, cost, lr, 0, options.epochs, scale)[-1] for lr in LRS]
+        scores[label] = [accuracies(part, judge, cost, lr, 0, options, scale)[-1] for lr in LRS]
         print(f"{label:14}" + "".join(f"{accuracy:8.4f}" for accuracy in scores[label]))
         lr = LRS[int(np.argmax(scores[label]))]
         edge = ", the edge of those tried" if lr in (LRS[0], LRS[-1]) else ""
@@ -190,7 +191,7 @@ def runs(
     scale: float = 1.0,
 ) -> list[list[float]]:
     """Return the test accuracies of each seed."""
-    return [accuracies(train, test, cost, lr, seed, options.epochs, scale) for seed in range(options.seeds)]
+    return [accuracies(train, test, cost, lr, seed, options, scale) for seed in range(options.seeds)]
 
 
 def accuracies(
@@ -199,14 +200,15 @@ def accuracies(
     cost: nn.Cost,
     lr: float,
     seed: int,
-    epochs: int,
+    options: argparse.Namespace,
     scale: float,
 ) -> list[float]:
     """Train a softmax network from weights `scale` times the usual ones; return its test accuracies."""
-    net = nn.Sequential(nn.Linear(math.prod(train.images.shape[1:]), CLASSES), nn.Softmax(), seed=seed)
+    linear = nn.Linear(math.prod(train.images.shape[1:]), CLASSES)
+    net = nn.Sequential(linear, nn.Softmax(), seed=seed, device=options.device)
     net.parameters *= scale
     trainer = nn.Trainer(net, cost, nn.SGD(lr), seed=seed)
-    return trainer.fit(train, epochs, batch_size=64, test=test, progress=False).test_accuracy
+    return trainer.fit(train, options.epochs, batch_size=64, test=test, progress=False).test_accuracy
 
 
 def print_table(curves: Curves) -> None:

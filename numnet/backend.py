@@ -289,7 +289,7 @@ def repeated(function: Callable[[Any], tuple[Any, ...]], device: str) -> Callabl
     device : {"cpu", "gpu"}
         Where that array is.
     """
-    return _Repeated(function) if device == "gpu" and _fuses() else function
+    return _Repeated(function) if device == "gpu" else function
 
 
 class _Repeated:

@@ -187,9 +187,7 @@ class Sequential:
             raise ValueError(f"accuracy needs one target for each image, got {len(y)} images and {len(wanted)} targets")
         return float(np.mean(classes(y) == wanted))
 
-    def backpropagate(
-        self, pair: Pair, x: Array, t: Array, out: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array]:
+    def backpropagate(self, pair: Pair, x: Array, t: Array, out: tuple[Array, ...] = ()) -> tuple[Array, Array]:
         """Take a batch forward and the gradient of its cost back, into `gradients`.
 
         All results lie in arrays that the network keeps: from one batch to the next, none is allocated.
@@ -201,8 +199,9 @@ class Sequential:
         x : ndarray of shape (n, inputs)
         t : ndarray of shape (n, outputs)
             Both of the network's dtype, and where the network is.
-        out : pair of ndarray, optional
-            Where z and y are written. A network of one layer leaves the first alone: its z is x.
+        out : tuple of ndarray, optional
+            Where the outputs of the last one or two layers, that is y or z and y, are written. A network of one layer
+            leaves the first of two alone: its z is x.
 
         Returns
         -------
@@ -212,8 +211,9 @@ class Sequential:
         if x.shape != self._batch_shape:
             self._size_buffers(x.shape)
         outputs = self._outputs
-        if out is not None:
-            outputs = [*outputs[:-2], *zip(self.layers[-2:], out[-len(self.layers) :], strict=True)]
+        if out:
+            given = out[-len(self.layers) :]
+            outputs = [*outputs[: -len(given)], *zip(self.layers[-len(given) :], given, strict=True)]
         z = x
         for layer, array in outputs[:-1]:
             z = layer.forward(z, array)

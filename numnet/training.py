@@ -331,8 +331,9 @@ class Trainer:
                 if pair.value_from_z:
                     z[part] = last_z
             else:  # a copy is one more kernel, and the layers' own arrays are no faster to work in
-                last_z, _ = net.backpropagate(pair, x[part], t[part], out=(z[part], y[part]))
-                if len(net.layers) == 1:
+                ends = (z[part], y[part]) if pair.value_from_z else (y[part],)
+                last_z, _ = net.backpropagate(pair, x[part], t[part], out=ends)
+                if pair.value_from_z and len(net.layers) == 1:
                     z[part] = last_z
             update(parameters, gradients, lr)
         self._block = z, y, t
@@ -382,7 +383,7 @@ class _Samples:
                 if outputs > 1 or trainer.pair.layer.probabilities is not None:
                     self.labels = row_classes(self.rows)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise type(error)(f"{name}: {error}") from None
         self.outputs = outputs
         self._scratch = Scratch()
         if net.device == "gpu":

@@ -7,12 +7,14 @@ from numnet import backend
 
 from . import strict
 
+RealBlas = backend._Blas
 try:
     backend._gpu()
-    REAL_GPU = True
-except backend.DeviceError:
-    REAL_GPU = False
+    REAL_GPU, WHY_NOT = True, ""
+except backend.DeviceError as error:
+    REAL_GPU, WHY_NOT = False, str(error)
     backend._gpu = lambda: strict
+    backend._Blas = strict.Blas
 
 DEVICES = ["cpu", pytest.param("gpu", marks=pytest.mark.gpu) if REAL_GPU else pytest.param("gpu", id="stand-in")]
 

@@ -2,16 +2,22 @@
 
 As CuPy's (14.2), they refuse to meet NumPy's arrays or to become them unasked, know no `where=` and no reduction by a
 method of a ufunc but `add` and `multiply`, and take functions only from a list. `transfers` has the bytes of each
-journey between host and device.
+journey between host and device. While a stream is recorded nothing is computed and nothing may come to the host;
+launching the graph computes what was noted down, in the same memory.
 """
 
+import contextlib
 import numbers
+import types
 from dataclasses import dataclass, field
 
 import numpy as np
 
-FUNCTIONS = """all any argmax argwhere array_equal clip concatenate copyto count_nonzero dot empty empty_like eye flatnonzero
-    full full_like isfinite max mean min ones ones_like ravel reshape shape size stack sum where zeros zeros_like""".split()
+FUNCTIONS = [
+    *("all", "any", "argmax", "argwhere", "array_equal", "clip", "concatenate", "copyto", "count_nonzero", "dot"),
+    *("empty", "empty_like", "eye", "flatnonzero", "full", "full_like", "isfinite", "max", "mean", "min", "ones"),
+    *("ones_like", "ravel", "reshape", "shape", "size", "stack", "sum", "where", "zeros", "zeros_like"),
+]
 
 
 class OutOfMemoryError(MemoryError):
@@ -24,12 +30,33 @@ class Transfers:
     to_host: list = field(default_factory=list)
     limit: float = float("inf")  # bytes that one array may have
     products: int = 0
+    launches: int = 0
 
     def clear(self):
         self.__init__()
 
 
 transfers = Transfers()
+
+
+class Recording(list):
+    """What a stream that is recorded has noted down; none if it is None."""
+
+    current = None
+
+
+def _done(compute, out=None):
+    """Compute into `out` or new memory, or note that for later; return the array."""
+    if out is None:
+        with np.errstate(all="ignore" if Recording.current is not None else None):
+            out = ndarray(np.array(compute()))  # when recording, for the shape
+        if Recording.current is None:
+            return out
+    if Recording.current is None:
+        np.copyto(out._array, compute(), casting="same_kind")
+    else:
+        Recording.current.append(lambda: np.copyto(out._array, compute(), casting="same_kind"))
+    return out
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
@@ -61,13 +88,18 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
-        part = self._array[_keys(index)]
-        return self._view(part) if isinstance(part, np.ndarray) and part.base is not None else ndarray(np.asarray(part))
+        keys = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(key, np.ndarray) for key in keys):
+            raise TypeError("an index that would be sent to the device at each use")
+        if any(isinstance(key, ndarray) for key in keys):
+            return _done(lambda: self._array[tuple(map(_host, keys))])
+        return self._view(self._array[keys if Ellipsis in keys else (*keys, ...)])  # a view also of a single number
 
     def __setitem__(self, index, value):
         if isinstance(value, np.ndarray) and value.shape:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        self._array[_keys(index)] = _host(value)
+        target = self[index]
+        _done(lambda: np.broadcast_to(_host(value), target.shape).astype(self.dtype), target)
 
     def reshape(self, *shape, order="C"):
         part = self._array.reshape(*shape, order=order)
@@ -75,13 +107,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._view(part)
 
     def ravel(self):
-        return ndarray(self._array.ravel())
+        return self.reshape(-1) if self.flags.c_contiguous else _done(lambda: self._array.ravel())
 
     def astype(self, dtype, copy=True):
-        return self if not copy and self.dtype == dtype else ndarray(self._array.astype(dtype))
+        return self if not copy and self.dtype == dtype else _done(lambda: self._array.astype(dtype))
 
     def copy(self):
-        return ndarray(self._array.copy())
+        return _done(self._array.copy)
 
     __copy__ = copy
 
@@ -89,30 +121,26 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self.copy()
 
     def fill(self, value):
-        self._array.fill(value)
-
-    def _reduced(self, name, axis=None, out=None, keepdims=False):
-        result = getattr(self._array, name)(axis=axis, out=None if out is None else out._array, keepdims=keepdims)
-        return ndarray(np.asarray(result)) if out is None else out
+        self[...] = value
 
     def max(self, axis=None, out=None, keepdims=False):
-        return self._reduced("max", axis, out, keepdims)
+        return _done(lambda: self._array.max(axis, keepdims=keepdims), out)
 
     def min(self, axis=None, out=None, keepdims=False):
-        return self._reduced("min", axis, out, keepdims)
+        return _done(lambda: self._array.min(axis, keepdims=keepdims), out)
 
     def sum(self, axis=None, dtype=None, out=None, keepdims=False):
-        assert dtype is None
-        return self._reduced("sum", axis, out, keepdims)
+        return _done(lambda: self._array.sum(axis, dtype, keepdims=keepdims), out)
 
     def all(self):
-        return self._reduced("all")
+        return _done(lambda: self._array.all())
 
     def any(self):
-        return self._reduced("any")
+        return _done(lambda: self._array.any())
 
     # The way to the host, which is what takes time.
     def get(self):
+        assert Recording.current is None, "a recorded stream cannot wait for the host"
         transfers.to_host.append(self.nbytes)
         return self._array.copy()
 
@@ -155,22 +183,22 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         if ufunc is np.matmul:
             transfers.products += 1
             assert not out or out[0].flags.c_contiguous, "it would be made in other memory, and copied"
-        targets = {"out": tuple(_host(array) for array in out)} if out else {}
-        result = getattr(ufunc, method)(*map(_host, inputs), **targets, **options)
-        return out[0] if out else ndarray(np.asarray(result))
+        return _done(lambda: getattr(ufunc, method)(*map(_host, inputs), **options), *out)
 
     def __array_function__(self, function, types, arguments, options):
-        if function.__name__ not in FUNCTIONS or not function.__module__ == "numpy":
+        if function.__name__ not in FUNCTIONS or function.__module__ != "numpy":
             return NotImplemented
         if any(issubclass(kind, np.ndarray) for kind in types):
             raise TypeError(f"Unsupported type {np.ndarray}")
-        out = options.get("out")
-        result = function(*_host(arguments), **{name: _host(value) for name, value in options.items()})
-        if out is not None:
-            return out
-        if isinstance(result, tuple) and not all(isinstance(part, np.ndarray) for part in result):
-            return result  # a shape
-        return ndarray(np.asarray(result)) if isinstance(result, (np.ndarray, np.generic, int, bool)) else result
+        name = function.__name__
+        if name == "copyto":
+            target, source = arguments
+            _done(lambda: _host(source), target)
+            return None
+        if name in ("shape", "size"):
+            return getattr(arguments[0], name)
+        out = options.pop("out", None)
+        return _done(lambda: function(*_host(arguments), **options), out)
 
 
 def _host(value):
@@ -183,18 +211,10 @@ def _host(value):
     return value
 
 
-def _keys(index):
-    """Return what NumPy's arrays are indexed with; CuPy takes NumPy's own arrays here as well, but sends them over."""
-    if isinstance(index, tuple):
-        return tuple(_keys(key) for key in index)
-    if isinstance(index, np.ndarray):
-        raise TypeError("an index that would be sent to the device at each use")
-    return _host(index)
-
-
 def asarray(array):
     if isinstance(array, ndarray):
         return array
+    assert Recording.current is None, "a recorded stream cannot wait for the host"
     array = np.array(array, order="C")
     transfers.to_device.append(array.nbytes)
     return ndarray(array)
@@ -202,3 +222,49 @@ def asarray(array):
 
 def asnumpy(array):
     return array.get()
+
+
+class Stream(contextlib.nullcontext):
+    def __init__(self, non_blocking=False):
+        super().__init__()
+
+    def begin_capture(self):
+        Recording.current = Recording()
+
+    def end_capture(self):
+        graph, Recording.current = Graph(Recording.current), None
+        return graph
+
+    def record(self):
+        return "event"
+
+    def wait_event(self, event):
+        assert event == "event"
+
+
+class Graph:
+    def __init__(self, steps):
+        self.steps = steps
+
+    def launch(self):
+        transfers.launches += 1
+        for step in self.steps:
+            step()
+
+
+class Blas:
+    """In place of cuBLAS called directly: the products of this module can be recorded."""
+
+    def __init__(self, gpu, stream):
+        pass
+
+    def takes(self, a, b, out):
+        return False
+
+
+cuda = types.SimpleNamespace(
+    Stream=Stream,
+    MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+    using_allocator=lambda malloc: contextlib.nullcontext(),
+    get_current_stream=Stream,
+)
