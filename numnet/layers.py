@@ -306,7 +306,7 @@ class ReLU(Layer):
         return _relu_backward(self.y, grad, out=out)
 
 
-@fused("T y, T grad", "T dx", "dx = y > 0 ? grad : 0")
+@fused("T y, T grad", "T dx", "dx = y > 0 ? grad : y * grad")
 def _relu_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
     slope = np.sign(y, out=out)
     return np.multiply(slope, grad, out=slope)
@@ -340,7 +340,8 @@ class Softmax(Layer):
     def forward(self, x: Array, out: Array | None = None) -> Array:
         one = None if out is None else self._scratch("one a row", (len(x), 1), x)
         maximum = x.max(axis=1, keepdims=True, out=one)
-        y = np.subtract(x, maximum if out is None else self._scratch.filled(maximum, x), out=out)
+        with np.errstate(over="ignore"):  # a gap beyond the largest float: exp(-inf) = 0
+            y = np.subtract(x, maximum if out is None else self._scratch.filled(maximum, x), out=out)
         y = np.exp(y, out=out)
         total = np.add.reduce(y, axis=1, keepdims=True, out=one)
         self.y = np.divide(y, total if out is None else self._scratch.filled(total, y), out=y)

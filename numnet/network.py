@@ -298,12 +298,9 @@ class Sequential:
         outputs = []
         place = backend.device_of(x)
         for start in range(0, max(len(x), 1), CHUNK):
-            with backend.advice():
+            # As in training, what overflows in a layer comes to its limit, or to inf.
+            with np.errstate(over="ignore"), backend.advice():
                 y = self.scaled(x[start : start + CHUNK])
-            with (
-                np.errstate(over="ignore"),
-                backend.advice(),
-            ):  # as in training: what overflows in a layer comes to its limit, or to inf
                 for layer in self.layers:
                     y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
             outputs.append(backend.to(y, place))

@@ -383,7 +383,8 @@ class _Samples:
                 if outputs > 1 or trainer.pair.layer.probabilities is not None:
                     self.labels = row_classes(self.rows)
         except ValueError as error:
-            raise type(error)(f"{name}: {error}") from None
+            kind = backend.DeviceError if isinstance(error, backend.DeviceError) else ValueError
+            raise kind(f"{name}: {error}") from None
         self.outputs = outputs
         self._scratch = Scratch()
         if net.device == "gpu":

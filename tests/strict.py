@@ -147,6 +147,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def item(self):
         return self.get().item()
 
+    def tolist(self):
+        return self.get().tolist()
+
     def __float__(self):
         return float(self.get())
 
@@ -186,6 +189,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return _done(lambda: getattr(ufunc, method)(*map(_host, inputs), **options), *out)
 
     def __array_function__(self, function, types, arguments, options):
+        if function in (np.iscomplexobj, np.shares_memory):
+            return function(*_host(arguments))
         if function.__name__ not in FUNCTIONS or function.__module__ != "numpy":
             return NotImplemented
         if any(issubclass(kind, np.ndarray) for kind in types):
@@ -215,7 +220,7 @@ def asarray(array):
     if isinstance(array, ndarray):
         return array
     assert Recording.current is None, "a recorded stream cannot wait for the host"
-    array = np.array(array, order="C")
+    array = np.array(array, dtype=np.asarray(array).dtype.newbyteorder("="), order="C")
     transfers.to_device.append(array.nbytes)
     return ndarray(array)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 import numnet as nn
 
+from .devices import DEVICES, host
 from .networks import cases
 
 
@@ -33,16 +34,18 @@ def saved(tmp_path):
     return net, tmp_path / "net.npz"
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=50)
 @given(case=cases())
-def test_what_is_saved_is_what_is_loaded(case, tmp_path_factory):
+def test_what_is_saved_is_what_is_loaded(case, tmp_path_factory, device):
     path = tmp_path_factory.mktemp("nets") / "net.npz"
+    case.net.to(device)
     for net in (case.net, case.net.astype("float32")):
         net.save(path)
-        again = nn.load(path)
+        again = nn.load(path, device=device)
         assert repr(again) == repr(net)
         assert again.dtype == net.dtype
-        np.testing.assert_array_equal(again.parameters, net.parameters)
+        np.testing.assert_array_equal(host(again.parameters), host(net.parameters))
         np.testing.assert_array_equal(again(case.x), net(case.x))
 
 

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 import numnet as nn
 from numnet.costs import Pair, as_targets
 
+from .devices import DEVICES, host, place
 from .networks import draw_targets
 
 CLOSED_FORMS = [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic)]
@@ -27,110 +28,128 @@ def pair_of(kind, cost):
 
 
 @pytest.mark.parametrize(("kind", "cost"), CLOSED_FORMS)
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_closed_form_equals_the_general_chain_rule(kind, cost, data):
-    z, t = data.draw(last_layers(kind, scale=3.0))
+def test_closed_form_equals_the_general_chain_rule(kind, cost, data, device):
+    z, t = (place(array, device) for array in data.draw(last_layers(kind, scale=3.0)))
     layer, pair = pair_of(kind, cost)
     assert type(pair) is not Pair
     y = layer.forward(z)
     assume(y.min() > 1e-6)
     assume(y.max() < 1 - 1e-6 or kind is nn.Softmax)
     chain = layer.backward(pair.cost.gradient(y, t))
-    np.testing.assert_allclose(pair.gradient(z, y, t), chain, rtol=1e-8, atol=1e-14)
-    assert pair.value(z, y, t) == pytest.approx(pair.cost.value(y, t), rel=1e-9, abs=1e-15)
+    np.testing.assert_allclose(host(pair.gradient(z, y, t)), host(chain), rtol=1e-8, atol=1e-14)
+    assert float(pair.value(z, y, t)) == pytest.approx(float(pair.cost.value(y, t)), rel=1e-9, abs=1e-15)
 
 
 @pytest.mark.parametrize(("kind", "cost"), [*CLOSED_FORMS, (nn.Softmax, nn.Quadratic)])
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_scratch_changes_no_bit(kind, cost, data):
-    z, t = data.draw(last_layers(kind, scale=30.0))
+def test_scratch_changes_no_bit(kind, cost, data, device):
+    z, t = (place(array, device) for array in data.draw(last_layers(kind, scale=30.0)))
     layer, pair = pair_of(kind, cost)
     y = layer.forward(z)
     scratch = np.full_like(z, np.nan)
     assert pair.value(z, y, t) == pair.value(z, y, t)
     expected = pair.gradient(z, y, t)
     assert pair.gradient(z, y, t, scratch) is scratch
-    np.testing.assert_array_equal(scratch, expected)
+    np.testing.assert_array_equal(host(scratch), host(expected))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data(), scale=st.sampled_from([1.0, 1e2, 1e4]))
-def test_softmax_cross_entropy_equals_scipy(data, scale):
+def test_softmax_cross_entropy_equals_scipy(data, scale, device):
     z, t = data.draw(last_layers(nn.Softmax, scale))
     layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
     expected = -np.sum(t * scipy.special.log_softmax(z, axis=1)) / len(z)
-    assert pair.value(z, layer.forward(z), t) == pytest.approx(expected, rel=1e-12, abs=1e-15)
     by_logsumexp = np.mean(scipy.special.logsumexp(z, axis=1) - np.sum(t * z, axis=1))
-    assert pair.value(z, layer.forward(z), t) == pytest.approx(by_logsumexp, rel=1e-12, abs=1e-15 + 1e-15 * scale)
+    z, t = place(z, device), place(t, device)
+    value = float(pair.value(z, layer.forward(z), t))
+    assert value == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    assert value == pytest.approx(by_logsumexp, rel=1e-12, abs=1e-15 + 1e-15 * scale)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data(), scale=st.sampled_from([1.0, 1e2, 1e4]))
-def test_sigmoid_cross_entropy_equals_scipy(data, scale):
+def test_sigmoid_cross_entropy_equals_scipy(data, scale, device):
     z, t = data.draw(last_layers(nn.Sigmoid, scale))
     layer, pair = pair_of(nn.Sigmoid, nn.CrossEntropy)
     expected = -np.sum(t * scipy.special.log_expit(z) + (1 - t) * scipy.special.log_expit(-z)) / len(z)
-    assert pair.value(z, layer.forward(z), t) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    z, t = place(z, device), place(t, device)
+    assert float(pair.value(z, layer.forward(z), t)) == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
 @pytest.mark.parametrize("offset", [0, 1e4, -1e4])
-def test_a_gap_of_2000_in_float32_costs_2000(offset):
-    z = np.array([[2000 + offset, offset]], np.float32)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_gap_of_2000_in_float32_costs_2000(offset, device):
+    z, lower, upper = (place(np.array([row], np.float32), device) for row in ([2000 + offset, offset], [0, 1], [1, 0]))
     layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
-    assert pair.value(z, layer.forward(z), np.array([[0, 1]], np.float32)) == 2000
-    assert pair.value(z, layer.forward(z), np.array([[1, 0]], np.float32)) == 0
-    np.testing.assert_array_equal(pair.gradient(z, layer.forward(z), np.array([[0, 1]], np.float32)), [[1, -1]])
+    assert pair.value(z, layer.forward(z), lower) == 2000
+    assert pair.value(z, layer.forward(z), upper) == 0
+    np.testing.assert_array_equal(host(pair.gradient(z, layer.forward(z), lower)), [[1, -1]])
 
 
 @pytest.mark.parametrize(("z", "t", "expected"), [(2000, 0, 2000), (-2000, 1, 2000), (2000, 1, 0), (2000, 0.5, 1000)])
-def test_a_sigmoid_at_2000_in_float32_costs_2000(z, t, expected):
-    z, t = np.array([[z]], np.float32), np.array([[t]], np.float32)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_sigmoid_at_2000_in_float32_costs_2000(z, t, expected, device):
+    z, t = (place(np.array([[number]], np.float32), device) for number in (z, t))
     layer, pair = pair_of(nn.Sigmoid, nn.CrossEntropy)
     assert pair.value(z, layer.forward(z), t) == expected
 
 
 @pytest.mark.parametrize("cost", [nn.Quadratic, nn.CrossEntropy])
 @pytest.mark.parametrize("kind", [nn.Softmax, nn.Sigmoid])
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_gradient_equals_central_differences_of_the_value(cost, kind, data):
+def test_gradient_equals_central_differences_of_the_value(cost, kind, data, device):
     z, t = data.draw(last_layers(kind, scale=1.0))
     y = 0.1 + 0.8 * nn.Sigmoid().forward(z)
-    cost = cost().pair([kind()]).cost
+    cost, t = cost().pair([kind()]).cost, place(t, device)
     numerical, h = np.empty_like(y), 1e-5
     for i in np.ndindex(y.shape):
         step = np.zeros_like(y)
         step[i] = h
-        numerical[i] = (cost.value(y + step, t) - cost.value(y - step, t)) / (2 * h)
-    np.testing.assert_allclose(cost.gradient(y, t), numerical, rtol=1e-7, atol=1e-9)
+        high, low = (float(cost.value(place(moved, device), t)) for moved in (y + step, y - step))
+        numerical[i] = (high - low) / (2 * h)
+    np.testing.assert_allclose(host(cost.gradient(place(y, device), t)), numerical, rtol=1e-7, atol=1e-9)
 
 
-def test_quadratic_by_hand():
+@pytest.mark.parametrize("device", DEVICES)
+def test_quadratic_by_hand(device):
     # 1/(2 n) sum (y - t)^2 = ((1-0)^2 + (0-1)^2 + (0.5-0)^2 + (0.5-1)^2) / 4
-    y, t = [[1.0, 0.0], [0.5, 0.5]], [1, 1]
+    y, t = place([[1.0, 0.0], [0.5, 0.5]], device), [1, 1]
     assert nn.Quadratic()(y, t) == pytest.approx(2.5 / 4)
-    np.testing.assert_allclose(nn.Quadratic().gradient(np.array(y), np.eye(2)[t]), [[0.5, -0.5], [0.25, -0.25]])
+    gradient = nn.Quadratic().gradient(y, place(np.eye(2)[t], device))
+    np.testing.assert_allclose(host(gradient), [[0.5, -0.5], [0.25, -0.25]])
 
 
-def test_a_called_cross_entropy_tells_distributions_from_independent_probabilities():
-    y = np.array([[0.2, 0.8], [0.5, 0.5]])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_called_cross_entropy_tells_distributions_from_independent_probabilities(device):
+    y = place([[0.2, 0.8], [0.5, 0.5]], device)
     assert nn.CrossEntropy()(y, [1, 0]) == pytest.approx(-(np.log(0.8) + np.log(0.5)) / 2)
-    y = np.array([[0.2, 0.9]])
+    y = place([[0.2, 0.9]], device)
     assert nn.CrossEntropy()(y, [[0, 1]]) == pytest.approx(-np.log(0.8) - np.log(0.9))
-    assert nn.CrossEntropy()([[0.2], [1.0]], [0, 1]) == pytest.approx(-np.log(0.8) / 2)
-    assert nn.CrossEntropy()([[1.0], [1.0]], [1, 0]) == np.inf
-    assert nn.CrossEntropy()([[0, 1], [1, 0]], [1, 0]) == 0
+    assert nn.CrossEntropy()(place([[0.2], [1.0]], device), [0, 1]) == pytest.approx(-np.log(0.8) / 2)
+    assert nn.CrossEntropy()(place([[1.0], [1.0]], device), [1, 0]) == np.inf
+    assert nn.CrossEntropy()(place([[0, 1], [1, 0]], device), [1, 0]) == 0
     assert str(nn.CrossEntropy()([[1, 0]], [0])) == "0.0"
 
 
-def test_a_called_cross_entropy_is_exact_at_certainty():
-    assert nn.CrossEntropy()([[1.0, 0.0]], [0]) == 0
-    assert nn.CrossEntropy()([[1.0, 0.0]], [1]) == np.inf
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_called_cross_entropy_is_exact_at_certainty(device):
+    y = place([[1.0, 0.0]], device)
+    assert nn.CrossEntropy()(y, [0]) == 0
+    assert nn.CrossEntropy()(y, [1]) == np.inf
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
 @pytest.mark.parametrize("cost", [nn.Quadratic, nn.CrossEntropy])
-def test_the_mean_does_not_change_when_the_batch_is_repeated(cost, data):
+def test_the_mean_does_not_change_when_the_batch_is_repeated(cost, data, device):
     z, t = data.draw(last_layers(nn.Softmax, scale=2.0))
     y = nn.Softmax().forward(z)
-    assert cost()(np.tile(y, (3, 1)), np.tile(t, (3, 1))) == pytest.approx(cost()(y, t), rel=1e-12, abs=1e-15)
+    once, thrice = (cost()(place(np.tile(y, (n, 1)), device), np.tile(t, (n, 1))) for n in (1, 3))
+    assert thrice == pytest.approx(once, rel=1e-12, abs=1e-15)
 
 
 def test_targets_as_indices_and_one_hot_are_the_same():
@@ -180,7 +199,9 @@ def test_targets_that_do_not_fit(t, message):
         ([["a", "b"]], [0], "outputs must be real numbers"),
     ],
 )
-def test_a_called_cost_refuses_what_does_not_fit(y, t, message):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_called_cost_refuses_what_does_not_fit(y, t, message, device):
+    y = place(y, device) if device == "gpu" and "real numbers" not in message else y
     with pytest.raises(ValueError, match=message):
         nn.CrossEntropy()(y, t)
 
@@ -207,7 +228,8 @@ def test_cross_entropy_refuses_outputs_that_are_no_probabilities(last):
 
 
 @pytest.mark.parametrize("base", [nn.Softmax, nn.Sigmoid])
-def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(base):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(base, device):
     class Cold(base):
         """The base layer at half the temperature: its closed form would be wrong by the factor 2."""
 
@@ -217,7 +239,7 @@ def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(b
         def backward(self, grad, out=None):
             return 2 * super().backward(grad, out)
 
-    net = nn.Sequential(nn.Linear(3, 2), Cold(), seed=1)
+    net = nn.Sequential(nn.Linear(3, 2), Cold(), seed=1, device=device)
     assert type(nn.CrossEntropy().pair(net.layers)) is Pair
     nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
 
@@ -225,7 +247,8 @@ def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(b
 @pytest.mark.parametrize(
     ("base", "last"), [(nn.CrossEntropy, nn.Softmax), (nn.CrossEntropy, nn.Sigmoid), (nn.Quadratic, nn.Sigmoid)]
 )
-def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last, device):
     class Tenfold(base):
         def value(self, y, t, out=None):
             return 10 * super().value(y, t, out)
@@ -233,53 +256,54 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last):
         def gradient(self, y, t, out=None):
             return 10 * super().gradient(y, t, out)
 
-    net = nn.Sequential(nn.Linear(3, 2), last(), seed=0, dtype="float64")
+    net = nn.Sequential(nn.Linear(3, 2), last(), seed=0, dtype="float64", device=device)
     pair, ten = base().pair(net.layers), Tenfold().pair(net.layers)
-    x, t = np.eye(3), np.eye(2)[[0, 1, 1]]
-    cost = pair.value(*net.backpropagate(pair, x, t), t)
-    gradients = net.gradients.copy()
-    assert ten.value(*net.backpropagate(ten, x, t), t) == pytest.approx(10 * cost, rel=1e-12)
-    np.testing.assert_allclose(net.gradients, 10 * gradients, rtol=1e-9)
+    x, t = place(np.eye(3), device), place(np.eye(2)[[0, 1, 1]], device)
+    cost = float(pair.value(*net.backpropagate(pair, x, t), t))
+    gradients = host(net.gradients).copy()
+    assert float(ten.value(*net.backpropagate(ten, x, t), t)) == pytest.approx(10 * cost, rel=1e-12)
+    np.testing.assert_allclose(host(net.gradients), 10 * gradients, rtol=1e-9)
 
 
 @pytest.mark.parametrize("override", [False, True])
-def test_a_derived_cross_entropy_takes_its_form_from_the_last_layer(override):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_derived_cross_entropy_takes_its_form_from_the_last_layer(override, device):
     class Derived(nn.CrossEntropy):
         if override:
 
             def value(self, y, t, out=None):
                 return super().value(y, t, out)
 
-    net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), dtype="float64")
+    net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), dtype="float64", device=device)
     net.parameters = 0  # every y is 1/2, so that rows sum to 1
     trainer = nn.Trainer(net, Derived(), nn.SGD(1e-9))
     assert trainer.step(np.zeros((1, 3)), [[0.0, 0.0]]) == pytest.approx(2 * np.log(2))
-    np.testing.assert_allclose(net.gradients[-2:], 0.5)
+    np.testing.assert_allclose(host(net.gradients[-2:]), 0.5)
     with pytest.raises(ValueError, match="t must hold probabilities"):
         trainer.step(np.zeros((1, 3)), [[7.0, -3.0]])
 
 
 @pytest.mark.parametrize("form", ["distribution", "independent"])
-def test_a_layer_of_ones_own_says_what_its_probabilities_are(form):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_of_ones_own_says_what_its_probabilities_are(form, device):
     class Own(nn.Softmax if form == "distribution" else nn.Sigmoid):
         probabilities = form
 
-    y = np.array([[0.2, 0.8]])
-    t = np.array([[0.0, 1.0]])
+    y, t = place([[0.2, 0.8]], device), place([[0.0, 1.0]], device)
     expected = -np.log(0.8) * (1 if form == "distribution" else 2)
-    assert nn.CrossEntropy().pair([Own()]).value(np.log(y), y, t) == pytest.approx(expected)
+    assert float(nn.CrossEntropy().pair([Own()]).value(np.log(y), y, t)) == pytest.approx(expected)
     Own.probabilities = "independant"
     with pytest.raises(ValueError, match="needs probabilities"):
         nn.CrossEntropy().pair([Own()])
 
 
-def test_a_gap_beyond_the_largest_float_costs_nothing_where_the_target_is():
-    z = np.array([[3e38, -3e38]], np.float32)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_gap_beyond_the_largest_float_costs_nothing_where_the_target_is(device):
+    z, lower, upper = (place(np.array([row], np.float32), device) for row in ([3e38, -3e38], [0, 1], [1, 0]))
     layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
-    with np.errstate(over="ignore"):
-        y = layer.forward(z)
-    assert pair.value(z, y, np.array([[1, 0]], np.float32)) == 0
-    assert pair.value(z, y, np.array([[0, 1]], np.float32)) == np.inf
+    y = layer.forward(z)
+    assert pair.value(z, y, upper) == 0
+    assert pair.value(z, y, lower) == np.inf
 
 
 def test_a_cost_without_value_says_so():

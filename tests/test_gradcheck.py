@@ -4,6 +4,7 @@ from hypothesis import assume, given, settings
 
 import numnet as nn
 
+from .devices import DEVICES, host
 from .networks import cases
 
 KINK = 0.02  # central differences must not step over a ReLU's kink
@@ -18,11 +19,12 @@ def clear_of_kinks(net, x):
     return True
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(max_examples=max(300, settings().max_examples))
 @given(case=cases())
-def test_every_gradient_of_any_chain(case, largest):
+def test_every_gradient_of_any_chain(case, largest, device):
     assume(clear_of_kinks(case.net, case.x))
-    report = nn.gradcheck(case.net, case.cost, case.x, case.t)
+    report = nn.gradcheck(case.net.to(device), case.cost, case.x, case.t)
     largest("gradients against central differences, relative", report.central.error)
     assert report.central.error <= 1e-7, report
     assert (report.complex_step is None) == any(isinstance(layer, nn.ReLU) for layer in case.net.layers)
@@ -56,42 +58,48 @@ class Scale(nn.Layer):
 X, T = np.array([[1.0, -2.0, 0.5], [0.3, 0.7, -1.0]]), np.array([0, 1])
 
 
-def net_with(*layers):
-    return nn.Sequential(nn.Linear(3, 2), *layers, nn.Softmax(), seed=0)
+def net_with(*layers, device="cpu"):
+    return nn.Sequential(nn.Linear(3, 2), *layers, nn.Softmax(), seed=0, device=device)
 
 
-def test_a_wrong_sign_is_found_and_placed():
-    report = nn.gradcheck(net_with(WrongSign(), nn.Linear(2, 2)), nn.CrossEntropy(), X, T)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_wrong_sign_is_found_and_placed(device):
+    report = nn.gradcheck(net_with(WrongSign(), nn.Linear(2, 2), device=device), nn.CrossEntropy(), X, T)
     assert report.central.error == pytest.approx(2, rel=1e-6)
     assert report.complex_step.error == pytest.approx(2, rel=1e-6)
     assert "layer 0, Linear(3, 2), " in report.central.where or report.central.where.startswith("x[")
 
 
-def test_a_layer_of_ones_own_is_checked():
-    report = nn.gradcheck(net_with(Scale(2)), nn.CrossEntropy(), X, T, raise_above=1e-7)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_of_ones_own_is_checked(device):
+    report = nn.gradcheck(net_with(Scale(2), device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
     assert report.complex_step is None  # it is not marked as analytic
     assert "not analytic" in str(report)
 
 
-def test_a_mistake_of_one_in_a_million_in_one_parameter_is_found():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_mistake_of_one_in_a_million_in_one_parameter_is_found(device):
     with pytest.raises(
         nn.GradientError, match=r"relative error 1\.0e-06 at layer 1, Scale\(2\), factor\[[01]\]: analytic"
     ):
-        nn.gradcheck(net_with(Scale(2, mistake=1e-6)), nn.CrossEntropy(), X, T, raise_above=1e-7)
+        nn.gradcheck(net_with(Scale(2, mistake=1e-6), device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
-def test_a_wrong_input_gradient_is_found():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_wrong_input_gradient_is_found(device):
     class Forgetful(nn.Sigmoid):
         def backward(self, grad, out=None):
             return np.multiply(grad, 1.0, out=out)
 
-    report = nn.gradcheck(nn.Sequential(Forgetful(), nn.Linear(3, 2), nn.Softmax(), seed=0), nn.CrossEntropy(), X, T)
+    net = nn.Sequential(Forgetful(), nn.Linear(3, 2), nn.Softmax(), seed=0, device=device)
+    report = nn.gradcheck(net, nn.CrossEntropy(), X, T)
     assert report.central.where.startswith("x[")
     assert report.central.error > 0.1
 
 
 @pytest.mark.parametrize("position", [0, 1])
-def test_a_layer_that_is_wrong_only_with_out_is_found(position):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_that_is_wrong_only_with_out_is_found(position, device):
     class Twice(nn.Sigmoid):
         def backward(self, grad, out=None):
             return np.multiply(super().backward(grad), 1 if out is None else 2, out=out)
@@ -107,10 +115,11 @@ def test_a_layer_that_is_wrong_only_with_out_is_found(position):
         with pytest.raises(
             nn.GradientError, match=f"layer {position}, {kind.__name__}.*one result without `out` and another"
         ):
-            nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), X, T)
+            nn.gradcheck(nn.Sequential(*layers, seed=0, device=device), nn.CrossEntropy(), X, T)
 
 
-def test_a_first_layer_that_is_wrong_only_where_training_uses_it_is_found():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_first_layer_that_is_wrong_only_where_training_uses_it_is_found(device):
     class Short(nn.Linear):
         def backward_parameters(self, grad):
             super().backward_parameters(grad)
@@ -120,11 +129,13 @@ def test_a_first_layer_that_is_wrong_only_where_training_uses_it_is_found():
             super().backward_parameters(grad)
             return np.matmul(grad, self.weight.T, out=out)
 
+    net = nn.Sequential(Short(3, 2), nn.Softmax(), seed=0, device=device)
     with pytest.raises(nn.GradientError, match=r"layer 0, Short\(3, 2\), bias"):
-        nn.gradcheck(nn.Sequential(Short(3, 2), nn.Softmax(), seed=0), nn.CrossEntropy(), X, T, raise_above=1e-7)
+        nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
-def test_the_complex_step_is_judged_too():
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_complex_step_is_judged_too(device):
     class Absolute(nn.Layer):
         analytic = True  # it is not
 
@@ -135,27 +146,30 @@ def test_the_complex_step_is_judged_too():
         def backward(self, grad, out=None):
             return np.multiply(grad, np.sign(self.x), out=out)
 
-    report = nn.gradcheck(net_with(Absolute()), nn.CrossEntropy(), X, T)
+    report = nn.gradcheck(net_with(Absolute(), device=device), nn.CrossEntropy(), X, T)
     assert report.central.error < 1e-7
     with pytest.raises(nn.GradientError, match="relative error"):
-        nn.gradcheck(net_with(Absolute()), nn.CrossEntropy(), X, T, raise_above=1e-7)
+        nn.gradcheck(net_with(Absolute(), device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e5])
-def test_costs_of_any_size_can_be_judged(scale):
-    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_costs_of_any_size_can_be_judged(scale, device):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), seed=0, device=device)
     report = nn.gradcheck(net, nn.Quadratic(), X, T * scale, raise_above=1e-7)
     assert report.complex_step.error < 1e-12
 
 
 @pytest.mark.parametrize("distance", [1e-5, 1e-4, 1e-3, 1e-2])
-def test_a_kink_nearby_is_no_mistake(distance):
-    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), dtype="float64")
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_kink_nearby_is_no_mistake(distance, device):
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), dtype="float64", device=device)
     net.parameters = [1.0, 0.0]
     nn.gradcheck(net, nn.Quadratic(), [[distance]], [[1.0]], raise_above=1e-7)
 
 
-def test_a_step_out_of_a_layers_domain_is_no_mistake():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_out_of_a_layers_domain_is_no_mistake(device):
     class Log(nn.Layer):
         def forward(self, x, out=None):
             self.x = x
@@ -164,16 +178,20 @@ def test_a_step_out_of_a_layers_domain_is_no_mistake():
         def backward(self, grad, out=None):
             return np.divide(grad, self.x, out=out)
 
-    nn.gradcheck(nn.Sequential(Log(), nn.Linear(1, 1), seed=0), nn.Quadratic(), [[0.015]], [[1.0]], raise_above=1e-7)
+    net = nn.Sequential(Log(), nn.Linear(1, 1), seed=0, device=device)
+    nn.gradcheck(net, nn.Quadratic(), [[0.015]], [[1.0]], raise_above=1e-7)
 
 
-def test_a_steep_network_can_be_judged():
-    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_steep_network_can_be_judged(device):
+    layers = [nn.Linear(3, 4), nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax()]
+    net = nn.Sequential(*layers, seed=0, device=device)
     net.parameters *= 20
     nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
-def test_nan_is_the_worst_error():
+@pytest.mark.parametrize("device", DEVICES)
+def test_nan_is_the_worst_error(device):
     class Broken(nn.Tanh):
         def backward(self, grad, out=None):
             dx = super().backward(grad, out)
@@ -181,10 +199,11 @@ def test_nan_is_the_worst_error():
             return dx
 
     with pytest.raises(nn.GradientError, match="relative error nan"):
-        nn.gradcheck(net_with(Broken()), nn.CrossEntropy(), X, T, raise_above=1e-7)
+        nn.gradcheck(net_with(Broken(), device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
-def test_a_cost_of_ones_own_is_checked():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_cost_of_ones_own_is_checked(device):
     class Cubic(nn.Cost):
         def value(self, y, t, out=None):
             return np.sum(np.abs(y - t) ** 3) / len(y)
@@ -192,15 +211,16 @@ def test_a_cost_of_ones_own_is_checked():
         def gradient(self, y, t, out=None):
             return np.multiply(3 * np.abs(y - t), (y - t) / len(y), out=out)
 
-    nn.gradcheck(net_with(), Cubic(), X, T, raise_above=1e-7)
+    nn.gradcheck(net_with(device=device), Cubic(), X, T, raise_above=1e-7)
 
 
-def test_the_network_is_left_alone():
-    net = net_with()
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_network_is_left_alone(device):
+    net = net_with(device=device)
     before = net.parameters.copy(), net.gradients.copy()
     nn.gradcheck(net, nn.CrossEntropy(), X, T)
-    np.testing.assert_array_equal(net.parameters, before[0])
-    np.testing.assert_array_equal(net.gradients, before[1])
+    np.testing.assert_array_equal(host(net.parameters), host(before[0]))
+    np.testing.assert_array_equal(host(net.gradients), host(before[1]))
     assert net.dtype == np.float32
 
 
@@ -220,7 +240,8 @@ def test_bad_input(x, t, message):
 
 @pytest.mark.parametrize("before", [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax])
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place):
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place, device):
     class Halved(nn.Layer):
         def forward(self, x, out=None):
             return x / 2 if in_place else x
@@ -232,4 +253,4 @@ def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place
             return grad / 2 if in_place else grad
 
     layers = [nn.Linear(3, 4), before(), Halved(), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax()]
-    nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), X, T, raise_above=1e-7)
+    nn.gradcheck(nn.Sequential(*layers, seed=0, device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)

@@ -7,6 +7,8 @@ from hypothesis import given
 
 import numnet as nn
 
+from .devices import DEVICES, host, place
+
 ELEMENTWISE = {
     nn.Sigmoid: scipy.special.expit,
     nn.Tanh: np.tanh,
@@ -14,6 +16,11 @@ ELEMENTWISE = {
     nn.Softmax: lambda x: scipy.special.softmax(x, axis=1),
 }
 DTYPES = [np.float32, np.float64]
+
+
+def on(device, layer):
+    """Return the layer, its arrays on a device."""
+    return nn.Sequential(layer, device=device).layers[0]
 
 
 def batches(dtype, limit=None, min_features=1):
@@ -29,11 +36,12 @@ def batches(dtype, limit=None, min_features=1):
 
 @pytest.mark.parametrize("kind", ELEMENTWISE)
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_forward_equals_scipy_for_any_finite_input(kind, dtype, data):
+def test_forward_equals_scipy_for_any_finite_input(kind, dtype, data, device):
     x = data.draw(batches(dtype))
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        y = kind().forward(x)
+        y = host(kind().forward(place(x, device)))
     with np.errstate(all="ignore"):
         expected = ELEMENTWISE[kind](x.astype(np.float64))
     assert y.dtype == dtype
@@ -41,103 +49,119 @@ def test_forward_equals_scipy_for_any_finite_input(kind, dtype, data):
 
 
 @pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Softmax, nn.Tanh])
-def test_no_overflow_at_ten_thousand_in_float32(kind):
-    x = np.array([[1e4, -1e4], [-1e4, -1e4]], np.float32)
+@pytest.mark.parametrize("device", DEVICES)
+def test_no_overflow_at_ten_thousand_in_float32(kind, device):
+    x = place(np.array([[1e4, -1e4], [-1e4, -1e4]], np.float32), device)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         layer = kind()
         y = layer.forward(x)
         dx = layer.backward(np.ones_like(y))
-    assert np.isfinite(y).all()
-    assert np.isfinite(dx).all()
+    assert np.isfinite(host(y)).all()
+    assert np.isfinite(host(dx)).all()
 
 
 @pytest.mark.parametrize("kind", [*ELEMENTWISE, nn.Linear])
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_out_is_filled_with_the_same_bits_and_arguments_are_left_alone(kind, data):
-    x = data.draw(batches(np.float64, limit=50))
-    layer = kind(x.shape[1], 3) if kind is nn.Linear else kind()
+def test_out_is_filled_with_the_same_bits_and_arguments_are_left_alone(kind, data, device):
+    x = place(data.draw(batches(np.float64, limit=50)), device)
+    layer = on(device, kind(x.shape[1], 3) if kind is nn.Linear else kind())
     before = x.copy()
     y = layer.forward(x)
-    grad = data.draw(hnp.arrays(np.float64, y.shape, elements=st.floats(-5, 5)))
+    grad = place(data.draw(hnp.arrays(np.float64, y.shape, elements=st.floats(-5, 5))), device)
     grad_before = grad.copy()
     dx = layer.backward(grad)
     y_out, dx_out = np.full_like(y, np.nan), np.full_like(x, np.nan)
     for _ in range(2):  # the second time in arrays that have been used
         assert layer.forward(x, out=y_out) is y_out
         assert layer.backward(grad, out=dx_out) is dx_out
-        np.testing.assert_array_equal(y_out, y)
-        np.testing.assert_array_equal(dx_out, dx)
-    np.testing.assert_array_equal(x, before)
-    np.testing.assert_array_equal(grad, grad_before)
+        np.testing.assert_array_equal(host(y_out), host(y))
+        np.testing.assert_array_equal(host(dx_out), host(dx))
+    np.testing.assert_array_equal(host(x), host(before))
+    np.testing.assert_array_equal(host(grad), host(grad_before))
     assert not np.shares_memory(y, x)
     assert not np.shares_memory(dx, grad)
 
 
 @pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Tanh, nn.Softmax])
+@pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_complex_input_takes_the_same_road(kind, data):
-    x = data.draw(batches(np.float64, limit=600))
-    np.testing.assert_allclose(kind().forward(x + 0j), kind().forward(x), rtol=1e-13, atol=1e-300)
+def test_complex_input_takes_the_same_road(kind, data, device):
+    x = place(data.draw(batches(np.float64, limit=600)), device)
+    np.testing.assert_allclose(host(kind().forward(x + 0j)), host(kind().forward(x)), rtol=1e-13, atol=1e-300)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(x=batches(np.float64, limit=1e3), shift=st.floats(-1e3, 1e3))
-def test_softmax_rows_sum_to_one_and_ignore_a_shift(x, shift):
-    y = nn.Softmax().forward(x)
+def test_softmax_rows_sum_to_one_and_ignore_a_shift(x, shift, device):
+    y, shifted = (host(nn.Softmax().forward(place(array, device))) for array in (x, x + shift))
     np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-14)
-    np.testing.assert_allclose(nn.Softmax().forward(x + shift), y, atol=1e-12)
+    np.testing.assert_allclose(shifted, y, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax])
-def test_whole_numbers_are_as_good_as_floats(kind):
-    x = np.array([[-3, 0, 2], [1, 1, 5]])
-    np.testing.assert_array_equal(kind().forward(x), kind().forward(x.astype(np.float64)))
+@pytest.mark.parametrize("device", DEVICES)
+def test_whole_numbers_are_as_good_as_floats(kind, device):
+    x = place([[-3, 0, 2], [1, 1, 5]], device)
+    np.testing.assert_array_equal(host(kind().forward(x)), host(kind().forward(x.astype(np.float64))))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
-def test_numbers_without_a_sign_do_not_wrap_in_a_sigmoid(dtype):
-    x = np.array([[0, 1]], dtype)
-    np.testing.assert_allclose(nn.Sigmoid().forward(x), scipy.special.expit([[0.0, 1.0]]), rtol=1e-3)
+@pytest.mark.parametrize("device", DEVICES)
+def test_numbers_without_a_sign_do_not_wrap_in_a_sigmoid(dtype, device):
+    x = place(np.array([[0, 1]], dtype), device)
+    np.testing.assert_allclose(host(nn.Sigmoid().forward(x)), scipy.special.expit([[0.0, 1.0]]), rtol=1e-3)
 
 
-def test_softmax_of_a_gap_beyond_the_largest_float():
+@pytest.mark.parametrize("device", DEVICES)
+def test_softmax_of_a_gap_beyond_the_largest_float(device):
+    x, out = (place(np.array([[3e38, -3e38]], np.float32), device) for _ in range(2))
     with np.errstate(over="raise"):
-        np.testing.assert_array_equal(nn.Sequential(nn.Softmax())(np.array([[3e38, -3e38]], np.float32)), [[1, 0]])
+        np.testing.assert_array_equal(host(nn.Sequential(nn.Softmax(), device=device)(x)), [[1, 0]])
+        np.testing.assert_array_equal(host(nn.Softmax().forward(x)), [[1, 0]])
+        np.testing.assert_array_equal(host(nn.Softmax().forward(x, out=out)), [[1, 0]])
 
 
-def test_a_layer_used_in_two_precisions_keeps_them_apart():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_used_in_two_precisions_keeps_them_apart(device):
     layer = nn.Softmax()
     for dtype in (np.float32, np.float64):
-        x = np.array([[1.0, 2.0]], dtype)
-        np.testing.assert_array_equal(layer.forward(x, out=np.empty_like(x)), nn.Softmax().forward(x))
+        x = place(np.array([[1.0, 2.0]], dtype), device)
+        y = layer.forward(x, out=np.empty_like(x))
+        np.testing.assert_array_equal(host(y), host(nn.Softmax().forward(x)))
 
 
-def test_relu_takes_slope_zero_at_its_kink():
+@pytest.mark.parametrize("device", DEVICES)
+def test_relu_takes_slope_zero_at_its_kink(device):
     layer = nn.ReLU()
-    layer.forward(np.array([[-1.0, 0.0, 2.0]]))
-    np.testing.assert_array_equal(layer.backward(np.array([[5.0, 5.0, 5.0]])), [[0, 0, 5]])
+    layer.forward(place([[-1.0, 0.0, 2.0]], device))
+    np.testing.assert_array_equal(host(layer.backward(place([[5.0, 5.0, 5.0]], device))), [[0, 0, 5]])
 
 
-def test_linear_by_hand():
-    layer = nn.Linear(2, 2)
+@pytest.mark.parametrize("device", DEVICES)
+def test_linear_by_hand(device):
+    layer = on(device, nn.Linear(2, 2))
     layer.weight, layer.bias = [[1, 2], [3, 4]], [10, 20]
-    np.testing.assert_array_equal(layer.forward(np.array([[1.0, 1.0], [2.0, 0.0]])), [[14, 26], [12, 24]])
-    dx = layer.backward(np.array([[1.0, 0.0], [0.0, 1.0]]))
-    np.testing.assert_array_equal(dx, [[1, 3], [2, 4]])
-    np.testing.assert_array_equal(layer.gradients["weight"], [[1, 2], [1, 0]])
-    np.testing.assert_array_equal(layer.gradients["bias"], [1, 1])
+    z = layer.forward(place([[1.0, 1.0], [2.0, 0.0]], device))
+    np.testing.assert_array_equal(host(z), [[14, 26], [12, 24]])
+    dx = layer.backward(place([[1.0, 0.0], [0.0, 1.0]], device))
+    np.testing.assert_array_equal(host(dx), [[1, 3], [2, 4]])
+    np.testing.assert_array_equal(host(layer.gradients["weight"]), [[1, 2], [1, 0]])
+    np.testing.assert_array_equal(host(layer.gradients["bias"]), [1, 1])
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(x=batches(np.float32, limit=10))
-def test_linear_fills_the_same_gradients_without_the_input_gradient(x):
-    layer = nn.Linear(x.shape[1], 2)
-    grad = layer.forward(x)
+def test_linear_fills_the_same_gradients_without_the_input_gradient(x, device):
+    layer = on(device, nn.Linear(x.shape[1], 2))
+    grad = layer.forward(place(x, device))
     layer.backward(grad)
     both = {name: array.copy() for name, array in layer.gradients.items()}
     for array in layer.gradients.values():
         array.fill(np.nan)
     layer.backward_parameters(grad)
     for name, array in layer.gradients.items():
-        np.testing.assert_array_equal(array, both[name])
+        np.testing.assert_array_equal(host(array), host(both[name]))
 
 
 @pytest.mark.parametrize("inputs", [1, 100])

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 
 import numnet as nn
+from numnet import backend
 
+from .devices import DEVICES, host, place
 from .networks import cases
 
 RNG = np.random.default_rng(0)
@@ -28,23 +30,25 @@ def assert_tied(net):
         (net.parameters, [layer.parameters[name] for layer, name in parts(net)]),
         (net.gradients, [layer.gradients[name] for layer, name in parts(net)]),
     ):
-        np.testing.assert_array_equal(vector, np.concatenate([a.ravel() for a in arrays]))
-        vector[...] = RNG.normal(size=vector.size)
-        np.testing.assert_array_equal(vector, np.concatenate([a.ravel() for a in arrays]))
+        np.testing.assert_array_equal(host(vector), np.concatenate([host(a).ravel() for a in arrays]))
+        vector[...] = place(RNG.normal(size=vector.size), net.device)
+        np.testing.assert_array_equal(host(vector), np.concatenate([host(a).ravel() for a in arrays]))
 
 
-def test_layers_are_views_into_the_vectors():
-    net = small()
+@pytest.mark.parametrize("device", DEVICES)
+def test_layers_are_views_into_the_vectors(device):
+    net = small(device=device)
     assert net.parameters.size == 4 * 3 + 3 + 3 * 2 + 2
     assert [name for _, name in parts(net)] == ["weight", "bias", "weight", "bias"]
     assert_tied(net)
 
 
-def test_assigning_copies_and_keeps_the_link():
-    net = small()
+@pytest.mark.parametrize("device", DEVICES)
+def test_assigning_copies_and_keeps_the_link(device):
+    net = small(device=device)
     net.layers[0].weight = np.ones((4, 3))
     net.layers[0].bias = 2
-    np.testing.assert_array_equal(net.parameters[:15], [1] * 12 + [2] * 3)
+    np.testing.assert_array_equal(host(net.parameters[:15]), [1] * 12 + [2] * 3)
     net.parameters = np.zeros(23)
     assert not net.layers[2].weight.any()
     assert_tied(net)
@@ -57,61 +61,76 @@ def test_assigning_copies_and_keeps_the_link():
 @pytest.mark.parametrize(
     "twin", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net)), lambda net: net.astype("float64")]
 )
-def test_copies_stand_alone(twin):
-    net = small()
+@pytest.mark.parametrize("device", DEVICES)
+def test_copies_stand_alone(twin, device):
+    net = small(device=device)
     other = twin(net)
-    np.testing.assert_array_equal(other.parameters, net.parameters)
+    assert other.device == device
+    np.testing.assert_array_equal(host(other.parameters), host(net.parameters))
     other.parameters = 7
     assert not (net.parameters == 7).any()
     assert_tied(other)
     assert_tied(net)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(case=cases())
-def test_a_call_is_the_chain_of_forwards_in_any_dtype(case):
-    y = case.x
+def test_a_call_is_the_chain_of_forwards_in_any_dtype(case, device):
+    case.net.to(device)
+    y = place(case.x, device)
     for layer in case.net.layers:
         y = layer.forward(y)
+    y = host(y)
     np.testing.assert_array_equal(case.net(case.x), y)
     np.testing.assert_allclose(case.net.astype("complex128")(case.x), y, rtol=1e-9, atol=1e-12)
     outputs = case.net.astype("float32")(case.x)
     assert outputs.dtype == np.float32
 
 
-def test_the_same_seed_gives_the_same_bits():
-    np.testing.assert_array_equal(small(seed=3).parameters, small(seed=3).parameters)
-    assert (small(seed=3).parameters != small(seed=4).parameters).all()
-    assert (small(seed=None).parameters != small(seed=None).parameters).all()
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_same_seed_gives_the_same_bits(device):
+    np.testing.assert_array_equal(host(small(seed=3, device=device).parameters), small(seed=3).parameters)
+    for seeds in ((3, 4), (None, None)):
+        one, other = (host(small(seed=seed, device=device).parameters) for seed in seeds)
+        assert (one != other).all()
 
 
-def test_the_same_seed_gives_the_same_start_in_both_precisions():
-    np.testing.assert_array_equal(small(dtype="float64").parameters.astype("float32"), small().parameters)
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_same_seed_gives_the_same_start_in_both_precisions(device):
+    double, single = (host(small(dtype=dtype, device=device).parameters) for dtype in ("float64", "float32"))
+    np.testing.assert_array_equal(double.astype("float32"), single)
 
 
-def test_bytes_are_images_and_are_scaled():
-    net = nn.Sequential(nn.Linear(4, 2), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_bytes_are_images_and_are_scaled(device):
+    net = nn.Sequential(nn.Linear(4, 2), seed=0, device=device)
     images = np.array([[[0, 255], [51, 102]]], np.uint8)
     np.testing.assert_allclose(net(images), net(np.array([[0, 1, 0.2, 0.4]])), rtol=1e-6)
     np.testing.assert_array_equal(net(np.array([[1, 2, 3, 4]])), net(np.array([[1.0, 2.0, 3.0, 4.0]])))
 
 
-def test_long_batches_are_computed_in_pieces_with_the_same_result():
-    net, x = small(dtype="float64"), RNG.normal(size=(9000, 4))
-    np.testing.assert_allclose(net(x), np.concatenate([net(x[:1]), net(x[1:5000]), net(x[5000:])]), rtol=1e-12)
+@pytest.mark.parametrize("device", DEVICES)
+def test_long_batches_are_computed_in_pieces_with_the_same_result(device):
+    net, x = small(dtype="float64", device=device), place(RNG.normal(size=(9000, 4)), device)
+    pieces = np.concatenate([net(x[:1]), net(x[1:5000]), net(x[5000:])])
+    np.testing.assert_allclose(host(net(x)), host(pieces), rtol=1e-12)
 
 
-def test_an_empty_batch_has_no_outputs():
-    assert small()(np.empty((0, 4))).shape == (0, 2)
-    assert small().predict(np.empty((0, 4))).shape == (0,)
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_empty_batch_has_no_outputs(device):
+    net, x = small(device=device), place(np.empty((0, 4)), device)
+    assert net(x).shape == (0, 2)
+    assert net.predict(x).shape == (0,)
 
 
-def test_predict_and_accuracy():
-    net = nn.Sequential(nn.Softmax())
-    x = np.array([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]])
+@pytest.mark.parametrize("device", DEVICES)
+def test_predict_and_accuracy(device):
+    net = nn.Sequential(nn.Softmax(), device=device)
+    x = place([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]], device)
     np.testing.assert_array_equal(net.predict(x), [1, 0])
     assert net.accuracy(x, [1, 2]) == 0.5
     assert net.accuracy(x, [[0, 1, 0], [1, 0, 0]]) == 1
-    single = nn.Sequential(nn.Sigmoid())
+    single = nn.Sequential(nn.Sigmoid(), device=device)
     np.testing.assert_array_equal(single.predict([[-1.0], [1.0]]), [0, 1])
     assert single.accuracy([[-1.0], [1.0]], [0, 1]) == 1
     for targets, message in (
@@ -127,21 +146,29 @@ def test_predict_and_accuracy():
             net.accuracy(x, targets)
 
 
-def test_inference_leaves_the_training_state_alone():
-    net = small(dtype="float64")
+def hosted(value):
+    """Return dictionaries of dictionaries, with arrays that are on the device under test as NumPy's."""
+    if isinstance(value, dict):
+        return {name: hosted(part) for name, part in value.items()}
+    return host(value) if backend.on_gpu(value) else value
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_inference_leaves_the_training_state_alone(device):
+    net = small(dtype="float64", device=device)
     pair = nn.CrossEntropy().pair(net.layers)
-    x, t = RNG.normal(size=(5, 4)), np.eye(2)[[0, 1, 0, 1, 1]]
+    x, t = place(RNG.normal(size=(5, 4)), device), place(np.eye(2)[[0, 1, 0, 1, 1]], device)
     net.backpropagate(pair, x, t)
     expected = net.gradients.copy()
     kept = [dict(vars(layer), _scratch=layer._scratch._arrays) for layer in net.layers]
     contents = copy.deepcopy(kept)
-    net(RNG.normal(size=(5, 4)))
-    net.predict(RNG.normal(size=(7, 4)))
+    net(place(RNG.normal(size=(5, 4)), device))
+    net.predict(place(RNG.normal(size=(7, 4)), device))
     for layer, before, content in zip(net.layers, kept, contents, strict=True):
         assert vars(layer).keys() == before.keys()
         assert all(vars(layer)[name] is value for name, value in before.items() if name != "_scratch")
-        np.testing.assert_equal(before, content)
-    np.testing.assert_array_equal(net.gradients, expected)
+        np.testing.assert_equal(hosted(before), hosted(content))
+    np.testing.assert_array_equal(host(net.gradients), host(expected))
 
 
 def test_eight_threads_predict_at_once():
@@ -164,27 +191,29 @@ def test_eight_threads_predict_at_once():
     assert not wrong
 
 
-def test_batches_of_changing_size_give_the_gradients_of_a_fresh_network():
-    net = small(dtype="float64")
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_of_changing_size_give_the_gradients_of_a_fresh_network(device):
+    net = small(dtype="float64", device=device)
     pair = nn.CrossEntropy().pair(net.layers)
     for n in (5, 2, 5, 1):
-        x, t = RNG.normal(size=(n, 4)), np.eye(2)[RNG.integers(2, size=n)]
+        x, t = place(RNG.normal(size=(n, 4)), device), place(np.eye(2)[RNG.integers(2, size=n)], device)
         z, y = net.backpropagate(pair, x, t)
         fresh = copy.deepcopy(net)
         fresh_z, fresh_y = fresh.backpropagate(nn.CrossEntropy().pair(fresh.layers), x, t)
-        np.testing.assert_array_equal(z, fresh_z)
-        np.testing.assert_array_equal(y, fresh_y)
-        np.testing.assert_array_equal(net.gradients, fresh.gradients)
+        np.testing.assert_array_equal(host(z), host(fresh_z))
+        np.testing.assert_array_equal(host(y), host(fresh_y))
+        np.testing.assert_array_equal(host(net.gradients), host(fresh.gradients))
 
 
-def test_another_precision_after_training_has_buffers_of_its_own():
-    net = small()
-    x, t = RNG.normal(size=(5, 4)), np.eye(2)[[0, 1, 0, 1, 1]]
+@pytest.mark.parametrize("device", DEVICES)
+def test_another_precision_after_training_has_buffers_of_its_own(device):
+    net = small(device=device)
+    x, t = place(RNG.normal(size=(5, 4)), device), place(np.eye(2)[[0, 1, 0, 1, 1]], device)
     net.backpropagate(nn.CrossEntropy().pair(net.layers), x.astype("f4"), t.astype("f4"))
     net = net.astype("float64")
     _z, y = net.backpropagate(nn.CrossEntropy().pair(net.layers), x, t)
     assert y.dtype == np.float64
-    np.testing.assert_array_equal(y, net(x))
+    np.testing.assert_allclose(host(y), host(net(x)), rtol=0 if device == "cpu" else 1e-12)
 
 
 def test_a_pickle_has_no_buffers_in_it():
@@ -212,19 +241,21 @@ def test_layers_that_compare_equal_are_still_two():
     assert len(nn.Sequential(Same(), nn.Linear(2, 2), Same()).layers) == 3
 
 
-def test_each_layer_has_parameters_of_its_own():
+@pytest.mark.parametrize("device", DEVICES)
+def test_each_layer_has_parameters_of_its_own(device):
     class Careless(nn.Layer):
         def __init__(self, inputs):
             self.inputs = inputs
             self.parameters["factor"] = [1.0] * inputs
 
-    net = nn.Sequential(nn.Linear(2, 3), Careless(3), nn.Sigmoid())
+    net = nn.Sequential(nn.Linear(2, 3), Careless(3), nn.Sigmoid(), device=device)
     assert net.parameters.size == 9 + 3
     assert not net.layers[2].parameters
 
 
-def test_decayed_marks_the_weights():
-    np.testing.assert_array_equal(small().decayed, [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
+@pytest.mark.parametrize("device", DEVICES)
+def test_decayed_marks_the_weights(device):
+    np.testing.assert_array_equal(host(small(device=device).decayed), [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
 
 
 def test_html_has_shapes_and_counts_and_is_escaped():
@@ -242,6 +273,22 @@ def test_widths_are_found_through_layers_that_leave_them_open():
     net = nn.Sequential(nn.Sigmoid(), nn.Linear(3, 2), nn.Tanh())
     assert (net.inputs, net.outputs) == (3, 2)
     assert nn.Sequential(nn.Sigmoid()).inputs is None
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.full((2, 4), np.nan), "inputs must be finite, but feature 0 of sample 0 is nan"),
+        (np.where(np.arange(20000).reshape(5000, 4) == 19999, np.inf, 0), "feature 3 of sample 4999 is inf"),
+        (np.full((2, 4), 1e300), "inputs must be finite, but feature 0 of sample 0 is 1e"),
+    ],
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_inputs_that_are_not_finite_are_refused(x, message, device):
+    net, x = small(device=device), place(x, device)
+    for use in (net, net.predict):
+        with pytest.raises(ValueError, match=message):
+            use(x)
 
 
 @pytest.mark.parametrize(
@@ -269,12 +316,6 @@ def test_widths_are_found_through_layers_that_leave_them_open():
             lambda: nn.Sequential(nn.Linear(1, 1))(np.zeros(7)),
             r"got \(7,\): for samples of one feature give x\[:, None\]",
         ),
-        (lambda: small()(np.full((2, 4), np.nan)), "inputs must be finite, but feature 0 of sample 0 is nan"),
-        (
-            lambda: small().predict(np.where(np.arange(20000).reshape(5000, 4) == 19999, np.inf, 0)),
-            "feature 3 of sample 4999 is inf",
-        ),
-        (lambda: small()(np.full((2, 4), 1e300)), "inputs must be finite, but feature 0 of sample 0 is 1e"),
         (lambda: small(seed="a"), "seed must be a whole number of at least 0, or None, got 'a'"),
         (lambda: small(dtype=">f4"), "dtype must be one of"),
         (lambda: small(dtype=None), "dtype must be one of"),

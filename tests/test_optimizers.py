@@ -5,77 +5,87 @@ from hypothesis import strategies as st
 
 import numnet as nn
 
+from .devices import DEVICES, host
 
-def started(optimizer, weight, bias):
+
+def started(optimizer, device, weight, bias):
     """Return a network of one weight and one bias with an optimizer ready for it."""
-    net = nn.Sequential(nn.Linear(1, 1), dtype="float64")
+    net = nn.Sequential(nn.Linear(1, 1), dtype="float64", device=device)
     net.parameters = [weight, bias]
     optimizer.start(net)
     return net
 
 
 def step(optimizer, net, gradients, lr=0.1):
-    net.gradients[...] = gradients
+    net.gradients = gradients
     optimizer.update(net.parameters, net.gradients, lr)
-    return net.parameters.tolist()
+    return host(net.parameters).tolist()
 
 
-def test_plain_by_hand():
+@pytest.mark.parametrize("device", DEVICES)
+def test_plain_by_hand(device):
     sgd = nn.SGD(0.1)
-    net = started(sgd, 1.0, 2.0)
+    net = started(sgd, device, 1.0, 2.0)
     assert step(sgd, net, [0.5, -1.0]) == pytest.approx([1 - 0.05, 2 + 0.1])
-    assert net.gradients.tolist() == [0.5, -1.0]
+    assert host(net.gradients).tolist() == [0.5, -1.0]
 
 
-def test_momentum_by_hand():
+@pytest.mark.parametrize("device", DEVICES)
+def test_momentum_by_hand(device):
     sgd = nn.SGD(0.1, momentum=0.9)
-    net = started(sgd, 1.0, 2.0)
+    net = started(sgd, device, 1.0, 2.0)
     step(sgd, net, [1.0, 2.0])  # v = (1, 2)
     # v = 0.9 (1, 2) + (1, 0) = (1.9, 1.8)
     assert step(sgd, net, [1.0, 0.0]) == pytest.approx([1 - 0.1 - 0.19, 2 - 0.2 - 0.18])
 
 
-def test_nesterov_by_hand():
+@pytest.mark.parametrize("device", DEVICES)
+def test_nesterov_by_hand(device):
     sgd = nn.SGD(0.1, momentum=0.5, nesterov=True)
-    net = started(sgd, 1.0, 0.0)
+    net = started(sgd, device, 1.0, 0.0)
     # v = 1, step 1 + 0.5 1 = 1.5; then v = 0.5 + 3 = 3.5, step 3 + 1.75 = 4.75
     assert step(sgd, net, [1.0, 0.0])[0] == pytest.approx(1 - 0.15)
     assert step(sgd, net, [3.0, 0.0])[0] == pytest.approx(1 - 0.15 - 0.475)
 
 
-def test_weight_decay_by_hand_leaves_biases():
+@pytest.mark.parametrize("device", DEVICES)
+def test_weight_decay_by_hand_leaves_biases(device):
     sgd = nn.SGD(0.1, weight_decay=0.5)
-    net = started(sgd, 2.0, 2.0)
+    net = started(sgd, device, 2.0, 2.0)
     assert step(sgd, net, [1.0, 1.0]) == pytest.approx([2 - 0.1 * (1 + 0.5 * 2), 2 - 0.1])
 
 
-def test_all_together_by_hand():
+@pytest.mark.parametrize("device", DEVICES)
+def test_all_together_by_hand(device):
     sgd = nn.SGD(0.1, momentum=0.5, nesterov=True, weight_decay=0.5, clip_norm=5.0)
-    net = started(sgd, 2.0, 0.0)
+    net = started(sgd, device, 2.0, 0.0)
     # (6, 8) has the norm 10 and becomes (3, 4); g = (3 + 0.5 2, 4) = v; the step is 1.5 v
     assert step(sgd, net, [6.0, 8.0]) == pytest.approx([2 - 0.6, -0.6])
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(g=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2), limit=st.floats(1e-3, 1e4))
-def test_clipping_keeps_the_direction_and_bounds_the_norm(g, limit):
+def test_clipping_keeps_the_direction_and_bounds_the_norm(g, limit, device):
     sgd = nn.SGD(0.1, clip_norm=limit)
-    net = started(sgd, 0.0, 0.0)
+    net = started(sgd, device, 0.0, 0.0)
     step(sgd, net, g, lr=1.0)
     norm = np.hypot(*g)
     expected = np.array(g) * (limit / norm if norm > limit else 1)
-    np.testing.assert_allclose(-net.parameters, expected, rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(-host(net.parameters), expected, rtol=1e-12, atol=1e-300)
 
 
-def test_settings_can_be_changed_between_steps():
+@pytest.mark.parametrize("device", DEVICES)
+def test_settings_can_be_changed_between_steps(device):
     sgd = nn.SGD(0.1)
-    net = started(sgd, 1.0, 0.0)
+    net = started(sgd, device, 1.0, 0.0)
     sgd.momentum, sgd.weight_decay = 0.5, 0.1
     step(sgd, net, [1.0, 0.0])  # v = 1 + 0.1, w = 0.89
     assert step(sgd, net, [0.0, 0.0])[0] == pytest.approx(0.89 - 0.1 * (0.55 + 0.089))
 
 
-def test_clipping_a_gradient_whose_square_overflows():
-    net = nn.Sequential(nn.Linear(1, 1))
+@pytest.mark.parametrize("device", DEVICES)
+def test_clipping_a_gradient_whose_square_overflows(device):
+    net = nn.Sequential(nn.Linear(1, 1), device=device)
     sgd = nn.SGD(1.0, clip_norm=1.0)
     net.parameters = 0
     sgd.start(net)

@@ -12,6 +12,7 @@ import numnet as nn
 import numnet.training
 from numnet.training import shuffled
 
+from .devices import DEVICES, host
 from .networks import cases
 
 DIGITS = nn.datasets.digits()
@@ -25,33 +26,38 @@ def classifier(*sizes, seed=0, lr=0.1, cost=None, **options):
     return nn.Trainer(net, cost or nn.CrossEntropy(), nn.SGD(lr), seed=seed)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(case=cases(scales=(0.1, 1.0)))
-def test_a_step_is_gradient_descent_on_the_checked_gradient(case):
-    trainer = nn.Trainer(case.net, case.cost, nn.SGD(0.25))
-    before = case.net.parameters.copy()
+def test_a_step_is_gradient_descent_on_the_checked_gradient(case, device):
+    trainer = nn.Trainer(case.net.to(device), case.cost, nn.SGD(0.25))
+    before = host(case.net.parameters).copy()
     trainer.step(case.x, case.t)
-    np.testing.assert_allclose(case.net.parameters, before - 0.25 * case.net.gradients, rtol=1e-14, atol=1e-15)
+    expected = before - 0.25 * host(case.net.gradients)
+    np.testing.assert_allclose(host(case.net.parameters), expected, rtol=1e-14, atol=1e-15)
 
 
-def test_a_step_by_hand():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_by_hand(device):
     # One sigmoid neuron, w = b = 0, x = 1, t = 0: y = 1/2, E = ln 2, dE/dw = dE/db = y - t = 1/2.
-    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), dtype="float64")
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), dtype="float64", device=device)
     net.parameters = 0
     assert nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).step([[1.0]], [0.0]) == pytest.approx(math.log(2))
-    np.testing.assert_allclose(net.gradients, [0.5, 0.5])
-    np.testing.assert_allclose(net.parameters, [-0.05, -0.05])
+    np.testing.assert_allclose(host(net.gradients), [0.5, 0.5])
+    np.testing.assert_allclose(host(net.parameters), [-0.05, -0.05])
 
 
-def test_the_step_cost_is_that_of_the_called_cost():
-    trainer = classifier(3, 2, dtype="float64")
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_step_cost_is_that_of_the_called_cost(device):
+    trainer = classifier(3, 2, dtype="float64", device=device)
     expected = nn.CrossEntropy()(trainer.net(X), T)
     assert trainer.step(X, T) == pytest.approx(expected, rel=1e-12)
     assert trainer.step(X, np.eye(2)[T]) < expected
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(n=st.integers(1, 10), batch_size=st.integers(1, 15), epochs=st.integers(1, 3))
-def test_fit_is_steps_over_shuffled_batches_the_last_one_short(n, batch_size, epochs):
-    fitted, stepped = (classifier(3, 2, seed=5, dtype="float64") for _ in range(2))
+def test_fit_is_steps_over_shuffled_batches_the_last_one_short(n, batch_size, epochs, device):
+    fitted, stepped = (classifier(3, 2, seed=5, dtype="float64", device=device) for _ in range(2))
     history = fitted.fit((X[:n], T[:n]), epochs, batch_size)
     order = np.random.default_rng(5)
     for epoch in history:
@@ -61,19 +67,23 @@ def test_fit_is_steps_over_shuffled_batches_the_last_one_short(n, batch_size, ep
             batch = rows[start : start + batch_size]
             total += stepped.step(X[batch], T[batch]) * len(batch)
         assert epoch.train_cost == pytest.approx(total / n, rel=1e-12)
-    np.testing.assert_array_equal(fitted.net.parameters, stepped.net.parameters)
+    tolerance = 0 if device == "cpu" else 1e-12  # where each may take other kernels for a product
+    np.testing.assert_allclose(host(fitted.net.parameters), host(stepped.net.parameters), tolerance, tolerance)
 
 
-def test_the_same_seeds_give_the_same_bits():
-    runs = [classifier(64, 10, seed=1), classifier(64, 10, seed=1), classifier(64, 10, seed=2)]
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_same_seeds_give_the_same_bits(device):
+    runs = [classifier(64, 10, seed=seed, device=device) for seed in (1, 1, 2)]
     for trainer in runs:
         trainer.fit(DIGITS[0], epochs=2, batch_size=64)
-    np.testing.assert_array_equal(runs[0].net.parameters, runs[1].net.parameters)
-    assert (runs[0].net.parameters != runs[2].net.parameters).any()
+    first, same, other = (host(trainer.net.parameters) for trainer in runs)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
 
 
-def test_digits_are_learnt_and_recorded():
-    trainer = classifier(64, 10, lr=0.5)
+@pytest.mark.parametrize("device", DEVICES)
+def test_digits_are_learnt_and_recorded(device):
+    trainer = classifier(64, 10, lr=0.5, device=device)
     train, test = DIGITS
     history = trainer.fit(train, epochs=10, batch_size=64, test=test)
     assert history is trainer.history
@@ -84,52 +94,57 @@ def test_digits_are_learnt_and_recorded():
     assert all(seconds > 0 for seconds in history.seconds)
 
 
-def test_array_pairs_work_as_a_dataset_does():
+@pytest.mark.parametrize("device", DEVICES)
+def test_array_pairs_work_as_a_dataset_does(device):
     train = DIGITS[0]
-    as_set, as_pair, as_rows = classifier(64, 10), classifier(64, 10), classifier(64, 10)
+    as_set, as_pair, as_rows = (classifier(64, 10, device=device) for _ in range(3))
     as_set.fit(train, 1, 64)
     as_pair.fit((train.images, train.labels), 1, 64)
     as_rows.fit((train.images.reshape(-1, 64), np.eye(10)[train.labels]), 1, 64)
-    np.testing.assert_array_equal(as_set.net.parameters, as_pair.net.parameters)
-    np.testing.assert_array_equal(as_set.net.parameters, as_rows.net.parameters)
+    np.testing.assert_array_equal(host(as_set.net.parameters), host(as_pair.net.parameters))
+    np.testing.assert_array_equal(host(as_set.net.parameters), host(as_rows.net.parameters))
     assert as_rows.history.train_accuracy == as_set.history.train_accuracy
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", ">f4", "int64", "bool"])
-def test_inputs_of_any_real_dtype(dtype):
+@pytest.mark.parametrize("device", DEVICES)
+def test_inputs_of_any_real_dtype(dtype, device):
     x = (X > 0).astype(dtype)
-    trainer, expected = classifier(3, 2), classifier(3, 2)
+    trainer, expected = (classifier(3, 2, device=device) for _ in range(2))
     trainer.fit((x, T), 2, 4)
     expected.fit((x.astype("float32"), T), 2, 4)
-    np.testing.assert_array_equal(trainer.net.parameters, expected.net.parameters)
+    np.testing.assert_array_equal(host(trainer.net.parameters), host(expected.net.parameters))
 
 
-def test_a_second_fit_goes_on():
-    once, twice = classifier(3, 2), classifier(3, 2)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_second_fit_goes_on(device):
+    once, twice = (classifier(3, 2, device=device) for _ in range(2))
     once.fit((X, T), 4, 4)
     twice.fit((X, T), 1, 4)
     twice.fit((X, T), 3, 4)
-    np.testing.assert_array_equal(once.net.parameters, twice.net.parameters)
+    np.testing.assert_array_equal(host(once.net.parameters), host(twice.net.parameters))
     assert twice.history.epoch == [1, 2, 3, 4]
 
 
-def test_a_schedule_sets_each_epochs_learning_rate():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_schedule_sets_each_epochs_learning_rate(device):
     seen = []
-    trainer = classifier(3, 2, lr=lambda epoch: seen.append(epoch) or 0.1 / epoch)
+    trainer = classifier(3, 2, lr=lambda epoch: seen.append(epoch) or 0.1 / epoch, device=device)
     trainer.fit((X, T), 3, 5)
     assert seen == [1, 2, 3]
-    constant = classifier(3, 2, lr=0.1)
+    constant = classifier(3, 2, lr=0.1, device=device)
     constant.fit((X, T), 3, 5)
-    assert (constant.net.parameters != trainer.net.parameters).any()
+    assert (host(constant.net.parameters) != host(trainer.net.parameters)).any()
 
 
-def test_one_optimizer_describes_many_runs():
+@pytest.mark.parametrize("device", DEVICES)
+def test_one_optimizer_describes_many_runs(device):
     sgd = nn.SGD(0.1, momentum=0.9)
-    nets = [nn.Sequential(nn.Linear(3, 2), nn.Softmax(), seed=0) for _ in range(2)]
+    nets = [nn.Sequential(nn.Linear(3, 2), nn.Softmax(), seed=0, device=device) for _ in range(2)]
     trainers = [nn.Trainer(net, nn.CrossEntropy(), sgd, seed=0) for net in nets]
     for trainer in trainers:
         trainer.fit((X, T), 3, 4)
-    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    np.testing.assert_array_equal(*(host(net.parameters) for net in nets))
 
 
 def test_callbacks_see_the_trainer_after_each_epoch():
@@ -154,15 +169,17 @@ def test_a_bar_on_a_terminal(monkeypatch, capfd):
     assert "epoch=2" in shown
 
 
-def test_accuracy_is_nan_where_targets_have_no_classes():
-    net = nn.Sequential(nn.Linear(3, 2), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_accuracy_is_nan_where_targets_have_no_classes(device):
+    net = nn.Sequential(nn.Linear(3, 2), seed=0, device=device)
     history = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).fit((X, X[:, :2]), 2, 4, test=(X, X[:, :2]))
     assert math.isnan(history.train_accuracy[0])
     assert math.isnan(history.test_accuracy[0])
 
 
-def test_rows_are_classes_where_each_is_a_distribution():
-    net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_rows_are_classes_where_each_is_a_distribution(device):
+    net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), seed=0, device=device)
     trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1))
     several = np.array([[1.0, 1.0]] * 10)
     history = trainer.fit((X, several), 1, 4, test=(X, np.eye(2)[T]))
@@ -170,7 +187,8 @@ def test_rows_are_classes_where_each_is_a_distribution():
     assert history.test_accuracy[0] == net.accuracy(X, T)
 
 
-def test_a_layer_of_ones_own_with_parameters_may_come_first():
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_of_ones_own_with_parameters_may_come_first(device):
     class Scale(nn.Layer):
         def __init__(self, inputs):
             self.inputs = inputs
@@ -184,10 +202,10 @@ def test_a_layer_of_ones_own_with_parameters_may_come_first():
             np.sum(grad * self.x, axis=0, out=self.gradients["factor"])
             return np.multiply(grad, self.parameters["factor"], out=out)
 
-    net = nn.Sequential(Scale(3), nn.Linear(3, 2), nn.Softmax(), seed=0)
+    net = nn.Sequential(Scale(3), nn.Linear(3, 2), nn.Softmax(), seed=0, device=device)
     nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
     nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5)).fit((X, T), 1, 5)
-    assert (net.layers[0].parameters["factor"] != 1).all()
+    assert (host(net.layers[0].parameters["factor"]) != 1).all()
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
@@ -209,8 +227,9 @@ def test_a_step_takes_the_learning_rate_of_the_epoch_it_is_in():
     assert seen == [1, 1, 2, 3]
 
 
-def test_a_single_output_is_a_yes_or_no():
-    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_single_output_is_a_yes_or_no(device):
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), seed=0, device=device)
     x = np.linspace(-1, 1, 40)[:, None]
     history = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(1.0), seed=0).fit(
         (x, x[:, 0] > 0), 50, 8, test=(x, x[:, 0] > 0)
@@ -231,30 +250,36 @@ def test_history_reads_back_from_csv(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "batch"),
-    [(nn.SGD(1e30), r"epoch 1, batch \d+"), (nn.SGD(lambda e: 1e-3 if e < 3 else 1e300), "epoch 3")],
+    ("optimizer", "epoch", "batch"),
+    [
+        (nn.SGD(1e30), 1, {"cpu": r", batch \d+", "gpu": ", in one of the batches 1 to 5"}),
+        (nn.SGD(lambda e: 1e-3 if e < 3 else 1e300), 3, {"cpu": "", "gpu": ""}),
+    ],
 )
-def test_divergence_stops_with_epoch_and_batch_and_advice(optimizer, batch):
-    net = nn.Sequential(nn.Linear(3, 2), seed=0)
+@pytest.mark.parametrize("device", DEVICES)
+def test_divergence_stops_with_epoch_and_batch_and_advice(optimizer, epoch, batch, device):
+    net = nn.Sequential(nn.Linear(3, 2), seed=0, device=device)
     trainer = nn.Trainer(net, nn.Quadratic(), optimizer, seed=0)
-    with pytest.raises(nn.DivergenceError, match=f"became .* {batch}.*smaller learning rate"):
+    with pytest.raises(nn.DivergenceError, match=f"became .* epoch {epoch}{batch[device]}.*smaller learning rate"):
         trainer.fit((X, T), 5, 2)
     assert all(math.isfinite(cost) for cost in trainer.history.train_cost)
-    assert len(trainer.history) == (0 if "1" in batch else 2)
+    assert len(trainer.history) == epoch - 1
 
 
-def test_divergence_in_the_very_last_step_is_noticed():
-    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(1e39))
+@pytest.mark.parametrize("device", DEVICES)
+def test_divergence_in_the_very_last_step_is_noticed(device):
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0, device=device), nn.Quadratic(), nn.SGD(1e39))
     with pytest.raises(nn.DivergenceError, match="a parameter became not finite after epoch 1"):
         trainer.fit((X, T), 1, 10)
 
 
-def test_a_step_that_diverges_changes_nothing():
-    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(0.1))
-    before = trainer.net.parameters.copy()
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_that_diverges_changes_nothing(device):
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0, device=device), nn.Quadratic(), nn.SGD(0.1))
+    before = host(trainer.net.parameters).copy()
     with pytest.raises(nn.DivergenceError, match="the training cost became inf in this step"):
         trainer.step(X * 1e30, T)
-    np.testing.assert_array_equal(trainer.net.parameters, before)
+    np.testing.assert_array_equal(host(trainer.net.parameters), before)
 
 
 def bad(array, index, value):
@@ -450,6 +475,15 @@ def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one
     assert seen[:10] != np.random.default_rng(0).permutation(10).tolist()
 
 
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_a_computed_order_is_the_same_on_the_gpu(monkeypatch, device):
+    monkeypatch.setattr(numnet.training, "_KEPT_ORDER", 9)
+    expected, trainer = (classifier(3, 2, dtype="float64", device=where) for where in ("cpu", device))
+    for run in (expected, trainer):
+        run.fit((X, T), 2, 3)
+    np.testing.assert_allclose(host(trainer.net.parameters), expected.net.parameters, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["uint8", "float32", "int16", "float64"])
 def test_training_from_a_mapped_file_is_training_from_memory(tmp_path, kind):
     train, test = DIGITS
@@ -515,8 +549,9 @@ def test_divergence_is_noticed_within_sixteen_batches():
     assert len(trainer.optimizer.peaks) <= 16
 
 
-def test_the_accuracy_on_many_samples_is_that_of_all():
-    trainer = classifier(3, 2)
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_accuracy_on_many_samples_is_that_of_all(device):
+    trainer = classifier(3, 2, device=device)
     x = RNG.normal(size=(9000, 3))
     t = np.arange(9000) // 4500
     history = trainer.fit((X, T), 1, 5, test=(x, t))
