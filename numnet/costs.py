@@ -299,7 +299,8 @@ class SoftmaxCrossEntropy(Pair):
     ) -> tuple[Array, Array]:
         if y is not None and out is not None and backend.softmax_error(z, t, y, out):
             return y, out
-        return super().forward_backward(z, t, y, out)
+        y = self.layer.forward(z, y)
+        return y, _mean_difference(y, t, out)
 
 
 class SigmoidCrossEntropy(Pair):

@@ -323,7 +323,7 @@ class Softmax(Layer):
     Notes
     -----
     Subtracting a row's maximum from it changes no y and keeps exp from overflowing. A gap beyond the largest float
-    becomes -inf, and its exp rightly 0; a network keeps NumPy from warning of it.
+    becomes -inf, and its exp rightly 0; with `out`, it is for the caller, as a network does, to keep NumPy from warning.
 
     Examples
     --------
@@ -340,8 +340,11 @@ class Softmax(Layer):
     def forward(self, x: Array, out: Array | None = None) -> Array:
         one = None if out is None else self._scratch("one a row", (len(x), 1), x)
         maximum = x.max(axis=1, keepdims=True, out=one)
-        with np.errstate(over="ignore"):  # a gap beyond the largest float: exp(-inf) = 0
-            y = np.subtract(x, maximum if out is None else self._scratch.filled(maximum, x), out=out)
+        if out is None:
+            with np.errstate(over="ignore"):
+                y = np.subtract(x, maximum)
+        else:
+            y = np.subtract(x, self._scratch.filled(maximum, x), out=out)
         y = np.exp(y, out=out)
         total = np.add.reduce(y, axis=1, keepdims=True, out=one)
         self.y = np.divide(y, total if out is None else self._scratch.filled(total, y), out=y)
