@@ -323,7 +323,7 @@ class Softmax(Layer):
     Notes
     -----
     Subtracting a row's maximum from it changes no y and keeps exp from overflowing. A gap beyond the largest float
-    becomes -inf, and its exp rightly 0; with `out`, it is for the caller, as a network does, to keep NumPy from warning.
+    becomes -inf, and its exp rightly 0; with `out`, to keep NumPy from warning of it is for the caller, as a network.
 
     Examples
     --------
