@@ -1,25 +1,39 @@
-"""A network as one file: NumPy's npz, with a JSON header that says how to build it. No pickle, so no code, in it."""
+"""A network, or a whole training run, as one file: NumPy's npz with a JSON header that says how to build it.
+
+There is no pickle, so no code, in it. A file is not trusted: what it claims is compared with what is there before
+memory is taken for it.
+"""
 
 from __future__ import annotations
 
 import inspect
+import io
 import json
+import math
 import os
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.lib import format as npy
 
 from . import backend
 from .atomic import atomic
-from .layers import Layer
+from .backend import Array
+from .costs import Cost
+from .layers import Layer, Linear
 from .network import Sequential
 
-_VERSION = 1
+if TYPE_CHECKING:
+    from .training import Trainer
+
+_VERSIONS = {"numnet network": 1, "numnet run": 1}
+_Kind = TypeVar("_Kind", Layer, Cost)
 
 
 class CheckpointError(ValueError):
-    """A file is no network that numnet can load, or a network is none that it can save."""
+    """A file holds nothing that numnet can load, or something cannot be saved."""
 
 
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:
@@ -41,14 +55,11 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    header = {"format": "numnet network", "version": _VERSION, "dtype": net.dtype.name}
-    header["layers"] = [[_name(type(layer)), _arguments(layer)] for layer in net.layers]
-    with atomic(path) as file:
-        np.savez(file, header=np.array(json.dumps(header)), parameters=backend.to(net.parameters, "cpu"))
+    _write(path, "numnet network", _description(net), parameters=net.parameters)
 
 
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
-    """Read a network that `Sequential.save` wrote.
+    """Read a network that `Sequential.save` wrote, or that of a run that `Trainer.fit` wrote.
 
     A layer of your own is found by its class name: define or import it before loading.
 
@@ -81,72 +92,157 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     True
     """
     device = backend.choose(device)
-    with open(path, "rb") as file:
-        return _load(file, path).to(device)
+    header, arrays = _read(path, tuple(_VERSIONS))
+    with blamed(path):
+        return _network(path, header, arrays).to(device)
 
 
-def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Sequential:
-    """Read a network from an open file; the path is for messages."""
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            header, parameters = json.loads(str(content["header"])), content["parameters"]
-        if header["format"] != "numnet network" or header["version"] != _VERSION:
+def save_run(trainer: Trainer, path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+    """Write a trainer, with its network, and where it is in its run; `Trainer.fit` does that."""
+    header = {
+        **_description(trainer.net),
+        "cost": [_name(type(trainer.cost)), _arguments(trainer.cost)],
+        "optimizer": trainer.optimizer.options(),
+        **state,
+    }
+    _write(path, "numnet run", header, parameters=trainer.net.parameters, velocity=trainer.optimizer.velocity)
+
+
+def load_run(path: str | os.PathLike[str], device: str) -> tuple[Sequential, Cost, Array, dict[str, Any]]:
+    """Read what `save_run` wrote: network, cost, the optimizer's velocity, and the header."""
+    header, arrays = _read(path, ("numnet run",))
+    with blamed(path):
+        net = _network(path, header, arrays)
+        velocity = arrays["velocity"]
+        _check_vector(path, "velocity", velocity, net)
+        return net.to(device), _build(Cost, *header["cost"]), velocity, header
+
+
+def _description(net: Sequential) -> dict[str, Any]:
+    return {"dtype": net.dtype.name, "layers": [[_name(type(layer)), _arguments(layer)] for layer in net.layers]}
+
+
+def _write(path: str | os.PathLike[str], kind: str, header: Mapping[str, Any], **arrays: Any) -> None:
+    text = json.dumps({"format": kind, "version": _VERSIONS[kind], **header}, allow_nan=False)
+    values: dict[str, Any] = {name: backend.to(array, "cpu") for name, array in arrays.items()}
+    with atomic(path) as file:
+        np.savez(file, header=np.array(text), **values)
+
+
+def _read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the header and the arrays of a file that is one of these kinds."""
+    with open(path, "rb") as file, blamed(path):
+        arrays = _arrays(file)
+        header = json.loads(str(arrays.pop("header")))
+        kind, version = header["format"], header["version"]
+        if kind in _VERSIONS and kind not in kinds:
+            raise CheckpointError(f"{path} holds a network, not a run: load it with numnet.load")
+        if _VERSIONS.get(kind) != version:
+            known = ", ".join(f"{name!r}, version {number}" for name, number in _VERSIONS.items() if name in kinds)
             raise CheckpointError(
-                f"{path} has format {header['format']!r}, version {header['version']!r}; this numnet reads "
-                f"'numnet network', version {_VERSION}: update numnet, or save the network again with this one"
+                f"{path} has format {kind!r}, version {version!r}; this numnet reads {known}: update numnet, or save "
+                "the network again with this one"
             )
-        layers = [_build(name, arguments) for name, arguments in header["layers"]]
-        net = Sequential(*layers, seed=0, dtype=header["dtype"])
-    except CheckpointError:
-        raise
-    except Exception as error:  # a damaged file can raise nearly any, on its way through zip, npy and JSON
+        return header, arrays
+
+
+def _arrays(file: BinaryIO) -> dict[str, Array]:
+    """Return the arrays in an npz file. `numpy.load` would take memory as the file claims; this as the file has."""
+    arrays = {}
+    length = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > length or any(m.compress_type for m in members):
+            raise ValueError("its parts are packed, or claim to be longer than the file")
+        for member in members:
+            part = io.BytesIO(archive.read(member))
+            major, _ = npy.read_magic(part)
+            read_header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
+            shape, fortran, dtype = read_header(part)
+            data = part.getbuffer()[part.tell() :]
+            if dtype.kind not in "Ufc" or fortran or len(data) != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{member.filename} claims {shape} of {dtype} in {len(data)} bytes")
+            arrays[member.filename.removesuffix(".npy")] = np.frombuffer(data, dtype).reshape(shape)
+    return arrays
+
+
+class blamed:  # noqa: N801  (used as a function is)
+    """Turns any error of the block into a CheckpointError: a damaged file can raise nearly any of them."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, (CheckpointError, backend.DeviceError)):
+            raise CheckpointError(
+                f"{self._path} is nothing that numnet has saved, or is damaged ({error}): save it again, or take an "
+                "older copy"
+            ) from error
+
+
+def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, Array]) -> Sequential:
+    parameters = arrays["parameters"]
+    needed = sum(a["inputs"] * a["outputs"] + a["outputs"] for name, a in header["layers"] if name == _name(Linear))
+    if needed > parameters.size:  # before memory is taken for them
         raise CheckpointError(
-            f"{path} is no network saved by numnet, or is damaged ({error}): save it again"
-        ) from error
-    if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
-        raise CheckpointError(
-            f"{path} holds {parameters.size} parameters of {parameters.dtype}, but its layers need "
-            f"{net.parameters.size} of {net.dtype}: the file is damaged, or a layer has changed since"
+            f"{path} holds {parameters.size} parameters, but its layers need {needed} or more: the file is damaged"
         )
+    layers = [_build(Layer, name, arguments) for name, arguments in header["layers"]]
+    net = Sequential(*layers, seed=0, dtype=header["dtype"])
+    _check_vector(path, "parameters", parameters, net)
     net.parameters = parameters
     return net
 
 
-def _arguments(layer: Layer) -> dict[str, Any]:
+def _check_vector(path: str | os.PathLike[str], name: str, vector: Array, net: Sequential) -> None:
+    if vector.shape != net.parameters.shape or vector.dtype != net.dtype:
+        raise CheckpointError(
+            f"{path} holds {vector.size} {name} of {vector.dtype}, but its layers need {net.parameters.size} of "
+            f"{net.dtype}: the file is damaged, or a layer has changed since"
+        )
+
+
+def _arguments(thing: Layer | Cost) -> dict[str, Any]:
     """Return the constructor's arguments, by name."""
-    init = type(layer).__init__
+    init = type(thing).__init__
     names = [] if init is object.__init__ else list(inspect.signature(init).parameters)[1:]
     try:
-        arguments = {name: getattr(layer, name) for name in names}
+        arguments = {name: getattr(thing, name) for name in names}
         json.dumps(arguments, allow_nan=False)
     except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{layer!r} cannot be saved: each argument of its __init__ must be kept as an attribute of the same name, "
+            f"{thing!r} cannot be saved: each argument of its __init__ must be kept as an attribute of the same name, "
             f"and be a number, a string or None ({error})"
         ) from error
     return arguments
 
 
-def _build(name: str, arguments: dict[str, Any]) -> Layer:
-    known = [kind for kind in _subclasses(Layer) if _name(kind) == name]
+def _build(base: type[_Kind], name: str, arguments: dict[str, Any]) -> _Kind:
+    """Return a layer or cost of the class with this name, which the program must have defined."""
+    known = [kind for kind in _subclasses(base) if _name(kind) == name]
     if not known:
         raise CheckpointError(
-            f"the file has a layer {name!r} that is not defined here: define or import its class, then load"
+            f"the file has a {base.__name__.lower()} {name!r} that is not defined here: define or import its class, "
+            "then load"
         )
     if len({(kind.__module__, kind.__qualname__) for kind in known}) > 1:
         raise CheckpointError(
-            f"several layers are named {name!r} here: the file could mean any of them, rename the others"
+            f"several classes are named {name!r} here: the file could mean any of them, rename the others"
         )
-    layer: Layer = known[-1](**arguments)  # the last of those of a notebook cell that was run again
-    return layer
+    thing: _Kind = known[-1](**arguments)  # the last of those of a notebook cell that was run again
+    return thing
 
 
-def _name(kind: type[Layer]) -> str:
-    """Return the name of a layer in a file, such that another's Softmax is not taken for numnet's."""
-    return f"numnet.{kind.__name__}" if kind.__module__ == Layer.__module__ else kind.__name__
+def _name(kind: type[Layer | Cost]) -> str:
+    """Return the name of a class in a file, such that another's Softmax is not taken for numnet's."""
+    own = kind.__module__ in (Layer.__module__, Cost.__module__)
+    return f"numnet.{kind.__name__}" if own else kind.__name__
 
 
-def _subclasses(kind: type[Layer]) -> Iterator[type[Layer]]:
+def _subclasses(kind: type[_Kind]) -> Iterator[type[_Kind]]:
     for sub in kind.__subclasses__():
         yield sub
         yield from _subclasses(sub)

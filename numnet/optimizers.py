@@ -110,10 +110,14 @@ class SGD:
             backend.to(array, device) for array in (self._step, self.velocity, self._decayed)
         )
 
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments; an lr that is a function as None."""
+        names = ("momentum", "nesterov", "weight_decay", "clip_norm")
+        return {"lr": None if callable(self.lr) else self.lr, **{name: getattr(self, name) for name in names}}
+
     def __repr__(self) -> str:
-        given = {name: getattr(self, name) for name in ("momentum", "nesterov", "weight_decay", "clip_norm")}
-        options = "".join(f", {name}={value!r}" for name, value in given.items() if value)
-        return f"SGD(lr={self.lr!r}{options})"
+        options = {**self.options(), "lr": self.lr}
+        return f"SGD({', '.join(f'{name}={value!r}' for name, value in options.items() if value)})"
 
 
 @fused("T w, T direction, T lr, T step", "T moved", "moved = w - lr * direction")

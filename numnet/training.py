@@ -10,10 +10,12 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -178,6 +180,7 @@ class Trainer:
         self.optimizer.start(net)
         self.rng = generator(seed)
         self.history = History()
+        self._left: _Left | None = None
         self._scratch = Scratch()
 
     def step(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
@@ -217,20 +220,27 @@ class Trainer:
     def fit(
         self,
         train: Data,
-        epochs: int,
-        batch_size: int,
+        epochs: int | None = None,
+        batch_size: int | None = None,
         test: Data | None = None,
         callbacks: Sequence[Callable[[Trainer], object]] = (),
         progress: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | str = 1,
+        checkpoint_failure: Literal["raise", "warn"] = "raise",
     ) -> History:
         """Train for some epochs, in each on all samples in a new order.
+
+        An epoch is done whole or not at all: whatever ends it early, an error or Ctrl-C, network, optimizer, generator
+        and history are then as they were before it.
 
         Parameters
         ----------
         train : Dataset or (x, t)
             Images and labels, or arrays as for `step`.
         epochs : int
-            At least 1. A further call goes on where the last one stopped.
+            At least 1. A further call goes on where the last one stopped. May be left out, with `batch_size`, to do
+            what is left of a run that was interrupted or resumed.
         batch_size : int
             At least 1. The last batch of an epoch has what is left.
         test : Dataset or (x, t), optional
@@ -239,6 +249,14 @@ class Trainer:
             Each is called with the trainer after each epoch.
         progress : bool, default True
             Show a bar, on a terminal or in a notebook.
+        checkpoint : str or os.PathLike, optional
+            A file to write the whole run to, for `Trainer.resume`, again and again: the one before is kept until the
+            new one is whole and on the disk.
+        checkpoint_every : int or str, default 1
+            After how many epochs, or as in "500 batches", after how many of these (and as many as are still computed
+            together, 16 at most, on a GPU 64). After the last epoch in any case.
+        checkpoint_failure : {"raise", "warn"}
+            What to do where it cannot be written: raise the OSError, or warn, go on, and try again the next time.
 
         Returns
         -------
@@ -248,42 +266,135 @@ class Trainer:
         Raises
         ------
         ValueError
-            If an argument or the data is not usable; nothing is changed then.
+            If an argument or the data is not usable; nothing is changed then. If a file that the data are mapped from
+            has changed since.
         DivergenceError
-            If the training cost becomes NaN or infinite; `history` keeps the epochs before. It may be noticed some
-            batches late, so the parameters are of no use then.
+            If the training cost becomes NaN or infinite.
+        OSError
+            If a checkpoint cannot be written.
         """
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}")
-        epochs, batch_size = int(epochs), int(batch_size)  # NumPy's own integers can overflow
+        left = self._left
+        if epochs is None and batch_size is None:
+            if left is None:
+                raise ValueError("fit: epochs and batch_size are needed, since no interrupted run is left to finish")
+        elif left is not None and left.sizes:
+            raise ValueError(
+                f"fit: the run is in the middle of epoch {len(self.history) + 1} of {left.last}, with batches of "
+                f"{left.batch_size}: finish it first, by fit without epochs and batch_size"
+            )
+        else:
+            for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+                if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+                    raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}")
+            left = None
         if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
             raise ValueError(f"fit: callbacks must be a list of functions of the trainer, got {callbacks!r}")
+        saver = _Saver(self, checkpoint, checkpoint_every, checkpoint_failure)
         samples = _Samples(self, train, "train")
         tests = None if test is None else _Samples(self, test, "test")
-        batches = math.ceil(len(samples) / batch_size)
+        if left is None:
+            left = _Left(len(self.history) + int(epochs or 0), int(batch_size or 0), len(samples))
+        elif left.sizes and left.samples != len(samples):
+            raise ValueError(
+                f"train: the run was interrupted in an epoch over {left.samples} samples, but here are {len(samples)}"
+            )
         first = len(self.history) + 1
-        lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, first + epochs)}
+        lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, left.last + 1)}
+        self._left, left.samples = left, len(samples)
         self._follow()
-        last: tuple[Any, ...] = ()
-        with _bar(epochs * batches, progress) as bar, backend.advice():
+        recorded: tuple[Any, ...] = ()
+        with _bar(len(lrs) * math.ceil(len(samples) / left.batch_size), progress) as bar, backend.advice():
             for epoch, lr in lrs.items():
-                started = time.perf_counter()
-                if last != (lr, id(self.net.parameters)):  # these are recorded where anything is
-                    last = lr, id(self.net.parameters)
+                if recorded != (lr, id(self.net.parameters)):  # these are recorded where anything is
+                    recorded = lr, id(self.net.parameters)
                     train_block = backend.repeated(
-                        functools.partial(self._train_block, samples, batch_size, lr), self.net.device
+                        functools.partial(self._train_block, samples, left.batch_size, lr), self.net.device
                     )
-                with _quiet():
-                    cost, accuracy = self._train_epoch(samples, train_block, batch_size, lr, epoch, bar)
-                seconds = time.perf_counter() - started
-                test_accuracy = math.nan if tests is None else tests.accuracy()
-                self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
+                before = self._state()
+                try:
+                    started = time.perf_counter() - left.seconds
+                    with _quiet():
+                        cost, accuracy = self._train_epoch(samples, train_block, lr, epoch, bar, saver, started)
+                    seconds = time.perf_counter() - started
+                    test_accuracy = math.nan if tests is None else tests.accuracy()
+                    self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
+                    self._left = left = _Left(left.last, left.batch_size, left.samples)
+                except BaseException:
+                    self._set_state(before)
+                    raise
                 if bar is not None:
                     bar.set_postfix(epoch=epoch, cost=f"{cost:.4f}", test=f"{test_accuracy:.4f}")
+                saver.after_epoch(epoch)
                 for callback in callbacks:
                     callback(self)
         return self.history
+
+    @classmethod
+    def resume(
+        cls, path: str | os.PathLike[str], lr: float | Callable[[int], float] | None = None, device: str = "cpu"
+    ) -> Trainer:
+        """Return a trainer as it was when `fit` wrote a checkpoint: ``fit(train)`` does what was left.
+
+        It ends with the same bits as if it had not been interrupted, on the same machine and versions. Data, test data
+        and callbacks are not in the file.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        lr : float or callable, optional
+            In place of the file's; needed where it was a function.
+        device : {"cpu", "gpu", "auto"}
+            Where the network shall be.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is no such run; it says why.
+        FileNotFoundError
+            If there is none.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numnet as nn
+        >>> train, test = nn.datasets.digits()
+        >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+        >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.npz")
+        ...     history = trainer.fit(train, epochs=2, batch_size=64, checkpoint=path)
+        ...     again = nn.Trainer.resume(path)
+        >>> again.fit(train, epochs=1, batch_size=64)[-1].train_cost < history[-1].train_cost
+        True
+        """
+        from .checkpoint import CheckpointError, blamed, load_run
+
+        net, cost, velocity, header = load_run(path, backend.choose(device))
+        with blamed(path):
+            options = header["optimizer"]
+            if lr is None and options["lr"] is None:
+                raise CheckpointError(
+                    f"{path}: the learning rate was a function of the epoch, which is not in the file: give it again, "
+                    "Trainer.resume(path, lr=...)"
+                )
+            trainer = cls(net, cost, SGD(**{**options, "lr": options["lr"] if lr is None else lr}))
+            backend.assign(trainer.optimizer.velocity, velocity)
+            trainer.history = History(Epoch(int(row[0]), *map(_number, row[1:])) for row in header["history"])
+            trainer.rng.bit_generator.state = header["generator"]
+            trainer._left = _Left.read(header["left"])
+        return trainer
+
+    def _state(self) -> tuple[Any, ...]:
+        """Return all that an epoch changes."""
+        left = self._left and copy.deepcopy(self._left)
+        generator = self.rng.bit_generator.state
+        return self.net.parameters.copy(), self.optimizer.velocity.copy(), generator, len(self.history), left
+
+    def _set_state(self, state: tuple[Any, ...]) -> None:
+        self.net.parameters, velocity, generator, epochs, self._left = state
+        backend.assign(self.optimizer.velocity, velocity)
+        self.rng.bit_generator.state = generator
+        del self.history._epochs[epochs:]
 
     def _follow(self) -> None:
         """Be where the network is now."""
@@ -291,21 +402,26 @@ class Trainer:
             self.optimizer.to(self.net.device)
 
     def _train_epoch(
-        self, samples: _Samples, train_block: Any, batch_size: int, lr: float, epoch: int, bar: Any
+        self, samples: _Samples, train_block: Any, lr: float, epoch: int, bar: Any, saver: _Saver, started: float
     ) -> tuple[float, float]:
         """Return the mean cost and the accuracy over an epoch; both are taken a block at a time, in far fewer calls."""
-        on_cpu = self.net.device == "cpu"
-        costs, rights, sizes, batches = [], [], [], 0
-        for rows in samples.blocks(self.rng, batch_size):
+        left, on_cpu = self._left, self.net.device == "cpu"
+        assert left is not None
+        left.generator = self.rng.bit_generator.state
+        batch_size, sizes, costs, rights = left.batch_size, left.sizes, left.costs, left.rights
+        batches = sum(math.ceil(size / batch_size) for size in sizes)
+        for rows in samples.blocks(self.rng, batch_size, start=sum(sizes)):
             cost, right = train_block(rows)
             if on_cpu and not math.isfinite(cost):  # in one of the batches, or only in the sum over them
                 cost = self._cost_of_batches(batch_size, lr, epoch, batches)
+            sizes.append(len(rows))
             costs.append(cost)
             rights.append(right)
-            sizes.append(len(rows))
             batches += math.ceil(len(rows) / batch_size)
             if bar is not None:
                 bar.update(math.ceil(len(rows) / batch_size))
+            left.seconds = time.perf_counter() - started
+            saver.after_batches(math.ceil(len(rows) / batch_size))
         costs, rights = backend.numbers(costs), backend.numbers(rights)  # all that a GPU sends back
         if not math.isfinite(sum(costs)):
             block = next(i for i, cost in enumerate(costs) if not math.isfinite(cost))
@@ -357,6 +473,98 @@ class Trainer:
         return total
 
 
+@dataclass
+class _Left:
+    """What a fit was asked for, and how far it has come in its epoch: sizes, mean costs and right answers of blocks."""
+
+    last: int
+    batch_size: int
+    samples: int
+    sizes: list[int] = field(default_factory=list)
+    costs: list[Any] = field(default_factory=list)
+    rights: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+    generator: Any = None
+
+    def written(self) -> dict[str, Any]:
+        """Return it for a file."""
+        costs, rights = ([_written(n) for n in backend.numbers(values)] for values in (self.costs, self.rights))
+        return {**vars(self), "costs": costs, "rights": rights, "generator": None}
+
+    @classmethod
+    def read(cls, written: dict[str, Any]) -> _Left:
+        """Return what `written` gave; ValueError if that cannot be."""
+        left = cls(**written)
+        left.costs, left.rights = [float(cost) for cost in left.costs], [_number(right) for right in left.rights]
+        whole = [left.last, left.batch_size, left.samples, *left.sizes]
+        if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples:
+            raise ValueError(f"its place in the run cannot be: {written}")
+        if not len(left.sizes) == len(left.costs) == len(left.rights):
+            raise ValueError(f"its place in the run has lists of unequal length: {written}")
+        left.seconds = float(left.seconds)
+        return left
+
+
+class _Saver:
+    """Writes a trainer's run to a file when it is time to; without a file, never."""
+
+    def __init__(self, trainer: Trainer, path: str | os.PathLike[str] | None, every: int | str, failure: str) -> None:
+        count, _, unit = str(every).partition(" ")
+        if isinstance(every, bool) or not count.isdecimal() or int(count) < 1 or unit not in ("", "epochs", "batches"):
+            raise ValueError(
+                f"fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got {every!r}"
+            )
+        if failure not in ("raise", "warn"):
+            raise ValueError(f"fit: checkpoint_failure must be 'raise' or 'warn', got {failure!r}")
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise FileNotFoundError(f"fit: checkpoint {os.fspath(path)!r} has no folder to be in: make it first")
+        self._trainer, self._path, self._failure = trainer, path, failure
+        self._every, self._in_batches, self._batches = int(count), unit == "batches", 0
+
+    def after_batches(self, count: int) -> None:
+        """Take note of some more batches."""
+        self._batches += count
+        if self._in_batches and self._batches >= self._every:
+            self._write()
+
+    def after_epoch(self, epoch: int) -> None:
+        """Take note of the end of an epoch."""
+        last = self._trainer._left is not None and epoch >= self._trainer._left.last
+        if last or (not self._in_batches and epoch % self._every == 0):
+            self._write()
+
+    def _write(self) -> None:
+        from .checkpoint import save_run
+
+        self._batches = 0
+        if self._path is None:
+            return
+        trainer, left = self._trainer, self._trainer._left
+        assert left is not None
+        generator = left.generator if left.sizes else trainer.rng.bit_generator.state
+        history = [[epoch, *map(_written, rest)] for epoch, *rest in trainer.history]
+        try:
+            save_run(trainer, self._path, {"history": history, "generator": generator, "left": left.written()})
+        except OSError as error:
+            if self._failure == "raise":
+                raise
+            warnings.warn(
+                f"the checkpoint {os.fspath(self._path)} could not be written ({error}): training goes on, and the "
+                "one before is still there",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _written(number: float) -> float | None:
+    """Return a number for JSON, which has no nan."""
+    return None if math.isnan(number) else number
+
+
+def _number(written: float | None) -> float:
+    return math.nan if written is None else float(written)
+
+
 class _Samples:
     """Checked inputs and targets where the network is, gathered in parts: bytes stay bytes until they are in one."""
 
@@ -387,6 +595,8 @@ class _Samples:
             raise kind(f"{name}: {error}") from None
         self.outputs = outputs
         self._scratch = Scratch()
+        mapped = _mapped_file(x)
+        self._file = None if mapped is None else (mapped, _file_state(mapped))
         if net.device == "gpu":
             self.x = backend.to(self.x, "gpu")
             self.one_hot = backend.to(self.one_hot, "gpu")
@@ -396,19 +606,25 @@ class _Samples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def blocks(self, rng: np.random.Generator, batch_size: int) -> Iterator[npt.NDArray[np.intp]]:
-        """Yield the samples' numbers in a new order, in blocks of whole batches."""
+    def _check_file(self) -> None:
+        """Raise ValueError where the file that the inputs are mapped from is no longer what it was."""
+        if self._file is not None and _file_state(self._file[0]) not in (self._file[1], None):
+            raise ValueError(
+                f"train: the file {self._file[0]} has changed during training: start again with what it is now"
+            )
+
+    def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:
+        """Yield the samples' numbers in a new order, in blocks of whole batches; without the first `start` of them."""
         numbers = batch_size * (self.x.shape[1] + 4 * self.outputs)  # x, t, z, y, and what the cost needs
         device = self.net.device
         size = batch_size * min(max(1, _BLOCK[device] // numbers), _BLOCK_BATCHES[device])
         order = shuffled(len(self), rng)
         if device == "gpu" and len(self) <= _KEPT_ORDER:
             kept = backend.to(order(0, len(self)), device)  # one journey for the epoch
-            for start in range(0, len(self), size):
-                yield kept[start : start + size]
-            return
-        for start in range(0, len(self), size):
-            yield backend.to(order(start, min(start + size, len(self))), device)
+            order = lambda start, stop: kept[start:stop]  # noqa: E731
+        for first in range(start, len(self), size):
+            self._check_file()
+            yield backend.to(order(first, min(first + size, len(self))), device)
 
     def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
         """Return inputs, targets and class indices (if any) of some samples, in arrays that the next call reuses."""
@@ -440,6 +656,24 @@ class _Samples:
         parts = (slice(start, start + CHUNK) for start in range(0, len(self), CHUNK))
         correct = [np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts]
         return sum(backend.numbers(correct)) / len(self)
+
+
+def _mapped_file(array: Any) -> str | None:
+    """Return the file that an array, or the one that it is a view of, is mapped from."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and array.filename is not None:
+            return os.fspath(array.filename)
+        array = array.base
+    return None
+
+
+def _file_state(path: str) -> tuple[int, int] | None:
+    """Return size and time of a file; None for one that is gone, of which a mapping keeps the contents."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
 
 
 def _gather(array: Array, rows: npt.NDArray[np.intp], out: Array) -> Array:
@@ -497,7 +731,7 @@ def _quiet() -> AbstractContextManager[Any]:
 def _divergence(what: str, value: object, where: str, lr: float) -> str:
     return (
         f"{what} became {value} {where}: training has diverged. Try a smaller learning rate than {lr:g}, or clip the "
-        "gradient with SGD(clip_norm=...); the history up to the last whole epoch is in trainer.history"
+        "gradient with SGD(clip_norm=...)"
     )
 
 

@@ -1,0 +1,599 @@
+"""Runs that are cut off: what is left of them, and how they go on."""
+
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import numnet as nn
+import numnet.training
+
+from .devices import DEVICES, host
+
+DIGITS = nn.datasets.digits()
+RNG = np.random.default_rng(0)
+X, T = RNG.normal(size=(50, 3)), RNG.integers(2, size=50)
+OPTIONS = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-3, "clip_norm": 0.5},
+    {"lr": lambda epoch: 0.5 / epoch},
+]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 2, "gpu": 2})
+
+
+class Fuse(nn.Layer):
+    """Passes all through, and burns through at a given call of `forward` in training."""
+
+    analytic = True
+    left = math.inf
+
+    def forward(self, x, out=None):
+        if out is not None:
+            Fuse.left -= 1
+            if Fuse.left == 0:
+                raise KeyboardInterrupt
+        return np.multiply(x, 1, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 1, out=out)
+
+
+@pytest.fixture(autouse=True)
+def unburnt():
+    yield
+    Fuse.left = math.inf
+
+
+def trainer_of(device="cpu", dtype="float32", **options):
+    net = nn.Sequential(
+        nn.Linear(3, 4), nn.Tanh(), Fuse(), nn.Linear(4, 2), nn.Softmax(), seed=0, dtype=dtype, device=device
+    )
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(**{"lr": 0.5, **options}), seed=0)
+
+
+def outcome(trainer):
+    """Return all that a run leaves, but for the seconds."""
+    columns = trainer.history.to_dict()
+    del columns["seconds"]
+    return (
+        host(trainer.net.parameters).tobytes(),
+        host(trainer.optimizer.velocity).tobytes(),
+        columns,
+        trainer.rng.random(),
+    )
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("every", [1, 2, "1 batches", "3 batches"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_run_cut_off_anywhere_ends_with_the_same_bits(options, every, device, tmp_path, small_blocks):
+    path = tmp_path / "run.npz"
+    whole = trainer_of(device, **options)
+    whole.fit((X, T), 4, 8, (X, T))
+    wanted = outcome(whole)
+    steps = 4 * 7 if device == "cpu" else 6  # what is recorded does not call `forward` again
+    for cut in range(2, steps, 3):
+        path.unlink(missing_ok=True)
+        Fuse.left = cut
+        with pytest.raises(KeyboardInterrupt):
+            trainer_of(device, **options).fit((X, T), 4, 8, (X, T), checkpoint=path, checkpoint_every=every)
+        Fuse.left = math.inf
+        if not path.exists():
+            continue
+        again = nn.Trainer.resume(path, lr=options.get("lr") if callable(options.get("lr")) else None, device=device)
+        again.fit((X, T), test=(X, T))
+        assert outcome(again) == wanted, cut
+
+
+@settings(max_examples=30)
+@given(
+    n=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    epochs=st.integers(1, 4),
+    cut=st.integers(1, 60),
+    block=st.integers(1, 4),
+)
+def test_any_run_can_be_cut_off(n, batch_size, epochs, cut, block, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run.npz"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": block, "gpu": block})
+        whole, data = trainer_of(momentum=0.5), (X[:n], T[:n])
+        whole.fit(data, epochs, batch_size)
+        Fuse.left = cut
+        trainer = trainer_of(momentum=0.5)
+        try:
+            trainer.fit(data, epochs, batch_size, checkpoint=path, checkpoint_every="1 batches")
+        except KeyboardInterrupt:
+            Fuse.left = math.inf
+            here = trainer.fit(data)
+            assert here is trainer.history
+            assert outcome(trainer)[:3] == outcome(whole)[:3]
+        finally:
+            Fuse.left = math.inf
+        if path.exists():
+            again = nn.Trainer.resume(path)
+            again.fit(data)
+            assert outcome(again)[:3] == outcome(whole)[:3]
+
+
+@pytest.mark.parametrize(("saved", "resumed"), [("cpu", "gpu"), ("gpu", "cpu")])
+def test_a_run_goes_on_on_another_device(saved, resumed, tmp_path):
+    whole, cut = (trainer_of(saved, "float64", momentum=0.9) for _ in range(2))
+    whole.fit((X, T), 3, 8)
+    cut.fit((X, T), 2, 8, checkpoint=tmp_path / "run.npz")
+    again = nn.Trainer.resume(tmp_path / "run.npz", device=resumed)
+    again.fit((X, T), 1, 8)
+    np.testing.assert_allclose(host(again.net.parameters), host(whole.net.parameters), rtol=1e-9)
+    assert again.net.device == resumed
+
+
+def test_a_finished_run_has_nothing_left_and_can_be_continued(tmp_path):
+    trainer = trainer_of()
+    trainer.fit((X, T), 2, 8, checkpoint=tmp_path / "run.npz")
+    again = nn.Trainer.resume(tmp_path / "run.npz")
+    assert len(again.fit((X, T))) == 2
+    assert outcome(again)[:3] == outcome(trainer)[:3]
+    assert len(again.fit((X, T), 1, 8)) == 3
+    assert repr(again.optimizer) == repr(trainer.optimizer)
+
+
+def test_the_network_of_a_run_can_be_loaded_alone(tmp_path):
+    trainer = trainer_of()
+    trainer.fit((X, T), 1, 8, checkpoint=tmp_path / "run.npz")
+    np.testing.assert_array_equal(nn.load(tmp_path / "run.npz").parameters, trainer.net.parameters)
+    trainer.net.save(tmp_path / "net.npz")
+    with pytest.raises(nn.CheckpointError, match=r"holds a network, not a run: load it with numnet\.load"):
+        nn.Trainer.resume(tmp_path / "net.npz")
+
+
+class Weighted(nn.Cost):
+    """A cost of one's own, with an argument."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def value(self, y, t, out=None):
+        return self.weight * nn.Quadratic().value(y, t)
+
+    def gradient(self, y, t, out=None):
+        return np.multiply(nn.Quadratic().gradient(y, t), self.weight, out=out)
+
+
+def test_a_cost_of_ones_own_is_found_by_its_name(tmp_path):
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), Weighted(3), nn.SGD(0.01), seed=0)
+    trainer.fit((X, np.eye(2)[T]), 1, 8, checkpoint=tmp_path / "run.npz")
+    again = nn.Trainer.resume(tmp_path / "run.npz")
+    assert type(again.cost) is Weighted
+    assert again.cost.weight == 3
+    for run in (trainer, again):
+        run.fit((X, np.eye(2)[T]), 1, 8)
+    assert again.history[-1].train_cost == trainer.history[-1].train_cost
+    assert math.isnan(again.history[0].test_accuracy)
+
+
+def test_wrong_use(tmp_path, small_blocks):
+    path = tmp_path / "run.npz"
+    trainer = trainer_of(lr=lambda epoch: 0.1)
+    with pytest.raises(ValueError, match="epochs and batch_size are needed, since no interrupted run is left"):
+        trainer.fit((X, T))
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got None"):
+        trainer.fit((X, T), 3)
+    for every in (0, -1, True, "1.5", "3 steps", "batches", 1.5, None):
+        with pytest.raises(ValueError, match="checkpoint_every must be a number of epochs, at least 1, or as in"):
+            trainer.fit((X, T), 1, 8, checkpoint=path, checkpoint_every=every)
+    with pytest.raises(ValueError, match="checkpoint_failure must be 'raise' or 'warn', got 'ignore'"):
+        trainer.fit((X, T), 1, 8, checkpoint=path, checkpoint_failure="ignore")
+    with pytest.raises(FileNotFoundError, match=r"checkpoint '.*none/run.npz' has no folder to be in"):
+        trainer.fit((X, T), 1, 8, checkpoint=tmp_path / "none" / "run.npz")
+    assert len(trainer.history) == 0
+    Fuse.left = 12
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 2, 8, checkpoint=path, checkpoint_every="1 batches")
+    Fuse.left = math.inf
+    with pytest.raises(nn.CheckpointError, match=r"learning rate was a function .* Trainer\.resume\(path, lr=\.\.\.\)"):
+        nn.Trainer.resume(path)
+    again = nn.Trainer.resume(path, lr=0.2)
+    before = again.net.parameters.copy()
+    with pytest.raises(ValueError, match="in the middle of epoch 2 of 2, with batches of 8: finish it first, by fit"):
+        again.fit((X, T), 1, 8)
+    with pytest.raises(ValueError, match="interrupted in an epoch over 50 samples, but here are 49"):
+        again.fit((X[1:], T[1:]))
+    np.testing.assert_array_equal(again.net.parameters, before)
+    assert len(again.fit((X, T))) == 2
+    with pytest.raises(FileNotFoundError):
+        nn.Trainer.resume(tmp_path / "missing.npz")
+
+
+# Errors and interrupts in the middle
+
+
+def test_ctrl_c_at_any_line_leaves_what_can_go_on(tmp_path, small_blocks):
+    whole = trainer_of(momentum=0.9)
+    whole.fit((X, T), 3, 8, (X, T))
+    wanted = outcome(whole)
+    path = tmp_path / "run.npz"
+    files = {numnet.training.__file__, nn.checkpoint.__file__, nn.optimizers.__file__}
+
+    def run(at):
+        """Interrupt a run at its n-th line; return whether there was such a line."""
+        trainer, count = trainer_of(momentum=0.9), itertools.count()
+
+        def trace(frame, event, _):
+            if frame.f_code.co_filename not in files or frame.f_code.co_name in ("_set_state", "_state"):
+                return None
+            if event == "line" and next(count) == at:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        state = outcome(trainer)
+        trainer = trainer_of(momentum=0.9)
+        sys.settrace(trace)
+        try:
+            trainer.fit((X, T), 3, 8, (X, T), progress=False, checkpoint=path, checkpoint_every="3 batches")
+            return False
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        epochs = len(trainer.history)
+        if trainer._left is None:
+            assert outcome(trainer) == state
+            trainer = trainer_of(momentum=0.9)
+            trainer.fit((X, T), 3, 8, (X, T))
+        else:
+            trainer.fit((X, T), test=(X, T))
+        assert len(trainer.history) == 3
+        assert outcome(trainer) == wanted, (at, epochs)
+        if path.exists():
+            again = nn.Trainer.resume(path)
+            again.fit((X, T), test=(X, T))
+            assert outcome(again) == wanted
+        return True
+
+    at = 0
+    while run(at):
+        at += 1 if at < 60 else 11
+    assert at > 500
+
+
+def test_a_diverging_epoch_leaves_no_trace():
+    trainer = nn.Trainer(
+        nn.Sequential(nn.Linear(3, 2), seed=0),
+        nn.Quadratic(),
+        nn.SGD(lambda e: 1e-3 if e < 3 else 1e30, momentum=0.5),
+        seed=0,
+    )
+    after_two = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(1e-3, momentum=0.5), seed=0)
+    after_two.fit((X, T), 2, 4)
+    with pytest.raises(nn.DivergenceError, match=r"in epoch 3, batch \d+: training has diverged"):
+        trainer.fit((X, T), 5, 4)
+    assert outcome(trainer) == outcome(after_two)
+    trainer.optimizer.lr = 1e-3
+    trainer.fit((X, T))
+    assert len(trainer.history) == 5
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_callback_that_raises_loses_nothing(device, tmp_path):
+    def fail(trainer):
+        if len(trainer.history) == 2:
+            raise RuntimeError("the callback's own")
+
+    whole = trainer_of(device)
+    whole.fit((X, T), 4, 8)
+    trainer = trainer_of(device)
+    with pytest.raises(RuntimeError, match="the callback's own"):
+        trainer.fit((X, T), 4, 8, callbacks=[fail], checkpoint=tmp_path / "run.npz")
+    assert len(trainer.history) == 2
+    again = nn.Trainer.resume(tmp_path / "run.npz", device=device)
+    for run in (trainer, again):
+        run.fit((X, T))
+        assert outcome(run)[:3] == outcome(whole)[:3]
+
+
+def test_nan_that_appears_in_the_data_stops_the_epoch_and_leaves_no_trace():
+    x = X.copy()
+    trainer, after_one = trainer_of(), trainer_of()
+    after_one.fit((X, T), 1, 8)
+
+    def spoil(trainer):
+        x[7, 1] = np.nan
+
+    with pytest.raises(nn.DivergenceError, match="cost became nan in epoch 2, batch"):
+        trainer.fit((x, T), 3, 8, callbacks=[spoil])
+    assert outcome(trainer) == outcome(after_one)
+
+
+@pytest.mark.parametrize("change", ["longer", "touched", "replaced"])
+def test_a_mapped_file_that_changes_stops_the_training(tmp_path, change):
+    path = tmp_path / "x"
+    nn.datasets.write_idx(path, X.astype(np.float32))
+
+    def alter(trainer):
+        if change == "replaced":
+            nn.datasets.write_idx(path, X.astype(np.float32) + 1)
+        elif change == "longer":
+            path.write_bytes(path.read_bytes() + b"more")
+        os.utime(path, ns=(1, len(trainer.history)))
+
+    trainer = trainer_of()
+    with pytest.raises(ValueError, match=r"train: the file .*x has changed during training: start again"):
+        trainer.fit((nn.datasets.read_idx(path, mmap_mode="r")[:, :], T), 3, 8, callbacks=[alter])
+    assert len(trainer.history) == 1
+
+
+def test_a_mapped_file_that_vanishes_is_still_there_to_train_on(tmp_path):
+    nn.datasets.write_idx(tmp_path / "x", X.astype(np.float32))
+    whole, trainer = trainer_of(), trainer_of()
+    whole.fit((X.astype(np.float32), T), 3, 8)
+    x = nn.datasets.read_idx(tmp_path / "x", mmap_mode="r")
+    trainer.fit((x, T), 3, 8, callbacks=[lambda _: (tmp_path / "x").unlink(missing_ok=True)])
+    assert outcome(trainer) == outcome(whole)
+
+
+# A disk that is full
+
+
+FULL = """
+import resource, signal, sys, warnings
+import numpy as np
+import numnet as nn
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails as on a full disk
+path, failure = sys.argv[1:]
+x, t = np.random.default_rng(0).normal(size=(50, 300)), np.arange(50) % 2
+trainer = nn.Trainer(nn.Sequential(nn.Linear(300, 2), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+limit = lambda trainer: resource.setrlimit(resource.RLIMIT_FSIZE, (1000 if len(trainer.history) == 2 else -1, -1))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    try:
+        trainer.fit((x, t), 5, 8, callbacks=[limit], checkpoint=path, checkpoint_failure=failure)
+    except OSError as error:
+        print("raised", error)
+print(len(trainer.history), [str(warning.message) for warning in told])
+"""
+
+
+@pytest.mark.parametrize(("failure", "epochs", "kept"), [("raise", 3, 2), ("warn", 5, 5)])
+def test_a_full_disk_while_a_checkpoint_is_written(failure, epochs, kept, tmp_path):
+    path = tmp_path / "run.npz"
+    command = [sys.executable, "-c", FULL, str(path), failure]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ("raised" in result.stdout) == (failure == "raise"), result
+    assert ("could not be written ([Errno 27] File too large): training goes on" in result.stdout) == (
+        failure == "warn"
+    )
+    assert result.stdout.splitlines()[-1].startswith(f"{epochs} ")
+    assert len(nn.Trainer.resume(path).history) == kept
+    assert os.listdir(tmp_path) == ["run.npz"]
+
+
+# Files that are not to be trusted
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    trainer = trainer_of(momentum=0.9)
+    Fuse.left = 12
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 3, 8, checkpoint=tmp_path / "run.npz", checkpoint_every="1 batches")
+    Fuse.left = math.inf
+    return tmp_path / "run.npz"
+
+
+def parts_of(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def header_part(header):
+    import io
+
+    part = io.BytesIO()
+    np.lib.format.write_array(part, np.array(json.dumps(header)))
+    return part.getvalue()
+
+
+def header_of(path):
+    with np.load(path) as content:
+        return json.loads(str(content["header"]))
+
+
+def rewritten(path, **changes):
+    """Write the parts again, some of them changed; what is changed to None is left out."""
+    parts = {**parts_of(path), **{name.replace("__", "."): value for name, value in changes.items()}}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in parts.items():
+            if value is not None:
+                archive.writestr(name, value)
+
+
+def npy_of(shape, dtype="<f4", data=b""):
+    """Return an array file that claims this shape."""
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + data
+
+
+class Bomb:
+    """What a pickle would do."""
+
+    def __reduce__(self):
+        return (Path.write_text, (Path("exploded"), "x"))
+
+
+def crafted(path, kind):
+    """Make the file one that somebody has tampered with."""
+    parts, header = parts_of(path), header_of(path)
+    if kind == "pickled objects":
+        np.savez(path, header=np.array([Bomb()], object), parameters=np.zeros(26, "f4"), velocity=np.zeros(26, "f4"))
+    elif kind == "a pickled part":
+        np.savez(
+            path, header=np.array(json.dumps(header)), parameters=np.array([Bomb()], object), velocity=np.zeros(26)
+        )
+    elif kind == "a shape of terabytes":
+        rewritten(path, parameters__npy=npy_of((1 << 42,), data=bytes(64)))
+    elif kind == "a shape whose product overflows":
+        rewritten(path, parameters__npy=npy_of((1 << 62, 1 << 62), data=bytes(64)))
+    elif kind == "a negative shape":
+        rewritten(path, parameters__npy=npy_of((-26,), data=parts["parameters.npy"][-104:]))
+    elif kind == "layers of terabytes":
+        rewritten(
+            path,
+            header__npy=header_part({**header, "layers": [["numnet.Linear", {"inputs": 10**7, "outputs": 10**6}]]}),
+        )
+    elif kind == "a zip bomb":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("header.npy", parts["header.npy"])
+            archive.writestr("parameters.npy", npy_of((1 << 26,), data=bytes(1 << 28)))
+    elif kind == "parts longer than the file":
+        whole = bytearray(path.read_bytes())
+        for place in [i for i in range(len(whole)) if whole[i : i + 4] == b"PK\x01\x02"]:
+            whole[place + 20 : place + 28] = (1 << 31).to_bytes(4, "little") * 2
+        path.write_bytes(whole)
+    elif kind == "names with paths":
+        rewritten(path, **{"parameters.npy": None, "../../parameters.npy": parts["parameters.npy"]})
+    elif kind == "a newer version":
+        rewritten(path, header__npy=header_part({**header, "version": 2}))
+    elif kind == "another architecture":
+        rewritten(path, header__npy=header_part({**header, "layers": header["layers"][:1]}))
+    elif kind == "a layer that is no layer":
+        rewritten(path, header__npy=header_part({**header, "layers": [["os.system", {"command": "touch exploded"}]]}))
+    elif kind == "a cost that is no cost":
+        rewritten(path, header__npy=header_part({**header, "cost": ["Path", {}]}))
+    elif kind == "a generator that is none":
+        rewritten(path, header__npy=header_part({**header, "generator": {"bit_generator": "PCG64", "state": "x"}}))
+    elif kind == "another generator":
+        state = np.random.MT19937(0).state
+        state["state"]["key"] = [0] * 624
+        rewritten(path, header__npy=header_part({**header, "generator": state}))
+    elif kind == "an optimizer that is none":
+        rewritten(path, header__npy=header_part({**header, "optimizer": {**header["optimizer"], "momentum": 7}}))
+    elif kind == "a place beyond the end":
+        rewritten(
+            path,
+            header__npy=header_part(
+                {**header, "left": {**header["left"], "sizes": [60], "costs": [1.0], "rights": [1]}}
+            ),
+        )
+    elif kind == "a place with lists of unequal length":
+        rewritten(path, header__npy=header_part({**header, "left": {**header["left"], "costs": []}}))
+    elif kind == "a history of words":
+        rewritten(path, header__npy=header_part({**header, "history": [["one", "two", "three", "four", "five"]]}))
+    elif kind == "a header that is nested too deeply":
+        text = "[" * 100_000
+        rewritten(path, header__npy=npy_of((), f"<U{len(text)}", text.encode("utf-32-le")))
+    elif kind == "no velocity":
+        rewritten(path, velocity__npy=None)
+    elif kind == "a velocity of another length":
+        rewritten(path, velocity__npy=npy_of((2,), data=bytes(8)))
+
+
+CRAFTED = {
+    "pickled objects": "claims",
+    "a pickled part": "claims",
+    "a shape of terabytes": r"claims \(4398046511104,\) of float32 in 64 bytes",
+    "a shape whose product overflows": "claims",
+    "a negative shape": "claims|damaged",
+    "layers of terabytes": "its layers need 10000001000000 or more",
+    "a zip bomb": "packed, or claim to be longer than the file",
+    "parts longer than the file": "packed, or claim to be longer than the file|damaged",
+    "names with paths": "damaged",
+    "a newer version": "has format 'numnet run', version 2; this numnet reads .* update numnet",
+    "another architecture": "but its layers need",
+    "a layer that is no layer": "a layer 'os.system' that is not defined here",
+    "a cost that is no cost": "a cost 'Path' that is not defined here",
+    "a generator that is none": "damaged",
+    "another generator": "damaged",
+    "an optimizer that is none": "momentum must be from 0 to below 1, got 7",
+    "a place beyond the end": "place in the run cannot be",
+    "a place with lists of unequal length": "lists of unequal length",
+    "a history of words": "damaged",
+    "a header that is nested too deeply": "damaged",
+    "no velocity": "damaged",
+    "a velocity of another length": "holds 2 velocity of float32, but its layers need 26",
+}
+
+
+@pytest.mark.parametrize("kind", CRAFTED)
+def test_a_crafted_checkpoint_is_an_error_and_nothing_more(kind, run_file, monkeypatch):
+    crafted(run_file, kind)
+    monkeypatch.chdir(run_file.parent)
+    tracemalloc.start()
+    try:
+        with pytest.raises(nn.CheckpointError, match=CRAFTED[kind]):
+            nn.Trainer.resume(run_file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * run_file.stat().st_size + (1 << 20)
+    assert os.listdir(run_file.parent) == ["run.npz"]
+
+
+def test_a_run_truncated_or_flipped_anywhere_is_refused_or_whole(run_file):
+    whole, wanted = run_file.read_bytes(), outcome(nn.Trainer.resume(run_file))
+    for size in range(0, len(whole), 7):
+        run_file.write_bytes(whole[:size])
+        with pytest.raises(nn.CheckpointError):
+            nn.Trainer.resume(run_file)
+    for i in range(0, len(whole), 3):
+        run_file.write_bytes(whole[:i] + bytes([whole[i] ^ 0x21]) + whole[i + 1 :])
+        try:
+            again = nn.Trainer.resume(run_file)
+        except nn.CheckpointError:
+            continue
+        assert outcome(again) == wanted
+
+
+# Many at once
+
+
+def test_two_trainers_in_two_threads_end_as_each_alone():
+    def run(results, i):
+        net = nn.Sequential(nn.Linear(64, 20), nn.Sigmoid(), nn.Linear(20, 10), nn.Softmax(), seed=i)
+        trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5, momentum=0.5), seed=i)
+        trainer.fit(DIGITS[0], 10, 16, DIGITS[1], progress=False)
+        results[i] = outcome(trainer)
+
+    alone, together = {}, {}
+    for i in range(2):
+        run(alone, i)
+    threads = [threading.Thread(target=run, args=(together, i)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+
+
+# Killed
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    from .kill_training import trial, uninterrupted
+
+    wanted, seconds = uninterrupted(tmp_path / "whole.npz")
+    rng = np.random.default_rng()
+    for i in range(3):
+        killed, digest = trial(tmp_path / f"run{i}.npz", rng.uniform(0, seconds))
+        assert killed in (True, False)
+        assert digest == wanted
