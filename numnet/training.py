@@ -314,7 +314,7 @@ class Trainer:
                 try:
                     started = time.perf_counter() - left.seconds
                     with _quiet():
-                        cost, accuracy = self._train_epoch(samples, train_block, lr, epoch, bar, saver, started)
+                        cost, accuracy = self._train_epoch(samples, train_block, left, lr, epoch, bar, saver, started)
                     seconds = time.perf_counter() - started
                     test_accuracy = math.nan if tests is None else tests.accuracy()
                     self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
@@ -324,7 +324,7 @@ class Trainer:
                     raise
                 if bar is not None:
                     bar.set_postfix(epoch=epoch, cost=f"{cost:.4f}", test=f"{test_accuracy:.4f}")
-                saver.after_epoch(epoch)
+                saver.after_epoch(left, epoch)
                 for callback in callbacks:
                     callback(self)
         return self.history
@@ -402,11 +402,18 @@ class Trainer:
             self.optimizer.to(self.net.device)
 
     def _train_epoch(
-        self, samples: _Samples, train_block: Any, lr: float, epoch: int, bar: Any, saver: _Saver, started: float
+        self,
+        samples: _Samples,
+        train_block: Any,
+        left: _Left,
+        lr: float,
+        epoch: int,
+        bar: Any,
+        saver: _Saver,
+        started: float,
     ) -> tuple[float, float]:
         """Return the mean cost and the accuracy over an epoch; both are taken a block at a time, in far fewer calls."""
-        left, on_cpu = self._left, self.net.device == "cpu"
-        assert left is not None
+        on_cpu = self.net.device == "cpu"
         left.generator = self.rng.bit_generator.state
         batch_size, sizes, costs, rights = left.batch_size, left.sizes, left.costs, left.rights
         batches = sum(math.ceil(size / batch_size) for size in sizes)
@@ -421,7 +428,7 @@ class Trainer:
             if bar is not None:
                 bar.update(math.ceil(len(rows) / batch_size))
             left.seconds = time.perf_counter() - started
-            saver.after_batches(math.ceil(len(rows) / batch_size))
+            saver.after_batches(left, math.ceil(len(rows) / batch_size))
         costs, rights = backend.numbers(costs), backend.numbers(rights)  # all that a GPU sends back
         if not math.isfinite(sum(costs)):
             block = next(i for i, cost in enumerate(costs) if not math.isfinite(cost))
@@ -521,26 +528,24 @@ class _Saver:
         self._trainer, self._path, self._failure = trainer, path, failure
         self._every, self._in_batches, self._batches = int(count), unit == "batches", 0
 
-    def after_batches(self, count: int) -> None:
+    def after_batches(self, left: _Left, count: int) -> None:
         """Take note of some more batches."""
         self._batches += count
         if self._in_batches and self._batches >= self._every:
-            self._write()
+            self._write(left)
 
-    def after_epoch(self, epoch: int) -> None:
+    def after_epoch(self, left: _Left, epoch: int) -> None:
         """Take note of the end of an epoch."""
-        last = self._trainer._left is not None and epoch >= self._trainer._left.last
-        if last or (not self._in_batches and epoch % self._every == 0):
-            self._write()
+        if epoch >= left.last or (not self._in_batches and epoch % self._every == 0):
+            self._write(left)
 
-    def _write(self) -> None:
+    def _write(self, left: _Left) -> None:
         from .checkpoint import save_run
 
         self._batches = 0
         if self._path is None:
             return
-        trainer, left = self._trainer, self._trainer._left
-        assert left is not None
+        trainer = self._trainer
         generator = left.generator if left.sizes else trainer.rng.bit_generator.state
         history = [[epoch, *map(_written, rest)] for epoch, *rest in trainer.history]
         try:

@@ -34,7 +34,7 @@ def test_readme(block, tmp_path, monkeypatch, request, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     exec(block, {})
-    assert re.search(r"^0\.9[12]\d+\n\[7 2 1 0 4\]|relative error", capsys.readouterr().out)
+    assert re.search(r"^0\.9[12]\d+\n\[7 2 1 0 4\]|relative error|test accuracy 0\.9", capsys.readouterr().out)
 
 
 def test_performance_page(tmp_path, monkeypatch):
