@@ -238,6 +238,7 @@ def torch_program(peer: str, sizes: tuple[int, ...], batch_size: int, data: Any,
         optimizer.step()
         total.add_(value.detach() * len(rows))
 
+    torch.compiler.reset()  # or the networks before this one count towards its limit of compilations
     run = torch.compile(step) if peer == "compile" else step
     whole = run
     if peer == "graph" and n >= batch_size:

@@ -32,7 +32,7 @@ _TOO_WIDE = 64  # columns from which one thread for a row is too slow, and NumPy
 _WORKSPACE = 32 << 20  # bytes, as cuBLAS advises for Hopper: docs.nvidia.com/cuda/cublas, cublasSetWorkspace
 
 _offload: float | None = None
-_recording = local()  # has `blas` while this thread runs what is, or may soon be, recorded
+_thread = local()  # each thread has a stream of its own to record on, with its cuBLAS, and whether it is at it
 
 
 class DeviceError(ValueError):
@@ -41,7 +41,7 @@ class DeviceError(ValueError):
 
 def on_gpu(array: object) -> bool:
     """Return whether an array is on a GPU."""
-    return not isinstance(array, np.ndarray) and hasattr(array, "__cuda_array_interface__")
+    return not isinstance(array, np.ndarray) and hasattr(type(array), "__cuda_array_interface__")
 
 
 def device_of(array: object) -> str:
@@ -88,7 +88,7 @@ def to(array: Any, device: str) -> Array:
     Parameters
     ----------
     array : array_like
-    device : {"cpu", "gpu"}
+    device : {"cpu", "gpu", "auto"}
 
     Raises
     ------
@@ -101,20 +101,23 @@ def to(array: Any, device: str) -> Array:
     >>> nn.backend.to([1.0, 2.0], "cpu")
     array([1., 2.])
     """
-    if device == "cpu":
-        return _gpu().asnumpy(array) if on_gpu(array) else np.asarray(array)
+    if choose(device) == "cpu":
+        return _gpu().asnumpy(_gpu().asarray(array)) if on_gpu(array) else np.asarray(array)
     with advice():
         return _gpu().asarray(array if on_gpu(array) else np.asarray(array))  # type: ignore[no-any-return]
 
 
 def asarray(array: Any) -> Array:
-    """Return an array on the device where it is, and anything else as NumPy's."""
-    return array if on_gpu(array) else np.asarray(array)
+    """Return an array on the device where it is, of whatever library, and anything else as NumPy's."""
+    return _gpu().asarray(array) if on_gpu(array) else np.asarray(array)
 
 
 def assign(array: Any, values: Any) -> None:
     """Copy values, from wherever they are, into an array."""
-    array[...] = to(np.asarray(values, array.dtype), "gpu") if on_gpu(array) and not on_gpu(values) else values
+    if on_gpu(array):
+        array[...] = values if on_gpu(values) else to(np.asarray(values, array.dtype), "gpu")
+    else:
+        array[...] = to(values, "cpu")
 
 
 def check_together(name: str, array: object, device: str) -> None:
@@ -174,19 +177,29 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     array([[11.]])
     """
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        if _offload is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] * a.shape[1] * b.shape[1] < _offload:
+        if _offload is None or not _pays(a, b):
             return np.matmul(a, b, out=out)
-        product = to(np.matmul(to(a, "gpu"), to(b, "gpu")), "cpu")
-        return product if out is None else np.positive(product, out=out)
+        with advice():
+            product = to(np.matmul(to(a, "gpu"), to(b, "gpu")), "cpu")
+        if out is None:
+            return product
+        np.copyto(out, product)
+        return out
     if on_gpu(a) != on_gpu(b):
         raise DeviceError(
             f"a product of an array on the {device_of(a).upper()} and one on the {device_of(b).upper()}: move one with "
             "nn.backend.to(array, 'cpu') or 'gpu', and a whole network with net.to"
         )
-    blas = getattr(_recording, "blas", None)
-    if blas is not None and out is not None and blas.takes(a, b, out):
-        return blas.matmul(a, b, out)
-    return np.matmul(a, b, out=out)
+    if out is not None and getattr(_thread, "aside", False) and _thread.blas.takes(a, b, out):
+        return _thread.blas.matmul(a, b, out)
+    with advice():
+        return np.matmul(a, b, out=out)
+
+
+def _pays(a: Array, b: Array) -> bool:
+    """Return whether a product of arrays on the CPU is large enough to go to the GPU."""
+    small = a.ndim != 2 or b.ndim != 2 or a.shape[0] * a.shape[1] * b.shape[1] < (_offload or 0)
+    return not small and a.dtype.char in "fd" and b.dtype.char in "fd"
 
 
 def offload(minimum: float | None = 1e9) -> None:
@@ -285,7 +298,8 @@ def repeated(function: Callable[[Any], tuple[Any, ...]], device: str) -> Callabl
     Parameters
     ----------
     function : callable
-        Of one array, whose values, but not its length, leave no trace in what is called. It returns arrays.
+        Of one array; it returns arrays. Called again with an array of the same length, it must do the same with what
+        is in arrays, since then none of its Python code runs.
     device : {"cpu", "gpu"}
         Where that array is.
     """
@@ -295,61 +309,70 @@ def repeated(function: Callable[[Any], tuple[Any, ...]], device: str) -> Callabl
 class _Repeated:
     """A function that is recorded as a CUDA graph the second time it meets an array of some length.
 
-    The first time compiles what has to be compiled. Memory that the function takes on its way is from a pool of its
-    own, since the graph writes there whenever it is launched.
+    The first time compiles what has to be compiled. All memory that is taken while recording is kept with the graph,
+    which writes there whenever it is launched.
     """
 
     def __init__(self, function: Callable[[Any], tuple[Any, ...]]) -> None:
-        gpu = _gpu()
         self._function, self._met, self._graphs = function, set[int](), dict[int, Any]()
-        self._stream, self._pool = gpu.cuda.Stream(non_blocking=True), gpu.cuda.MemoryPool()
-        self._blas: Any = None
-        try:
-            self._blas = _Blas(gpu, self._stream)
-        except Exception as error:
-            self._give_up(error)
+        self._records = True
+        if not hasattr(_thread, "blas"):
+            try:
+                _thread.stream = _gpu().cuda.Stream(non_blocking=True)
+                _thread.blas = _Blas(_gpu(), _thread.stream)
+            except Exception as error:
+                self._give_up(error)
 
     def __call__(self, values: Any) -> tuple[Any, ...]:
         n = len(values)
-        if self._blas is None:
+        if not self._records:
             return self._function(values)
         if n not in self._met:
             self._met.add(n)
-            results = self._call_aside(values.copy())
-            _gpu().cuda.get_current_stream().wait_event(self._stream.record())
+            argument = values.copy()
+            _thread.stream.wait_event(_gpu().cuda.get_current_stream().record())
+            results = self._call_aside(argument)
+            _gpu().cuda.get_current_stream().wait_event(_thread.stream.record())
             return tuple(copy.copy(result) for result in results)
         if n not in self._graphs:
             argument = values.copy()
             try:
-                self._graphs[n] = *self._call_aside(argument, record=True), argument
+                self._graphs[n] = *self._record(argument), argument
             except Exception as error:  # nothing has been done yet, only recorded
                 self._give_up(error)
                 return self._function(values)
-        graph, results, argument = self._graphs[n]
+        graph, _, results, argument = self._graphs[n]
         argument[...] = values
         graph.launch()
         return tuple(copy.copy(result) for result in results)
 
-    def _call_aside(self, argument: Any, record: bool = False) -> tuple[Any, ...]:
-        """Return the function's results, computed on the stream; or the graph that computes them, and them."""
-        gpu = _gpu()
-        self._stream.wait_event(gpu.cuda.get_current_stream().record())
-        _recording.blas = self._blas
+    def _call_aside(self, argument: Any) -> tuple[Any, ...]:
+        """Return the function's results, computed, or to be computed, on the thread's own stream."""
+        _thread.aside = True
         try:
-            with self._stream, gpu.cuda.using_allocator(self._pool.malloc):
-                if not record:
-                    return self._function(argument)
-                self._stream.begin_capture()
-                try:
-                    results = self._function(argument)
-                finally:
-                    graph = self._stream.end_capture()
-                return graph, results
+            with _thread.stream:
+                return self._function(argument)
         finally:
-            _recording.blas = None
+            _thread.aside = False
+
+    def _record(self, argument: Any) -> tuple[Any, list[Any], tuple[Any, ...]]:
+        """Return the graph that computes the function's results, the memory that it uses, and the results."""
+        gpu, kept = _gpu(), list[Any]()
+
+        def allocate(size: int) -> Any:
+            kept.append(gpu.get_default_memory_pool().malloc(size))
+            return kept[-1]
+
+        _thread.stream.begin_capture()
+        try:
+            with gpu.cuda.using_allocator(allocate):
+                results = self._call_aside(argument)
+        finally:
+            graph = _thread.stream.end_capture()
+        return graph, kept, results
 
     def _give_up(self, error: Exception) -> None:
-        self._blas = None
+        self._records = False
         warnings.warn(
             "the training step could not be recorded as a CUDA graph and goes on without, which is slower for small "
             f"networks ({type(error).__name__}: {error})",
@@ -361,7 +384,8 @@ class _Repeated:
 class _Blas:
     """cuBLAS called directly, since CuPy, as of 14.2, refuses products on a stream that is being recorded.
 
-    https://github.com/cupy/cupy/issues/6290
+    https://github.com/cupy/cupy/issues/6290. A thread's is never given back: that would wait for the whole GPU, which
+    another thread's recording does not allow.
     """
 
     def __init__(self, gpu: Any, stream: Any) -> None:
@@ -401,10 +425,6 @@ class _Blas:
             *(pointers[2], ctypes.c_int(out_lead)),
         )
         return out
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self._library.cublasDestroy_v2(self._handle)
 
 
 def gemm_arguments(a: Any, b: Any) -> tuple[tuple[bool, bool], tuple[int, int, int], int, int, int]:
@@ -447,7 +467,9 @@ def _gpu() -> Any:
         if importlib.util.find_spec("cupy") is None:
             raise DeviceError(f"a GPU needs CuPy, which is not installed: {_INSTALL}")
         import cupy
-    except ImportError as error:
+    except DeviceError:
+        raise
+    except Exception as error:
         raise DeviceError(f"CuPy is installed but cannot be imported ({error}): install it anew, {_INSTALL}") from error
     try:
         runtime = cupy.cuda.runtime
@@ -464,8 +486,8 @@ def _gpu() -> Any:
             )
         if runtime.getDeviceCount() == 0:
             raise DeviceError("the NVIDIA driver finds no GPU: check CUDA_VISIBLE_DEVICES, or use device='cpu'")
-        one = cupy.ones((1, 1), cupy.float32)
-        float(cupy.exp(one @ one)[0, 0])  # finds the compiler and cuBLAS, or not
+        ones = cupy.ones((64, 64), cupy.float32)
+        float(cupy.exp(ones @ ones)[0, 0])  # finds the compiler and cuBLAS, or not
     except DeviceError:
         raise
     except Exception as error:

@@ -29,9 +29,12 @@ class Cost:
     ----------
     analytic : bool
         Whether `value` accepts complex numbers as an analytic function, so that `gradcheck` may use the complex step.
+    recordable : bool
+        As for a `Layer`.
     """
 
     analytic: bool = False
+    recordable: bool = False
 
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         """Return the mean cost of outputs y for targets t.
@@ -130,6 +133,7 @@ class Quadratic(Cost):
     """
 
     analytic = True
+    recordable = True
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
         square = np.subtract(y, t, out=out)
@@ -180,6 +184,7 @@ class CrossEntropy(Cost):
     """
 
     analytic = True
+    recordable = True
     _form: Cost | None = None  # of the last layer, where one is known
 
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
@@ -299,8 +304,7 @@ class SoftmaxCrossEntropy(Pair):
     ) -> tuple[Array, Array]:
         if y is not None and out is not None and backend.softmax_error(z, t, y, out):
             return y, out
-        y = self.layer.forward(z, y)
-        return y, _mean_difference(y, t, out)
+        return super().forward_backward(z, t, y, out)
 
 
 class SigmoidCrossEntropy(Pair):

@@ -36,6 +36,9 @@ class Layer:
         probability of its own (sigmoid), or neither.
     analytic : bool
         Whether `forward` accepts complex numbers as an analytic function, so that `gradcheck` may use the complex step.
+    recordable : bool
+        Whether, called again with other numbers in the same arrays, `forward` and `backward` do the same with them: no
+        randomness, no counting, no `if` on what they see. Then a GPU can repeat them without Python, much faster.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Layer:
     outputs: int | None = None
     probabilities: str | None = None
     analytic: bool = False
+    recordable: bool = False
     parameters: dict[str, Array]
     gradients: dict[str, Array]
     in_network: bool = False
@@ -160,6 +164,7 @@ class Linear(Layer):
     """
 
     analytic = True
+    recordable = True
 
     def __init__(self, inputs: int, outputs: int) -> None:
         for name, value in (("inputs", inputs), ("outputs", outputs)):
@@ -224,6 +229,7 @@ class Sigmoid(Layer):
 
     probabilities = "independent"
     analytic = True
+    recordable = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = _sigmoid(x, out=out)
@@ -267,6 +273,7 @@ class Tanh(Layer):
     """
 
     analytic = True
+    recordable = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = np.tanh(x, out=out)
@@ -297,6 +304,8 @@ class ReLU(Layer):
     >>> nn.ReLU().forward(np.array([[-2.0, 0.0, 2.0]]))
     array([[0., 0., 2.]])
     """
+
+    recordable = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = np.maximum(x, 0, out=out)
@@ -336,6 +345,7 @@ class Softmax(Layer):
 
     probabilities = "distribution"
     analytic = True
+    recordable = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         one = None if out is None else self._scratch("one a row", (len(x), 1), x)

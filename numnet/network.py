@@ -279,6 +279,8 @@ class Sequential:
             If there is no GPU that works, or not enough memory on it; nothing is changed then.
         """
         device = backend.choose(device)
+        if device == self.device:
+            return self
         moved = [backend.to(vector, device) for vector in (self._parameters, self._gradients)]
         self._parameters, self._gradients = moved
         self._tie()

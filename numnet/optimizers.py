@@ -85,11 +85,14 @@ class SGD:
         self.velocity = np.zeros_like(net.parameters)
         self._decayed = net.decayed
 
-    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """Take one step in place; the gradients are left as they are unless clipped."""
-        if self.clip_norm is not None:  # the factor is exactly 1 up to clip_norm
-            factor = self.clip_norm / np.maximum(_norm(gradients), self.clip_norm)
-            np.multiply(gradients, factor.astype(gradients.dtype), out=gradients)
+    def update(self, parameters: Array, gradients: Array, lr: Any) -> None:
+        """Take one step in place; the gradients are left as they are unless clipped. On a GPU lr is an array, too."""
+        if self.clip_norm is not None:
+            norm = _norm(gradients)
+            if backend.on_gpu(gradients):  # no `if` may wait for a GPU; the factor is exactly 1 up to clip_norm
+                np.multiply(gradients, self.clip_norm / np.maximum(norm, self.clip_norm), out=gradients)
+            elif norm > self.clip_norm:
+                np.multiply(gradients, float(self.clip_norm / norm), out=gradients)
         step, direction = self._step, gradients
         if self.weight_decay:
             np.multiply(self._decayed, parameters, out=step)
@@ -100,7 +103,7 @@ class SGD:
             np.add(self.velocity, direction, out=self.velocity)
             if self.nesterov:
                 _descend(parameters, direction, lr, step, out=parameters)
-                lr *= self.momentum
+                lr = lr * self.momentum
             direction = self.velocity
         _descend(parameters, direction, lr, step, out=parameters)
 
@@ -120,8 +123,8 @@ class SGD:
         return f"SGD({', '.join(f'{name}={value!r}' for name, value in options.items() if value)})"
 
 
-@fused("T w, T direction, T lr, T step", "T moved", "moved = w - lr * direction")
-def _descend(w: Array, direction: Array, lr: float, step: Array, out: Array) -> Array:
+@fused("T w, T direction, raw T lr, T step", "T moved", "moved = w - lr[0] * direction")
+def _descend(w: Array, direction: Array, lr: Any, step: Array, out: Array) -> Array:
     """Write w - lr direction to `out`; `step` is scratch."""
     np.multiply(direction, lr, out=step)
     return np.subtract(w, step, out=out)
@@ -129,10 +132,11 @@ def _descend(w: Array, direction: Array, lr: float, step: Array, out: Array) -> 
 
 def _norm(vector: Array) -> Any:
     """Return the Euclidean norm, in float64 where squares of float32 could overflow."""
-    square = math.inf if backend.on_gpu(vector) else np.dot(vector, vector)  # no `if` may wait for a GPU
-    if square == math.inf:
-        square = np.add.reduce(np.square(vector, dtype=np.float64), axis=None)
-    return np.sqrt(square)
+    if not backend.on_gpu(vector):
+        norm = math.sqrt(np.dot(vector, vector))
+        if math.isfinite(norm):
+            return norm
+    return np.sqrt(np.add.reduce(np.square(vector, dtype=np.float64), axis=None))
 
 
 def _is_finite(value: object) -> bool:

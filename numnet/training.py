@@ -23,7 +23,7 @@ import numpy.typing as npt
 from . import backend
 from .backend import Array
 from .costs import Cost, as_targets, check_labels
-from .layers import Scratch
+from .layers import Layer, Scratch
 from .network import CHUNK, Sequential, classes, generator, row_classes
 from .optimizers import SGD
 
@@ -214,7 +214,7 @@ class Trainer:
             cost = float(self.pair.value(z, y, t))
             if not math.isfinite(cost):
                 raise DivergenceError(_divergence("the training cost", cost, "in this step", lr))
-            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
+            self.optimizer.update(self.net.parameters, self.net.gradients, self._rate(lr))
         return cost
 
     def fit(
@@ -302,14 +302,15 @@ class Trainer:
         lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, left.last + 1)}
         self._left, left.samples = left, len(samples)
         self._follow()
-        recorded: tuple[Any, ...] = ()
+        trains = _BlockTrainer(self, samples, left.batch_size)
         with _bar(len(lrs) * math.ceil(len(samples) / left.batch_size), progress) as bar, backend.advice():
             for epoch, lr in lrs.items():
-                if recorded != (lr, id(self.net.parameters)):  # these are recorded where anything is
-                    recorded = lr, id(self.net.parameters)
-                    train_block = backend.repeated(
-                        functools.partial(self._train_block, samples, left.batch_size, lr), self.net.device
-                    )
+                if samples.device != self.net.device:  # a callback has moved it
+                    samples = _Samples(self, train, "train")
+                    tests = None if test is None else _Samples(self, test, "test")
+                    self._follow()
+                    trains = _BlockTrainer(self, samples, left.batch_size)
+                train_block = trains.at(lr)
                 before = self._state()
                 try:
                     started = time.perf_counter() - left.seconds
@@ -396,6 +397,11 @@ class Trainer:
         self.rng.bit_generator.state = generator
         del self.history._epochs[epochs:]
 
+    def _rate(self, lr: float) -> Any:
+        """Return a learning rate for `SGD.update`: on a GPU an array, in which recorded work finds it changed."""
+        with _quiet():
+            return lr if self.net.device == "cpu" else backend.to(np.array([lr], self.net.dtype), self.net.device)
+
     def _follow(self) -> None:
         """Be where the network is now."""
         if backend.device_of(self.optimizer.velocity) != self.net.device:
@@ -440,7 +446,7 @@ class Trainer:
         total = math.fsum(cost * size for cost, size in zip(costs, sizes, strict=True))
         return total / len(samples), sum(rights) / len(samples)
 
-    def _train_block(self, samples: _Samples, batch_size: int, lr: float, rows: Array) -> tuple[Any, Any]:
+    def _train_block(self, samples: _Samples, batch_size: int, lr: Any, rows: Array) -> tuple[Any, Any]:
         """Train on some samples in batches; return their mean cost and how many were classified rightly before."""
         net, pair, update = self.net, self.pair, self.optimizer.update
         parameters, gradients = net.parameters, net.gradients
@@ -478,6 +484,35 @@ class Trainer:
                 raise DivergenceError(_divergence("the training cost", cost, where, lr))
             total += cost * len(t[part]) / len(t)
         return total
+
+
+class _BlockTrainer:
+    """Gives the function that trains on a block of batches; on a GPU one that is recorded, while nothing forbids it."""
+
+    def __init__(self, trainer: Trainer, samples: _Samples, batch_size: int) -> None:
+        self._trainer, self._arguments = trainer, (samples, batch_size)
+        self._arrays: list[Any] = []
+        self._settings = ""
+
+    def at(self, lr: float) -> Callable[[Array], tuple[Any, Any]]:
+        """Return it for a learning rate."""
+        trainer = self._trainer
+        if trainer.net.device == "cpu":
+            return functools.partial(trainer._train_block, *self._arguments, lr)
+        # What was recorded goes on working in the same arrays, with the settings that it found.
+        arrays, settings = (
+            [trainer.optimizer, trainer.optimizer.velocity, trainer.net._scratch],
+            repr(trainer.optimizer),
+        )
+        if settings != self._settings or any(a is not b for a, b in zip(arrays, self._arrays, strict=True)):
+            self._arrays, self._settings, self._rate = arrays, settings, trainer._rate(lr)
+            self._function: Any = functools.partial(trainer._train_block, *self._arguments, self._rate)
+            steps: list[Layer | Cost] = [*trainer.net.layers, trainer.cost]
+            if all(step.recordable for step in steps) and type(trainer.optimizer) is SGD:
+                self._function = backend.repeated(self._function, "gpu")
+        with _quiet():
+            self._rate[...] = lr
+        return self._function  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -575,6 +610,7 @@ class _Samples:
 
     def __init__(self, trainer: Trainer, data: Data, name: str) -> None:
         self.net = net = trainer.net
+        self.device = net.device
         try:
             x, t = _inputs_and_targets(data)
             backend.check_together("targets", t, net.device)

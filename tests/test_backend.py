@@ -55,10 +55,10 @@ def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers
     transfers.clear()
     trainer.fit(train, 1, 64, test)
     data = [train.images.nbytes, 10 * 10 * 4, 8 * len(train), test.images.nbytes, 10 * 10 * 4, 8 * len(test)]
-    assert transfers.to_device[:-1] == data  # the pictures as bytes, once
+    assert transfers.to_device[:-1] == [*data, 4]  # the pictures as bytes, once, and a learning rate
     before = len(transfers.to_device), len(transfers.to_host)
     trainer.fit(train, 1, 64, test)
-    history_only = transfers.to_device[before[0] + len(data) :], transfers.to_host[before[1] :]
+    history_only = transfers.to_device[before[0] + len(data) + 1 :], transfers.to_host[before[1] :]
     assert history_only[0] == [8 * len(train)]
     assert (
         len(history_only[1]) == 4
@@ -183,6 +183,74 @@ def test_a_callback_may_use_the_network_between_recorded_epochs(monkeypatch):
     np.testing.assert_allclose(*results, rtol=1e-12)
 
 
+class Counting(nn.Sigmoid):
+    """A layer that a recording would freeze."""
+
+    recordable = False
+    calls = 0
+
+    def forward(self, x, out=None):
+        self.calls += out is not None
+        return np.multiply(super().forward(x, out), 1 / (1 + self.calls % 3), out=out)
+
+
+class OwnScale(nn.Layer):
+    """A layer that says nothing of recording."""
+
+    factor = 1.0
+
+    def forward(self, x, out=None):
+        return np.multiply(x, self.factor, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, self.factor, out=out)
+
+
+def change_momentum(trainer):
+    trainer.optimizer.momentum = 0.9 - trainer.optimizer.momentum
+
+
+def start_anew(trainer):
+    trainer.optimizer.start(trainer.net)
+
+
+def another_optimizer(trainer):
+    trainer.optimizer = nn.SGD(0.3, momentum=0.2)
+    trainer.optimizer.start(trainer.net)
+
+
+def change_a_layer(trainer):
+    for layer in trainer.net.layers:
+        if isinstance(layer, OwnScale):
+            layer.factor *= 0.5
+
+
+def move_there_and_back(trainer):
+    device = trainer.net.device
+    trainer.net.to("cpu").to("gpu").to(device).to(device)
+    trainer.step(DIGITS[0].images[:300], DIGITS[0].labels[:300])
+
+
+def move_to_the_other(trainer):
+    trainer.net.to("gpu" if trainer.net.device == "cpu" else "cpu")
+
+
+CALLBACKS = [change_momentum, start_anew, another_optimizer, change_a_layer, move_there_and_back, move_to_the_other]
+
+
+@pytest.mark.parametrize("callback", CALLBACKS)
+@pytest.mark.parametrize("hidden", [nn.Sigmoid, Counting, OwnScale])
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_a_callback_changes_is_changed(callback, hidden, device, monkeypatch):
+    monkeypatch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
+    results = []
+    for where, callbacks in (("cpu", [callback]), (device, [callback])):
+        trainer = trainer_of(64, 6, 10, device=where, dtype="float64", hidden=hidden, lr=0.1)
+        trainer.fit((DIGITS[0].images[:400], DIGITS[0].labels[:400]), 4, 16, DIGITS[1], callbacks=callbacks)
+        results.append(host(trainer.net.parameters))
+    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+
+
 # Kernels
 
 
@@ -236,9 +304,11 @@ def test_every_kernel_has_a_reference(name, monkeypatch):
             else:
                 functions = {**vars(nn.layers), **vars(nn.costs), **vars(nn.optimizers)}
                 function = functions["_" + name]
-                arguments = {"sigmoid": (z,), "scaled_difference": (z, t, 0.25), "descend": (z, t, 0.25, w)}.get(
-                    name, (place(np.abs(host(z)), "gpu"), t)
-                )
+                arguments = {
+                    "sigmoid": (z,),
+                    "scaled_difference": (z, t, 0.25),
+                    "descend": (z, t, place(np.array([0.25], dtype), "gpu"), w),
+                }.get(name, (place(np.abs(host(z)), "gpu"), t))
                 function(*arguments, out=out)
                 plain = function.__wrapped__(
                     *(host(a) if isinstance(a, strict.ndarray) else a for a in arguments), out=np.empty((n, k), dtype)
@@ -475,6 +545,43 @@ def test_a_device_without_memory_left_says_what_to_do(transfers):
         with pytest.raises(nn.DeviceError, match="smaller batch_size"):
             use()
     np.testing.assert_array_equal(host(net.parameters), before)
+
+
+@stand_in
+def test_arrays_of_another_library_are_taken_as_cupy_takes_them(transfers):
+    class Tensor:
+        """What PyTorch's tensors on a GPU are to others."""
+
+        __cuda_array_interface__ = property(lambda self: {"version": 3})
+
+    monkeypatch = pytest.MonkeyPatch()
+    original = strict.asarray
+    x = RNG.normal(size=(5, 4))
+    monkeypatch.setattr(strict, "asarray", lambda a: original(x if isinstance(a, Tensor) else a))
+    try:
+        net = nn.Sequential(nn.Linear(4, 3), nn.Softmax(), seed=0, device="gpu")
+        np.testing.assert_array_equal(host(net(Tensor())), net(x))
+        np.testing.assert_array_equal(backend.to(Tensor(), "cpu"), x)
+    finally:
+        monkeypatch.undo()
+
+
+def test_values_from_the_gpu_are_assigned_to_a_network_on_the_cpu():
+    net = nn.Sequential(nn.Linear(1, 1), seed=0)
+    net.parameters = place([3.0, 4.0], "gpu")
+    np.testing.assert_array_equal(net.parameters, [3, 4])
+    with pytest.raises(ValueError, match="device must be one of cpu, gpu, auto, got 'cuda:0'"):
+        nn.backend.to([1.0], "cuda:0")
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.longdouble])
+def test_only_floats_are_offloaded(dtype):
+    nn.backend.offload(0)
+    try:
+        a = np.ones((2, 2), dtype)
+        np.testing.assert_array_equal(nn.backend.matmul(a, a, out=np.empty_like(a)), a @ a)
+    finally:
+        nn.backend.offload(None)
 
 
 # Without a GPU
