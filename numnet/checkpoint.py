@@ -11,8 +11,11 @@ import io
 import json
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -116,6 +119,95 @@ def load_run(path: str | os.PathLike[str], device: str) -> tuple[Sequential, Cos
         velocity = arrays["velocity"]
         _check_vector(path, "velocity", velocity, net)
         return net.to(device), _build(Cost, *header["cost"]), velocity, header
+
+
+@dataclass
+class Left:
+    """What a fit was asked for, and how far it has come in its epoch: sizes, mean costs and right answers of blocks."""
+
+    last: int
+    batch_size: int
+    samples: int
+    sizes: list[int] = field(default_factory=list)
+    costs: list[Any] = field(default_factory=list)
+    rights: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
+    generator: Any = None
+
+    def written(self) -> dict[str, Any]:
+        """Return it for a file."""
+        costs, rights = ([_written(n) for n in backend.numbers(values)] for values in (self.costs, self.rights))
+        return {**vars(self), "costs": costs, "rights": rights, "generator": None}
+
+    @classmethod
+    def read(cls, written: dict[str, Any]) -> Left:
+        """Return what `written` gave; ValueError if that cannot be."""
+        left = cls(**written)
+        left.costs, left.rights = [float(cost) for cost in left.costs], [number(right) for right in left.rights]
+        whole = [left.last, left.batch_size, left.samples, *left.sizes]
+        if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples:
+            raise ValueError(f"its place in the run cannot be: {written}")
+        if not len(left.sizes) == len(left.costs) == len(left.rights):
+            raise ValueError(f"its place in the run has lists of unequal length: {written}")
+        left.seconds = float(left.seconds)
+        return left
+
+
+class Saver:
+    """Writes a trainer's run to a file when it is time to; without a file, never."""
+
+    def __init__(self, trainer: Trainer, path: str | os.PathLike[str] | None, every: int | str, failure: str) -> None:
+        count, _, unit = str(every).partition(" ")
+        if isinstance(every, bool) or not count.isdecimal() or int(count) < 1 or unit not in ("", "epochs", "batches"):
+            raise ValueError(
+                f"fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got {every!r}"
+            )
+        if failure not in ("raise", "warn"):
+            raise ValueError(f"fit: checkpoint_failure must be 'raise' or 'warn', got {failure!r}")
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise FileNotFoundError(f"fit: checkpoint {os.fspath(path)!r} has no folder to be in: make it first")
+        self._trainer, self._path, self._failure = trainer, path, failure
+        self._every, self._in_batches, self._batches = int(count), unit == "batches", 0
+
+    def after_batches(self, left: Left, count: int) -> None:
+        """Take note of some more batches."""
+        self._batches += count
+        if self._in_batches and self._batches >= self._every:
+            self._write(left)
+
+    def after_epoch(self, left: Left, epoch: int) -> None:
+        """Take note of the end of an epoch."""
+        if epoch >= left.last or (not self._in_batches and epoch % self._every == 0):
+            self._write(left)
+
+    def _write(self, left: Left) -> None:
+        self._batches = 0
+        if self._path is None:
+            return
+        trainer = self._trainer
+        generator = left.generator if left.sizes else trainer.rng.bit_generator.state
+        history = [[epoch, *map(_written, rest)] for epoch, *rest in trainer.history]
+        try:
+            save_run(trainer, self._path, {"history": history, "generator": generator, "left": left.written()})
+        except OSError as error:
+            if self._failure == "raise":
+                raise
+            warnings.warn(
+                f"the checkpoint {os.fspath(self._path)} could not be written ({error}): training goes on, and the "
+                "one before is still there",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _written(number: float) -> float | None:
+    """Return a number for JSON, which has no nan."""
+    return None if math.isnan(number) else number
+
+
+def number(written: float | None) -> float:
+    """Return a number as it was written for JSON."""
+    return math.nan if written is None else float(written)
 
 
 def _description(net: Sequential) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from .network import Sequential
 from .training import History
 
 if TYPE_CHECKING:
-    from .training import Data
+    from .samples import Data
 
 # Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -10,10 +10,8 @@ import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -22,21 +20,15 @@ import numpy.typing as npt
 
 from . import backend
 from .backend import Array
-from .costs import Cost, as_targets, check_labels
+from .checkpoint import CheckpointError, Left, Saver, blamed, load_run, number
+from .costs import Cost
 from .layers import Layer, Scratch
-from .network import CHUNK, Sequential, classes, generator, row_classes
+from .network import Sequential, classes, generator
 from .optimizers import SGD
+from .samples import Samples
 
 if TYPE_CHECKING:
-    from .datasets import Dataset
-
-    Data = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
-
-# Numbers at hand at a time: 2 MB of float32, which a processor's cache still holds, and 32 MB, as a large GPU's does.
-_BLOCK = {"cpu": 1 << 19, "gpu": 1 << 23}
-# At most: few enough for the progress bar, and on a CPU for divergence to be noticed soon.
-_BLOCK_BATCHES = {"cpu": 16, "gpu": 64}
-_KEPT_ORDER = 1 << 20  # samples whose order is kept in memory, 8 MB
+    from .samples import Data
 
 
 class DivergenceError(ValueError):
@@ -180,7 +172,7 @@ class Trainer:
         self.optimizer.start(net)
         self.rng = generator(seed)
         self.history = History()
-        self._left: _Left | None = None
+        self._left: Left | None = None
         self._scratch = Scratch()
 
     def step(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
@@ -205,7 +197,7 @@ class Trainer:
         DivergenceError
             If the cost is NaN or infinite; the parameters are left as they were before the step.
         """
-        samples = _Samples(self, (x, t), "step")
+        samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1)
         self._follow()
         with _quiet(), backend.advice():
@@ -289,11 +281,11 @@ class Trainer:
             left = None
         if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
             raise ValueError(f"fit: callbacks must be a list of functions of the trainer, got {callbacks!r}")
-        saver = _Saver(self, checkpoint, checkpoint_every, checkpoint_failure)
-        samples = _Samples(self, train, "train")
-        tests = None if test is None else _Samples(self, test, "test")
+        saver = Saver(self, checkpoint, checkpoint_every, checkpoint_failure)
+        samples = Samples(self.net, self.pair, train, "train")
+        tests = None if test is None else Samples(self.net, self.pair, test, "test")
         if left is None:
-            left = _Left(len(self.history) + int(epochs or 0), int(batch_size or 0), len(samples))
+            left = Left(len(self.history) + int(epochs or 0), int(batch_size or 0), len(samples))
         elif left.sizes and left.samples != len(samples):
             raise ValueError(
                 f"train: the run was interrupted in an epoch over {left.samples} samples, but here are {len(samples)}"
@@ -306,8 +298,8 @@ class Trainer:
         with _bar(len(lrs) * math.ceil(len(samples) / left.batch_size), progress) as bar, backend.advice():
             for epoch, lr in lrs.items():
                 if samples.device != self.net.device:  # a callback has moved it
-                    samples = _Samples(self, train, "train")
-                    tests = None if test is None else _Samples(self, test, "test")
+                    samples = Samples(self.net, self.pair, train, "train")
+                    tests = None if test is None else Samples(self.net, self.pair, test, "test")
                     self._follow()
                     trains = _BlockTrainer(self, samples, left.batch_size)
                 train_block = trains.at(lr)
@@ -319,7 +311,7 @@ class Trainer:
                     seconds = time.perf_counter() - started
                     test_accuracy = math.nan if tests is None else tests.accuracy()
                     self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
-                    self._left = left = _Left(left.last, left.batch_size, left.samples)
+                    self._left = left = Left(left.last, left.batch_size, left.samples)
                 except BaseException:
                     self._set_state(before)
                     raise
@@ -368,8 +360,6 @@ class Trainer:
         >>> again.fit(train, epochs=1, batch_size=64)[-1].train_cost < history[-1].train_cost
         True
         """
-        from .checkpoint import CheckpointError, blamed, load_run
-
         net, cost, velocity, header = load_run(path, backend.choose(device))
         with blamed(path):
             options = header["optimizer"]
@@ -380,9 +370,9 @@ class Trainer:
                 )
             trainer = cls(net, cost, SGD(**{**options, "lr": options["lr"] if lr is None else lr}))
             backend.assign(trainer.optimizer.velocity, velocity)
-            trainer.history = History(Epoch(int(row[0]), *map(_number, row[1:])) for row in header["history"])
+            trainer.history = History(Epoch(int(row[0]), *map(number, row[1:])) for row in header["history"])
             trainer.rng.bit_generator.state = header["generator"]
-            trainer._left = _Left.read(header["left"])
+            trainer._left = Left.read(header["left"])
         return trainer
 
     def _state(self) -> tuple[Any, ...]:
@@ -409,13 +399,13 @@ class Trainer:
 
     def _train_epoch(
         self,
-        samples: _Samples,
+        samples: Samples,
         train_block: Any,
-        left: _Left,
+        left: Left,
         lr: float,
         epoch: int,
         bar: Any,
-        saver: _Saver,
+        saver: Saver,
         started: float,
     ) -> tuple[float, float]:
         """Return the mean cost and the accuracy over an epoch; both are taken a block at a time, in far fewer calls."""
@@ -446,7 +436,7 @@ class Trainer:
         total = math.fsum(cost * size for cost, size in zip(costs, sizes, strict=True))
         return total / len(samples), sum(rights) / len(samples)
 
-    def _train_block(self, samples: _Samples, batch_size: int, lr: Any, rows: Array) -> tuple[Any, Any]:
+    def _train_block(self, samples: Samples, batch_size: int, lr: Any, rows: Array) -> tuple[Any, Any]:
         """Train on some samples in batches; return their mean cost and how many were classified rightly before."""
         net, pair, update = self.net, self.pair, self.optimizer.update
         parameters, gradients = net.parameters, net.gradients
@@ -489,7 +479,7 @@ class Trainer:
 class _BlockTrainer:
     """Gives the function that trains on a block of batches; on a GPU one that is recorded, while nothing forbids it."""
 
-    def __init__(self, trainer: Trainer, samples: _Samples, batch_size: int) -> None:
+    def __init__(self, trainer: Trainer, samples: Samples, batch_size: int) -> None:
         self._trainer, self._arguments = trainer, (samples, batch_size)
         self._arrays: list[Any] = []
         self._settings = ""
@@ -513,255 +503,6 @@ class _BlockTrainer:
         with _quiet():
             self._rate[...] = lr
         return self._function  # type: ignore[no-any-return]
-
-
-@dataclass
-class _Left:
-    """What a fit was asked for, and how far it has come in its epoch: sizes, mean costs and right answers of blocks."""
-
-    last: int
-    batch_size: int
-    samples: int
-    sizes: list[int] = field(default_factory=list)
-    costs: list[Any] = field(default_factory=list)
-    rights: list[Any] = field(default_factory=list)
-    seconds: float = 0.0
-    generator: Any = None
-
-    def written(self) -> dict[str, Any]:
-        """Return it for a file."""
-        costs, rights = ([_written(n) for n in backend.numbers(values)] for values in (self.costs, self.rights))
-        return {**vars(self), "costs": costs, "rights": rights, "generator": None}
-
-    @classmethod
-    def read(cls, written: dict[str, Any]) -> _Left:
-        """Return what `written` gave; ValueError if that cannot be."""
-        left = cls(**written)
-        left.costs, left.rights = [float(cost) for cost in left.costs], [_number(right) for right in left.rights]
-        whole = [left.last, left.batch_size, left.samples, *left.sizes]
-        if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples:
-            raise ValueError(f"its place in the run cannot be: {written}")
-        if not len(left.sizes) == len(left.costs) == len(left.rights):
-            raise ValueError(f"its place in the run has lists of unequal length: {written}")
-        left.seconds = float(left.seconds)
-        return left
-
-
-class _Saver:
-    """Writes a trainer's run to a file when it is time to; without a file, never."""
-
-    def __init__(self, trainer: Trainer, path: str | os.PathLike[str] | None, every: int | str, failure: str) -> None:
-        count, _, unit = str(every).partition(" ")
-        if isinstance(every, bool) or not count.isdecimal() or int(count) < 1 or unit not in ("", "epochs", "batches"):
-            raise ValueError(
-                f"fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got {every!r}"
-            )
-        if failure not in ("raise", "warn"):
-            raise ValueError(f"fit: checkpoint_failure must be 'raise' or 'warn', got {failure!r}")
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise FileNotFoundError(f"fit: checkpoint {os.fspath(path)!r} has no folder to be in: make it first")
-        self._trainer, self._path, self._failure = trainer, path, failure
-        self._every, self._in_batches, self._batches = int(count), unit == "batches", 0
-
-    def after_batches(self, left: _Left, count: int) -> None:
-        """Take note of some more batches."""
-        self._batches += count
-        if self._in_batches and self._batches >= self._every:
-            self._write(left)
-
-    def after_epoch(self, left: _Left, epoch: int) -> None:
-        """Take note of the end of an epoch."""
-        if epoch >= left.last or (not self._in_batches and epoch % self._every == 0):
-            self._write(left)
-
-    def _write(self, left: _Left) -> None:
-        from .checkpoint import save_run
-
-        self._batches = 0
-        if self._path is None:
-            return
-        trainer = self._trainer
-        generator = left.generator if left.sizes else trainer.rng.bit_generator.state
-        history = [[epoch, *map(_written, rest)] for epoch, *rest in trainer.history]
-        try:
-            save_run(trainer, self._path, {"history": history, "generator": generator, "left": left.written()})
-        except OSError as error:
-            if self._failure == "raise":
-                raise
-            warnings.warn(
-                f"the checkpoint {os.fspath(self._path)} could not be written ({error}): training goes on, and the "
-                "one before is still there",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
-
-def _written(number: float) -> float | None:
-    """Return a number for JSON, which has no nan."""
-    return None if math.isnan(number) else number
-
-
-def _number(written: float | None) -> float:
-    return math.nan if written is None else float(written)
-
-
-class _Samples:
-    """Checked inputs and targets where the network is, gathered in parts: bytes stay bytes until they are in one."""
-
-    def __init__(self, trainer: Trainer, data: Data, name: str) -> None:
-        self.net = net = trainer.net
-        self.device = net.device
-        try:
-            x, t = _inputs_and_targets(data)
-            backend.check_together("targets", t, net.device)
-            self.x, t = net.check_inputs(x), backend.to(t, "cpu")
-            outputs = net.outputs or self.x.shape[1]
-            if len(self.x) == 0 or t.ndim == 0 or len(self.x) != len(t):
-                raise ValueError(
-                    f"one target for each of at least one sample is needed, got {len(self.x)} samples and targets "
-                    f"of shape {t.shape}"
-                )
-            self.rows: Array | None = None
-            self.labels: Array | None = None
-            self.one_hot = np.eye(outputs, dtype=net.dtype)
-            if t.ndim == 1 and outputs > 1:
-                self.labels = check_labels(t, outputs)
-            else:
-                self.rows = as_targets(t, outputs, net.dtype)
-                trainer.pair.check(self.rows)
-                if outputs > 1 or trainer.pair.layer.probabilities is not None:
-                    self.labels = row_classes(self.rows)
-        except ValueError as error:
-            kind = backend.DeviceError if isinstance(error, backend.DeviceError) else ValueError
-            raise kind(f"{name}: {error}") from None
-        self.outputs = outputs
-        self._scratch = Scratch()
-        mapped = _mapped_file(x)
-        self._file = None if mapped is None else (mapped, _file_state(mapped))
-        if net.device == "gpu":
-            self.x = backend.to(self.x, "gpu")
-            self.one_hot = backend.to(self.one_hot, "gpu")
-            self.rows = None if self.rows is None else backend.to(self.rows, "gpu")
-            self.labels = None if self.labels is None else backend.to(self.labels.astype(np.intp), "gpu")
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def _check_file(self) -> None:
-        """Raise ValueError where the file that the inputs are mapped from is no longer what it was."""
-        if self._file is not None and _file_state(self._file[0]) not in (self._file[1], None):
-            raise ValueError(
-                f"train: the file {self._file[0]} has changed during training: start again with what it is now"
-            )
-
-    def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:
-        """Yield the samples' numbers in a new order, in blocks of whole batches; without the first `start` of them."""
-        numbers = batch_size * (self.x.shape[1] + 4 * self.outputs)  # x, t, z, y, and what the cost needs
-        device = self.net.device
-        size = batch_size * min(max(1, _BLOCK[device] // numbers), _BLOCK_BATCHES[device])
-        order = shuffled(len(self), rng)
-        if device == "gpu" and len(self) <= _KEPT_ORDER:
-            kept = backend.to(order(0, len(self)), device)  # one journey for the epoch
-            order = lambda start, stop: kept[start:stop]  # noqa: E731
-        for first in range(start, len(self), size):
-            self._check_file()
-            yield backend.to(order(first, min(first + size, len(self))), device)
-
-    def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
-        """Return inputs, targets and class indices (if any) of some samples, in arrays that the next call reuses."""
-        n, features, like = len(rows), self.x.shape[1], self.net.parameters
-        x, t, labels = self._scratch("x", (n, features), like), self._scratch("t", (n, self.outputs), like), None
-        if backend.on_gpu(rows):
-            backend.gather(self.x, rows, 1 / 255 if self.x.dtype == np.uint8 else 1.0, x)
-            labels = None if self.labels is None else self.labels[rows]
-            one_hot = self.rows is None
-            backend.gather(self.one_hot if one_hot else self.rows, labels if one_hot else rows, 1.0, t)
-            return x, t, labels
-        raw = x if self.x.dtype == x.dtype else self._scratch("raw", x.shape, self.x)
-        _gather(self.x, rows, raw)
-        if raw is not x:
-            self.net.scaled(raw, out=x)
-        if self.rows is not None:
-            _gather(self.rows, rows, t)
-        if self.labels is not None:
-            labels = self._scratch("labels", (n,), rows)
-            labels[...] = _gather(self.labels, rows, self._scratch("raw labels", (n,), self.labels))
-            if self.rows is None:
-                _gather(self.one_hot, labels, t)
-        return x, t, labels
-
-    def accuracy(self) -> float:
-        """Return the share of samples that the network classifies as their targets; nan where these have no classes."""
-        if self.labels is None:
-            return math.nan
-        parts = (slice(start, start + CHUNK) for start in range(0, len(self), CHUNK))
-        correct = [np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts]
-        return sum(backend.numbers(correct)) / len(self)
-
-
-def _mapped_file(array: Any) -> str | None:
-    """Return the file that an array, or the one that it is a view of, is mapped from."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap) and array.filename is not None:
-            return os.fspath(array.filename)
-        array = array.base
-    return None
-
-
-def _file_state(path: str) -> tuple[int, int] | None:
-    """Return size and time of a file; None for one that is gone, of which a mapping keeps the contents."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
-
-
-def _gather(array: Array, rows: npt.NDArray[np.intp], out: Array) -> Array:
-    """Write some rows of an array to `out`."""
-    if array.flags.c_contiguous and array.flags.aligned:
-        return array.take(rows, axis=0, out=out, mode="clip")  # with any other mode NumPy makes a copy of `out` first
-    out[...] = array[rows]  # of this array, take would make a copy first
-    return out
-
-
-def shuffled(n: int, rng: np.random.Generator) -> Callable[[int, int], npt.NDArray[np.intp]]:
-    """Return a function that gives any part, from start to stop, of a random order of n samples.
-
-    Orders of many samples are not kept in memory but computed, by a Feistel network of four random functions (M. Luby
-    and C. Rackoff, How to construct pseudorandom permutations from pseudorandom functions, 1988, doi:10.1137/0217022).
-    """
-    if n <= _KEPT_ORDER:
-        order = rng.permutation(n)
-        return lambda start, stop: order[start:stop]
-    side = math.isqrt(n - 1) + 1
-    functions = rng.integers(side, size=(4, side))
-
-    def moved(i: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        high, low = np.divmod(i, side)
-        for function in functions:  # each round can be taken back, so no two numbers become the same
-            high, low = low, (high + function[low]) % side
-        return high * side + low
-
-    def part(start: int, stop: int) -> npt.NDArray[np.intp]:
-        i = moved(np.arange(start, stop))
-        while (outside := i >= n).any():  # the square has up to 2 sqrt(n) more places: go on from there
-            i[outside] = moved(i[outside])
-        return i
-
-    return part
-
-
-def _inputs_and_targets(data: Any) -> tuple[Any, Any]:
-    if hasattr(data, "images") and hasattr(data, "labels"):
-        return data.images, data.labels
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        if hasattr(data[0], "images"):
-            raise ValueError(
-                "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each"
-            )
-        return data[0], data[1]
-    raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}")
 
 
 def _quiet() -> AbstractContextManager[Any]:

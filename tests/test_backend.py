@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numnet as nn
-import numnet.training
+import numnet.samples
 from numnet import backend
 
 from . import compiled, strict
@@ -133,7 +133,7 @@ def test_arrays_do_not_mix(transfers):
 )
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_recorded_run_is_the_run_on_the_cpu(options, last, cost, device, transfers, monkeypatch):
-    monkeypatch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 4, "gpu": 3})
+    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 4, "gpu": 3})
     results = []
     for where in ("cpu", device):
         trainer = trainer_of(64, 12, 10, device=where, dtype="float64", last=last, cost=cost, **options)
@@ -151,7 +151,7 @@ def test_a_recorded_run_is_the_run_on_the_cpu(options, last, cost, device, trans
 def test_any_network_can_be_recorded(case):
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 2, "gpu": 2})
+        patch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 2, "gpu": 2})
         for device in ("cpu", "gpu"):
             net = nn.Sequential(
                 *(type(layer)(*filter(None, (layer.inputs, layer.outputs))) for layer in case.net.layers),
@@ -169,7 +169,7 @@ def test_any_network_can_be_recorded(case):
 
 @stand_in
 def test_a_callback_may_use_the_network_between_recorded_epochs(monkeypatch):
-    monkeypatch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
+    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
 
     def use(trainer):
         trainer.step(DIGITS[0].images[:500], DIGITS[0].labels[:500])
@@ -242,7 +242,7 @@ CALLBACKS = [change_momentum, start_anew, another_optimizer, change_a_layer, mov
 @pytest.mark.parametrize("hidden", [nn.Sigmoid, Counting, OwnScale])
 @pytest.mark.parametrize("device", DEVICES)
 def test_what_a_callback_changes_is_changed(callback, hidden, device, monkeypatch):
-    monkeypatch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
+    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
     results = []
     for where, callbacks in (("cpu", [callback]), (device, [callback])):
         trainer = trainer_of(64, 6, 10, device=where, dtype="float64", hidden=hidden, lr=0.1)

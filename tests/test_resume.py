@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numnet as nn
+import numnet.samples
 import numnet.training
 
 from .devices import DEVICES, host
@@ -34,7 +35,7 @@ OPTIONS = [
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": 2, "gpu": 2})
+    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 2, "gpu": 2})
 
 
 class Fuse(nn.Layer):
@@ -115,7 +116,7 @@ def test_a_run_cut_off_anywhere_ends_with_the_same_bits(options, every, device, 
 def test_any_run_can_be_cut_off(n, batch_size, epochs, cut, block, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run.npz"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numnet.training, "_BLOCK_BATCHES", {"cpu": block, "gpu": block})
+        patch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": block, "gpu": block})
         whole, data = trainer_of(momentum=0.5), (X[:n], T[:n])
         whole.fit(data, epochs, batch_size)
         Fuse.left = cut
@@ -231,7 +232,7 @@ def test_ctrl_c_at_any_line_leaves_what_can_go_on(tmp_path, small_blocks):
     whole.fit((X, T), 3, 8, (X, T))
     wanted = outcome(whole)
     path = tmp_path / "run.npz"
-    files = {numnet.training.__file__, nn.checkpoint.__file__, nn.optimizers.__file__}
+    files = {numnet.samples.__file__, numnet.training.__file__, nn.checkpoint.__file__, nn.optimizers.__file__}
 
     def run(at):
         """Interrupt a run at its n-th line; return whether there was such a line."""

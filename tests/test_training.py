@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numnet as nn
-import numnet.training
-from numnet.training import shuffled
+import numnet.samples
+from numnet.samples import shuffled
 
 from .devices import DEVICES, host
 from .networks import cases
@@ -433,7 +433,7 @@ def test_a_careless_step_is_noticed():
 def computed_order(n, seed):
     """Return, in pieces of 640, an order as it is computed for more samples than these."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numnet.training, "_KEPT_ORDER", 0)
+        patch.setattr(numnet.samples, "_KEPT_ORDER", 0)
         order = shuffled(n, np.random.default_rng(seed))
     return np.concatenate([order(start, min(start + 640, n)) for start in range(0, n, 640)])
 
@@ -459,7 +459,7 @@ def test_a_computed_order_is_as_random_as_a_drawn_one(seed):
 
 
 def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one(monkeypatch):
-    monkeypatch.setattr(numnet.training, "_KEPT_ORDER", 9)
+    monkeypatch.setattr(numnet.samples, "_KEPT_ORDER", 9)
     seen = []
 
     class Seen(nn.Linear):
@@ -477,7 +477,7 @@ def test_more_samples_than_an_order_is_kept_for_are_trained_on_in_a_computed_one
 
 @pytest.mark.parametrize("device", DEVICES[1:])
 def test_a_computed_order_is_the_same_on_the_gpu(monkeypatch, device):
-    monkeypatch.setattr(numnet.training, "_KEPT_ORDER", 9)
+    monkeypatch.setattr(numnet.samples, "_KEPT_ORDER", 9)
     expected, trainer = (classifier(3, 2, dtype="float64", device=where) for where in ("cpu", device))
     for run in (expected, trainer):
         run.fit((X, T), 2, 3)
