@@ -6,8 +6,10 @@ https://yann.lecun.com/exdb/mnist/.
 """
 
 import gzip
+import io
 import math
 import os
+import reprlib
 import zlib
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +23,7 @@ from ..atomic import atomic
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 _CODES = {kind: code for code, kind in _TYPES.items()}
 _SIX = ", ".join(f"0x{code:02x} ({np.dtype(kind)})" for code, kind in _TYPES.items())
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 _Mode = Literal["r", "r+", "c"]
 _AGAIN = "The file is damaged or incomplete: download or copy it again."
 
@@ -52,12 +54,15 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     ------
     IdxError
         If the file is not a whole IDX file and nothing else, or NumPy cannot hold its shape.
+    ValueError
+        If `path` is none of these, such as bytes, or cannot be read with that `mmap_mode`.
     OSError
         If the file cannot be opened or read; FileNotFoundError if there is none.
 
     Notes
     -----
     The header is not trusted: no more memory is taken than a small multiple of the data that is really there.
+    As for gzip itself, a gzipped file may have several members, and zeros may follow them.
 
     Examples
     --------
@@ -66,6 +71,7 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     >>> read_idx(io.BytesIO(bytes.fromhex("0000 0b 02  00000001 00000003  0001 0002 ffff")))
     array([[ 1,  2, -1]], dtype=int16)
     """
+    _check_file("read", path)
     if mmap_mode is not None and (mmap_mode not in get_args(_Mode) or not isinstance(path, (str, os.PathLike))):
         raise ValueError(f"read_idx: mmap_mode={mmap_mode!r} must be None or, for a path, one of {get_args(_Mode)}")
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "the given file")
@@ -98,6 +104,8 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
     ------
     IdxError
         If the format has no code for the array's element type, or a dimension has 2**32 elements or more.
+    ValueError
+        If `path` is none of these, such as bytes.
     OSError
         If the file cannot be written.
 
@@ -111,6 +119,7 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
     >>> file.getvalue().hex(" ", -4)
     '00000b02 00000001 00000003 00010002 ffff'
     """
+    _check_file("write", path)
     array = np.asarray(array)
     kind = array.dtype.str[1:]
     if kind not in _CODES:
@@ -131,6 +140,16 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
             packed.write(data)
 
 
+def _check_file(method: str, path: object) -> None:
+    """Refuse what is neither a path nor a binary file that has the method."""
+    if isinstance(path, io.TextIOBase) or not (isinstance(path, (str, os.PathLike)) or hasattr(path, method)):
+        raise ValueError(
+            f"{method}_idx: path is of type {type(path).__name__}, "
+            "expected str, os.PathLike or a file open in binary mode. "
+            "For a path of bytes, use os.fsdecode; for a file's content, io.BytesIO."
+        )
+
+
 def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mode: _Mode | None = None) -> NDArray[Any]:
     """Read, or map, the array in an unpacked file whose first two bytes, `start`, are already read."""
     start += _take(file, 2)
@@ -143,7 +162,7 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
         raise IdxError(f"{name}: it ends after {len(start)} bytes, an IDX header has at least 4. {_AGAIN}")
     code, ndim = start[2:]
     if code not in _TYPES:
-        raise IdxError(f"{name}: not an IDX file: its element type has the code 0x{code:02x}, not one of {_SIX}.")
+        raise IdxError(f"{name}: not an IDX file: its element type has code 0x{code:02x}, not one of {_SIX}. {_AGAIN}")
     sizes = _take(file, 4 * ndim)
     if len(sizes) < 4 * ndim:
         raise IdxError(
@@ -152,17 +171,21 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
         )
     shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist()) if ndim else ()
     dtype = np.dtype(f">{_TYPES[code]}")
+    claim = reprlib.repr(shape)  # a header may have 255 sizes
     try:  # strides of 0: NumPy judges the shape without taking memory for it
         np.ndarray(shape, dtype, buffer=bytes(dtype.itemsize), strides=(0,) * ndim)
     except ValueError as error:
-        raise IdxError(f"{name}: NumPy cannot hold an array of {ndim} dimensions {shape} ({error}).") from error
+        raise IdxError(
+            f"{name}: NumPy cannot hold an array of {ndim} dimensions {claim} ({error}). "
+            "Write it with another shape or, if it should have one, download or copy it again."
+        ) from error
     size = math.prod(shape) * dtype.itemsize
     mode = mmap_mode if size else None  # there is no mapping of nothing
     data = b"" if mode else _take(file, size + 1)
     length = os.fstat(file.fileno()).st_size - file.tell() if mode else len(data)
     if length != size:
         found = f"ends after {length} bytes of data" if length < size else "goes on after its data"
-        raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {shape} of {dtype.name}. {_AGAIN}")
+        raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {claim} of {dtype.name}. {_AGAIN}")
     if mode:
         return np.memmap(name, dtype, mode, file.tell(), shape)
     array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="), copy=False)
