@@ -19,7 +19,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Yields
     ------
     binary file
-        A temporary file in the same folder, open for writing.
+        A temporary file in the same folder, open for writing. Where the system can (Linux), it has no name, so that
+        nothing is left of it even if the process is killed.
 
     Raises
     ------
@@ -33,12 +34,27 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise OSError(f"{path} cannot be written: it exists, and is a folder or a device")
     temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
     try:
+        unnamed = _open_unnamed(path.parent)
         # Not tempfile: its files are readable by their owner only, and the final file would stay so.
-        with open(temporary, "xb") as file:
+        with open(temporary if unnamed is None else unnamed, "xb" if unnamed is None else "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if (
+                unnamed is not None
+            ):  # Python calls linkat, which follows the link, only with a descriptor
+                os.link(f"/proc/self/fd/{unnamed}", temporary, src_dir_fd=unnamed, follow_symlinks=True)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    """Open a file without a name; None where the system or the file system has none, see open(2), O_TMPFILE."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.exists("/proc/self/fd"):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except OSError:
+        return None

@@ -179,7 +179,7 @@ def test_eight_threads_predict_at_once():
     wrong = []
 
     def work(i):
-        for _ in range(300):
+        for _ in range(12_500):
             if not np.array_equal(net(batches[i]), expected[i]):
                 wrong.append(i)
 
