@@ -40,9 +40,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if (
-                unnamed is not None
-            ):  # Python calls linkat, which follows the link, only with a descriptor
+            if unnamed is not None:  # Python calls linkat, which follows the link, only with a descriptor
                 os.link(f"/proc/self/fd/{unnamed}", temporary, src_dir_fd=unnamed, follow_symlinks=True)
         os.replace(temporary, path)
     except BaseException:

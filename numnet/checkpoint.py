@@ -117,7 +117,7 @@ def load_run(path: str | os.PathLike[str], device: str) -> tuple[Sequential, Cos
     with blamed(path):
         net = _network(path, header, arrays)
         velocity = arrays["velocity"]
-        _check_vector(path, "velocity", velocity, net)
+        _check_vector(path, "velocities", velocity, net)
         return net.to(device), _build(Cost, *header["cost"]), velocity, header
 
 

@@ -9,6 +9,8 @@ import pytest
 
 import numnet as nn
 
+from .faults import fault  # noqa: F401
+
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
 hypothesis.settings.register_profile("thorough", parent=hypothesis.settings.get_profile("default"), max_examples=2500)

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from .devices import DEVICES, host
 DIGITS = nn.datasets.digits()
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(50, 3)), RNG.integers(2, size=50)
+AS_AFTER = "network, optimizer and history as after {}; the last checkpoint"
 OPTIONS = [
     {},
     {"momentum": 0.9},
@@ -227,7 +229,7 @@ def test_wrong_use(tmp_path, small_blocks):
 # Errors and interrupts in the middle
 
 
-def test_ctrl_c_at_any_line_leaves_what_can_go_on(tmp_path, small_blocks):
+def test_ctrl_c_at_any_line_leaves_what_can_go_on(tmp_path, small_blocks, fault):
     whole = trainer_of(momentum=0.9)
     whole.fit((X, T), 3, 8, (X, T))
     wanted = outcome(whole)
@@ -275,9 +277,10 @@ def test_ctrl_c_at_any_line_leaves_what_can_go_on(tmp_path, small_blocks):
     while run(at):
         at += 1 if at < 60 else 11
     assert at > 500
+    fault("Training", "Ctrl-C", "KeyboardInterrupt", AS_AFTER.format("the last whole epoch"))
 
 
-def test_a_diverging_epoch_leaves_no_trace():
+def test_a_diverging_epoch_leaves_no_trace(fault):
     trainer = nn.Trainer(
         nn.Sequential(nn.Linear(3, 2), seed=0),
         nn.Quadratic(),
@@ -286,8 +289,9 @@ def test_a_diverging_epoch_leaves_no_trace():
     )
     after_two = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(1e-3, momentum=0.5), seed=0)
     after_two.fit((X, T), 2, 4)
-    with pytest.raises(nn.DivergenceError, match=r"in epoch 3, batch \d+: training has diverged"):
+    with pytest.raises(nn.DivergenceError, match=r"in epoch 3, batch \d+: training has diverged") as raised:
         trainer.fit((X, T), 5, 4)
+    fault("Training", "a learning rate that diverges in epoch 3", raised.value, AS_AFTER.format("epoch 2"))
     assert outcome(trainer) == outcome(after_two)
     trainer.optimizer.lr = 1e-3
     trainer.fit((X, T))
@@ -295,7 +299,7 @@ def test_a_diverging_epoch_leaves_no_trace():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_callback_that_raises_loses_nothing(device, tmp_path):
+def test_a_callback_that_raises_loses_nothing(device, tmp_path, fault):
     def fail(trainer):
         if len(trainer.history) == 2:
             raise RuntimeError("the callback's own")
@@ -303,8 +307,9 @@ def test_a_callback_that_raises_loses_nothing(device, tmp_path):
     whole = trainer_of(device)
     whole.fit((X, T), 4, 8)
     trainer = trainer_of(device)
-    with pytest.raises(RuntimeError, match="the callback's own"):
+    with pytest.raises(RuntimeError, match="the callback's own") as raised:
         trainer.fit((X, T), 4, 8, callbacks=[fail], checkpoint=tmp_path / "run.npz")
+    fault("Training", "a callback that raises after epoch 2", raised.value, AS_AFTER.format("epoch 2"))
     assert len(trainer.history) == 2
     again = nn.Trainer.resume(tmp_path / "run.npz", device=device)
     for run in (trainer, again):
@@ -312,7 +317,7 @@ def test_a_callback_that_raises_loses_nothing(device, tmp_path):
         assert outcome(run)[:3] == outcome(whole)[:3]
 
 
-def test_nan_that_appears_in_the_data_stops_the_epoch_and_leaves_no_trace():
+def test_nan_that_appears_in_the_data_stops_the_epoch_and_leaves_no_trace(fault):
     x = X.copy()
     trainer, after_one = trainer_of(), trainer_of()
     after_one.fit((X, T), 1, 8)
@@ -320,36 +325,39 @@ def test_nan_that_appears_in_the_data_stops_the_epoch_and_leaves_no_trace():
     def spoil(trainer):
         x[7, 1] = np.nan
 
-    with pytest.raises(nn.DivergenceError, match="cost became nan in epoch 2, batch"):
+    with pytest.raises(nn.DivergenceError, match="cost became nan in epoch 2, batch") as raised:
         trainer.fit((x, T), 3, 8, callbacks=[spoil])
+    fault("Training", "nan appears in the data in epoch 2", raised.value, AS_AFTER.format("epoch 1"))
     assert outcome(trainer) == outcome(after_one)
 
 
-@pytest.mark.parametrize("change", ["longer", "touched", "replaced"])
-def test_a_mapped_file_that_changes_stops_the_training(tmp_path, change):
+@pytest.mark.parametrize("change", ["made longer", "touched", "replaced"])
+def test_a_mapped_file_that_changes_stops_the_training(tmp_path, change, fault):
     path = tmp_path / "x"
     nn.datasets.write_idx(path, X.astype(np.float32))
 
     def alter(trainer):
         if change == "replaced":
             nn.datasets.write_idx(path, X.astype(np.float32) + 1)
-        elif change == "longer":
+        elif change == "made longer":
             path.write_bytes(path.read_bytes() + b"more")
         os.utime(path, ns=(1, len(trainer.history)))
 
     trainer = trainer_of()
-    with pytest.raises(ValueError, match=r"train: the file .*x has changed during training: start again"):
+    with pytest.raises(ValueError, match=r"train: the file .*x has changed during training: start again") as raised:
         trainer.fit((nn.datasets.read_idx(path, mmap_mode="r")[:, :], T), 3, 8, callbacks=[alter])
+    fault("Training", f"a memory-mapped file is {change} in epoch 2", raised.value, AS_AFTER.format("epoch 1"))
     assert len(trainer.history) == 1
 
 
-def test_a_mapped_file_that_vanishes_is_still_there_to_train_on(tmp_path):
+def test_a_mapped_file_that_vanishes_is_still_there_to_train_on(tmp_path, fault):
     nn.datasets.write_idx(tmp_path / "x", X.astype(np.float32))
     whole, trainer = trainer_of(), trainer_of()
     whole.fit((X.astype(np.float32), T), 3, 8)
     x = nn.datasets.read_idx(tmp_path / "x", mmap_mode="r")
     trainer.fit((x, T), 3, 8, callbacks=[lambda _: (tmp_path / "x").unlink(missing_ok=True)])
     assert outcome(trainer) == outcome(whole)
+    fault("Training", "a memory-mapped file is deleted", "nothing: the system keeps it until the end", "nothing of it")
 
 
 # A disk that is full
@@ -375,7 +383,7 @@ print(len(trainer.history), [str(warning.message) for warning in told])
 
 
 @pytest.mark.parametrize(("failure", "epochs", "kept"), [("raise", 3, 2), ("warn", 5, 5)])
-def test_a_full_disk_while_a_checkpoint_is_written(failure, epochs, kept, tmp_path):
+def test_a_full_disk_while_a_checkpoint_is_written(failure, epochs, kept, tmp_path, fault):
     path = tmp_path / "run.npz"
     command = [sys.executable, "-c", FULL, str(path), failure]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -386,6 +394,13 @@ def test_a_full_disk_while_a_checkpoint_is_written(failure, epochs, kept, tmp_pa
     assert result.stdout.splitlines()[-1].startswith(f"{epochs} ")
     assert len(nn.Trainer.resume(path).history) == kept
     assert os.listdir(tmp_path) == ["run.npz"]
+    name = f"the disk is full when a checkpoint of epoch 3 is due, checkpoint_failure={failure!r}"
+    seen = (
+        "OSError: File too large"
+        if failure == "raise"
+        else "RuntimeWarning: the checkpoint … could not be written (…): training goes on"
+    )
+    fault("Training", name, seen, "the checkpoint of epoch 2" if failure == "raise" else "that of epoch 5, by then")
 
 
 # Files that are not to be trusted
@@ -531,23 +546,27 @@ CRAFTED = {
     "a history of words": "damaged",
     "a header that is nested too deeply": "damaged",
     "no velocity": "damaged",
-    "a velocity of another length": "holds 2 velocity of float32, but its layers need 26",
+    "a velocity of another length": "holds 2 velocities of float32, but its layers need 26",
 }
 
 
 @pytest.mark.parametrize("kind", CRAFTED)
-def test_a_crafted_checkpoint_is_an_error_and_nothing_more(kind, run_file, monkeypatch):
+def test_a_crafted_checkpoint_is_an_error_and_nothing_more(kind, run_file, monkeypatch, fault):
     crafted(run_file, kind)
     monkeypatch.chdir(run_file.parent)
     tracemalloc.start()
     try:
-        with pytest.raises(nn.CheckpointError, match=CRAFTED[kind]):
+        with pytest.raises(nn.CheckpointError, match=CRAFTED[kind]) as raised:
             nn.Trainer.resume(run_file)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 10 * run_file.stat().st_size + (1 << 20)
     assert os.listdir(run_file.parent) == ["run.npz"]
+    told = str(raised.value)
+    if CRAFTED[kind] in ("claims", "damaged") or "|" in CRAFTED[kind]:  # in words that are not ours, or not the same
+        told = re.sub(r"damaged \(.*\): save", "damaged (…): save", told)
+    fault("Checkpoints", kind, f"CheckpointError: {told}", "the file, as it was")
 
 
 def test_a_run_truncated_or_flipped_anywhere_is_refused_or_whole(run_file):
@@ -589,7 +608,7 @@ def test_two_trainers_in_two_threads_end_as_each_alone():
 # Killed
 
 
-def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, fault):
     from .kill_training import trial, uninterrupted
 
     wanted, seconds = uninterrupted(tmp_path / "whole.npz")
@@ -598,3 +617,5 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
         killed, digest = trial(tmp_path / f"run{i}.npz", rng.uniform(0, seconds))
         assert killed in (True, False)
         assert digest == wanted
+    seen = "nothing: `Trainer.resume` and `fit` do the rest, to the same bits"
+    fault("Training", "the process is killed", seen, "the last checkpoint")

@@ -2,17 +2,21 @@
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .download import DownloadError, fetch
+from .download import DownloadError, fetch, sha256_of
 from .idx import IdxError, read_idx, write_idx
 
 __all__ = ["Dataset", "DownloadError", "IdxError", "digits", "fashion_mnist", "mnist", "read_idx", "write_idx"]
+
+_SETTLED = 2 * 10**9  # nanoseconds
 
 
 class Dataset:
@@ -112,7 +116,8 @@ def mnist(
     ------
     DownloadError
         If a file is missing and is not or cannot be downloaded, or a file is not the published one: each is checked
-        against its SHA-256 on every load.
+        against its SHA-256 on every load; in the user's cache folder, on the first one and when its size or time has
+        changed.
     """
     return _load(_MNIST, data_dir, download, timeout, progress)
 
@@ -257,7 +262,8 @@ def _load(
         named = os.environ.get("NUMNET_DATA")
         folders = [Path(folder) for folder in (named, _cache()) if folder]
     target = folders[-1] / published.subfolder
-    found = [_find(forms, folders, published.subfolder) for forms in published.files]
+    cache = _cache() if data_dir is None else None
+    found = [_find(forms, folders, published.subfolder, cache) for forms in published.files]
     missing = [next(iter(forms)) for forms, path in zip(published.files, found, strict=True) if path is None]
     remedy = (
         f"To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
@@ -280,31 +286,37 @@ def _load(
     )
 
 
-def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str) -> Path | None:
+def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str, cache: Path | None) -> Path | None:
     """Find one of the forms of a file; in a data set's own folder, a file of that name must be it."""
     for folder in folders:
         for path in (place / name for place in (folder / subfolder, folder) for name in forms):
             if path.is_file():
-                got = _sha256(path)
-                if got == forms[path.name]:
+                if _is_published(path, forms[path.name], keep_record=folder == cache):
                     return path
                 if path.parent == folder / subfolder:
                     raise DownloadError(
-                        f"{path} is not the published file: its SHA-256 is {got}, expected {forms[path.name]}. "
+                        f"{path} is not the published file: its SHA-256 is {sha256_of(path)}, "
+                        f"expected {forms[path.name]}. "
                         "Delete it; then it is downloaded anew."
                     )
     return None
 
 
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+def _is_published(path: Path, sha256: str, keep_record: bool) -> bool:
+    """Whether a file has this SHA-256; a record says so of a file that has not changed since it was found out."""
+    record = path.with_name(f"{path.name}.verified")
+    status = path.stat()
+    text = f"{status.st_size} {status.st_mtime_ns} {sha256}\n"
+    with suppress(OSError):
+        if keep_record and record.read_bytes() == text.encode():
+            return True
+    if sha256_of(path) != sha256:
+        return False
+    # A file that is 2 seconds old could change once more without a new time: that is as exact as some file systems are.
+    if keep_record and time.time_ns() - status.st_mtime_ns > _SETTLED:
+        with suppress(OSError):  # the folder may be read-only
+            record.write_bytes(text.encode())  # not atomic: a part of it is not the text, and then it is not trusted
+    return True
 
 
 def _cache() -> Path:

@@ -5,15 +5,19 @@ Modules that are slow to import are imported where they are needed, so that `imp
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..atomic import atomic
+if TYPE_CHECKING:
+    import requests
 
 _PIECE = 1 << 14
+_PATIENCE = 5.0  # seconds
 _Item = TypeVar("_Item")
 
 
@@ -23,6 +27,14 @@ class DownloadError(ValueError):
 
 class _MirrorError(Exception):
     """Why one mirror did not deliver the file."""
+
+
+class _BusyError(_MirrorError):
+    """A mirror that asks to come back later."""
+
+    def __init__(self, status: str, seconds: int) -> None:
+        super().__init__(f"{status}, which asks to try again in {seconds} s")
+        self.seconds = seconds
 
 
 def fetch(
@@ -39,8 +51,9 @@ def fetch(
     sha256 : str
         The SHA-256 of the file's bytes, in hexadecimal.
     folder : Path
-        Where the file goes; made if missing. A bad or partial file never has the name there, and a temporary file does
-        not stay, however the download ends.
+        Where the file goes; made if missing. A bad or partial file never has the name there, however the download
+        ends. What came before an interruption stays as ``name.part``, and the next download goes on from there; a
+        ``name.lock`` can stay too. Of several processes one downloads, and the others wait for it.
     timeout : float
         The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool
@@ -56,46 +69,141 @@ def fetch(
     Raises
     ------
     DownloadError
-        If no mirror delivers the file, with each one's reason, or it cannot be written.
+        If no mirror delivers the file, with each one's reason, it cannot be written, or another process has the
+        download and does not get on with it.
     """
-    path = folder / name
-    reasons = []
+    from filelock import Timeout
+
+    path, part = folder / name, folder / f"{name}.part"
     new = not folder.exists()
+    patience = len(mirrors) * 2 * (timeout + _PATIENCE)  # longer than the other process can be between two pieces
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for url in (mirror + name for mirror in mirrors):
-            try:
-                with atomic(path) as file:
-                    _transfer(url, file, sha256, timeout, progress)
+        with _alone(folder / f"{name}.lock", part, patience):
+            reasons = _try_each([mirror + name for mirror in mirrors], path, part, sha256, timeout, progress)
+            if not reasons:
+                # Not after a failure: with the name free again, a process that waits and a new one could both download.
+                with suppress(OSError):
+                    (folder / f"{name}.lock").unlink()
                 return path
-            except _MirrorError as error:
-                reasons.append(f"  {url}: {error}\n")
-        if new:
-            with suppress(OSError):  # another process may have put something there
-                folder.rmdir()
+    except Timeout as error:
+        raise DownloadError(
+            f"{name} is being downloaded to the folder {folder} by another process, which made no progress in "
+            f"{patience:g} s. Wait for that process or end it, then try again.\n{remedy}"
+        ) from error
     except OSError as error:
         raise DownloadError(f"{name} cannot be written in the folder {folder}: {error}.\n{remedy}") from error
+    finally:
+        if new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
     raise DownloadError(f"{name} could not be downloaded; every mirror failed:\n{''.join(reasons)}{remedy}")
 
 
-def _transfer(url: str, file: IO[bytes], sha256: str, timeout: float, progress: bool) -> None:
-    """Copy what is at `url` into `file`, and check it."""
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     import hashlib
 
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(lock: Path, part: Path, patience: float) -> Iterator[None]:
+    """Hold the lock; wait for it as long as the process that has it gets on."""
+    from filelock import FileLock, Timeout
+
+    holder = FileLock(lock)
+    while True:
+        before = _size(part)
+        try:
+            holder.acquire(timeout=patience)
+            break
+        except Timeout:
+            if _size(part) == before:
+                raise
+    try:
+        yield
+    finally:
+        holder.release()
+
+
+def _size(path: Path) -> int:
+    """Return the number of bytes in a file, 0 if it is missing."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def _try_each(
+    urls: Sequence[str], path: Path, part: Path, sha256: str, timeout: float, progress: bool
+) -> Sequence[str]:
+    """Put what is at the first good address at `path`; return each one's reason if there is none."""
+    if path.is_file() and sha256_of(path) == sha256:  # another process was faster
+        return []
+    reasons = []
+    try:
+        for url in urls:
+            try:
+                _complete(part, url, sha256, timeout, progress)
+                os.replace(part, path)
+                return []
+            except _MirrorError as error:
+                reasons.append(f"  {url}: {error}\n")
+    except OSError:  # such as a full disk, which should not stay so
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    finally:
+        if not _size(part):
+            part.unlink(missing_ok=True)
+    return reasons
+
+
+def _complete(part: Path, url: str, sha256: str, timeout: float, progress: bool) -> None:
+    """Make the published file of `part`, which can have the first bytes already, and get it onto the disk."""
+    if _size(part) and sha256_of(part) == sha256:
+        return
+    while True:
+        try:
+            resumed = _transfer(url, part, timeout, progress)
+        except _BusyError as busy:
+            if busy.seconds > _PATIENCE:
+                raise
+            time.sleep(busy.seconds)
+            resumed = _transfer(url, part, timeout, progress)
+        if (got := sha256_of(part)) == sha256:
+            return
+        size = _size(part)
+        part.unlink()
+        if not resumed:
+            raise _MirrorError(f"wrong content: {size} bytes with SHA-256 {got}, expected {sha256}")
+
+
+def _transfer(url: str, part: Path, timeout: float, progress: bool) -> bool:
+    """Copy what is at `url` into `part`, from where that ends if the server can; return whether it could."""
     import requests  # noqa: F401  (so that the time it takes to load is not the mirror's)
     from tqdm import tqdm
 
     shown = progress and ("ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty()))
-    digest = hashlib.sha256()
     name = url.rpartition("/")[2]
-    with tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not shown) as bar:
-        for total, piece in _within(timeout, _pieces(url, timeout)):
+    with (
+        open(part, "ab") as file,
+        tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not shown) as bar,
+    ):
+        offset = file.tell()
+        resumed = offset > 0
+        for start, total, piece in _within(timeout, _pieces(url, offset, timeout)):
+            file.seek(start)
+            file.truncate()
             file.write(piece)
-            digest.update(piece)
+            resumed = resumed and start >= offset
             bar.total = total
-            bar.update(len(piece))
-    if digest.hexdigest() != sha256:
-        raise _MirrorError(f"wrong content: {file.tell()} bytes with SHA-256 {digest.hexdigest()}, expected {sha256}")
+            bar.update(start + len(piece) - bar.n)
+        file.flush()
+        os.fsync(file.fileno())
+    return resumed
 
 
 def _within(timeout: float, items: Iterator[_Item]) -> Iterator[_Item]:
@@ -131,37 +239,71 @@ def _within(timeout: float, items: Iterator[_Item]) -> Iterator[_Item]:
         wanted.put(False)
 
 
-def _pieces(url: str, timeout: float) -> Iterator[tuple[int | None, bytes]]:
-    """Yield the whole size, if known, with each piece of what is at `url`; trouble on the way is a _MirrorError."""
+def _pieces(url: str, start: int, timeout: float) -> Iterator[tuple[int, int | None, bytes]]:
+    """Yield the pieces of what is at `url`, from byte `start` on if the server can, else from the first.
+
+    With each piece come its first byte's position and the whole size, if known; the last piece is empty. Trouble on the
+    way is a _MirrorError.
+    """
     import requests
     from urllib3.exceptions import HTTPError
 
+    # "identity", and no decoding: some servers announce a .gz as gzipped on the way, and it would arrive unpacked.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        # "identity", and no decoding: some servers announce a .gz as gzipped on the way, and it would arrive unpacked.
-        headers = {"Accept-Encoding": "identity"}
         # The time-out only ends a thread that was left behind; twice, so that it never comes before `_within`'s.
         with requests.get(url, stream=True, timeout=2 * timeout, headers=headers) as response:
-            if response.status_code != 200:
-                raise _MirrorError(f"HTTP {response.status_code} {response.reason}")
-            total = response.raw.length_remaining
-            while piece := response.raw.read(_PIECE, decode_content=False):
-                yield total, piece
-    except (OSError, HTTPError) as error:  # requests' own errors are OSErrors
+            cannot_resume = start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            if cannot_resume and response.status_code in (206, 416):
+                yield from _pieces(url, 0, timeout)
+                return
+            if response.status_code != (206 if start and not cannot_resume else 200):
+                raise _refusal(response)
+            position = 0 if cannot_resume else start
+            left = response.raw.length_remaining
+            total = None if left is None else position + left
+            while True:
+                piece = response.raw.read(_PIECE, decode_content=False)
+                yield position, total, piece
+                if not piece:
+                    return
+                position += len(piece)
+    except (OSError, HTTPError, ValueError) as error:  # requests' own are OSErrors; ValueError: redirects to nonsense
         raise _MirrorError(_words(error)) from error
 
 
-def _words(error: BaseException) -> str:
+def _refusal(response: requests.Response) -> _MirrorError:
+    """Return the error that a response stands for which is not the file."""
+    status = f"HTTP {response.status_code} {response.reason}"
+    wait = response.headers.get("Retry-After", "")
+    if response.status_code in (429, 503) and wait.isdecimal():  # else it is a date, or missing
+        return _BusyError(status, int(wait))
+    return _MirrorError(status)
+
+
+def _words(error: Exception) -> str:
     """Say in plain words what lies at the bottom of a network error."""
     import socket
-    from http.client import HTTPException
+    import ssl
+    from http.client import HTTPException, IncompleteRead
 
+    import requests
+
+    root: BaseException = error
     cause = error.__cause__ or error.__context__
     while cause:
         if isinstance(cause, (OSError, HTTPException)):  # urllib3 before 2 has a TypeError of its own at the bottom
-            error = cause
+            root = cause
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, socket.gaierror):
-        return "the server's name does not resolve"
-    if isinstance(error, ConnectionRefusedError):
-        return "the server refused the connection"
-    return str(error) or type(error).__name__
+    plain: dict[type | tuple[type, ...], str] = {
+        requests.TooManyRedirects: "too many redirects",
+        socket.gaierror: "the server's name does not resolve",
+        ConnectionRefusedError: "the server refused the connection",
+        (ConnectionError, IncompleteRead): "the server closed the connection too early",
+    }
+    words = next((words for kind, words in plain.items() if isinstance(root, kind)), str(root) or type(root).__name__)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        words = f"the server's certificate is not valid: {root.verify_message}"
+    if isinstance(error, requests.exceptions.ProxyError):
+        words = f"the proxy that the environment names (https_proxy, http_proxy or all_proxy) failed: {words}"
+    return words

@@ -8,7 +8,7 @@ import pytest
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the paths in `answers`, with bytes or by a function; `asked` has the paths in their order."""
+    """Answers the paths in `answers`, with bytes or by a function; `asked` and `ranges` have what was asked for."""
 
     daemon_threads = True
     block_on_close = False
@@ -16,6 +16,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.answers: dict[str, bytes | Callable[[BaseHTTPRequestHandler], None]] = {}
         self.asked: list[str] = []
+        self.ranges: list[str | None] = []
         self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), Request)
 
@@ -35,6 +36,7 @@ class Request(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer as the test says; 404 to what it does not mention."""
         self.server.asked.append(self.path)
+        self.server.ranges.append(self.headers.get("Range"))
         answer = self.server.answers.get(self.path)
         if answer is None:
             self.send_error(404)

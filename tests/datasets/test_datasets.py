@@ -5,6 +5,8 @@ import hashlib
 import inspect
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -181,6 +183,120 @@ def test_another_file_under_the_name_is_named_with_both_hashes(published: Any, t
     assert len(published.asked) == asked
 
 
+@pytest.fixture
+def settled(cache: Path) -> Callable[[], list[Path]]:
+    """Let the downloaded files be an hour older than they are, and return them."""
+
+    def age() -> list[Path]:
+        paths = sorted(cache.rglob("*.gz"))
+        for path in paths:
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * 10**9))
+        return paths
+
+    return age
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of the files whose hashes are computed."""
+    names = []
+
+    def noted(path: Path) -> str:
+        names.append(path.name)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(datasets, "sha256_of", noted)
+    return names
+
+
+def test_a_file_in_the_cache_is_verified_once(
+    published: Any, cache: Path, settled: Callable[[], list[Path]], hashed: list[str]
+) -> None:
+    mnist()
+    assert files_below(cache / "numnet" / "mnist") == GZIPPED
+    first = settled()[0]
+    for _ in range(3):
+        assert same(mnist(download=False), small(1))
+    assert sorted(hashed) == GZIPPED
+    assert files_below(cache / "numnet" / "mnist") == sorted(GZIPPED + [f"{name}.verified" for name in GZIPPED])
+    hashed.clear()
+    os.utime(first)
+    assert same(mnist(download=False), small(1))
+    assert hashed == [first.name]
+
+
+@pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80])
+def test_a_record_that_does_not_match_is_not_believed(
+    published: Any, settled: Callable[[], list[Path]], hashed: list[str], record: str
+) -> None:
+    mnist()
+    first = settled()[0]
+    first.with_name(f"{first.name}.verified").write_text(record)
+    for _ in range(2):
+        assert same(mnist(), small(1))
+    assert hashed.count(first.name) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None], ids=["empty", "page", "as long"])
+def test_a_file_in_the_cache_that_changed_is_named(
+    published: Any, settled: Callable[[], list[Path]], content: bytes | None, fault: Any
+) -> None:
+    mnist()
+    path = settled()[1]
+    mnist()
+    path.write_bytes(path.read_bytes()[::-1] if content is None else content)
+    with pytest.raises(DownloadError, match=f"{re.escape(str(path))} is not the published file.*Delete it") as info:
+        mnist()
+    fault("Download", "a file in the cache has changed", info.value, "the file, as it is")
+
+
+def test_a_file_that_is_new_is_not_yet_recorded(published: Any, cache: Path, hashed: list[str]) -> None:
+    mnist()
+    for _ in range(2):  # within the exactness of a time, it could still change unseen
+        assert same(mnist(), small(1))
+    assert sorted(hashed) == sorted(2 * GZIPPED)
+    assert files_below(cache / "numnet" / "mnist") == GZIPPED
+
+
+def test_no_record_is_believed_or_kept_in_the_users_folders(
+    published: Any, tmp_path: Path, cache: Path, settled: Any, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist()
+    settled()
+    mnist()
+    copy = shutil.copytree(cache / "numnet" / "mnist", tmp_path / "copy")
+    (copy / f"{GZIPPED[0]}.verified").unlink()
+    before = files_below(copy)
+    assert len(before) == 7
+    hashed.clear()
+    assert same(mnist(copy), small(1))
+    monkeypatch.setenv("NUMNET_DATA", str(copy))
+    assert same(mnist(), small(1))
+    assert sorted(hashed) == sorted(2 * GZIPPED)
+    assert files_below(copy) == before
+
+
+LOAD = """
+import hashlib, pathlib, sys
+from numnet import datasets
+files = [path for path in sorted(pathlib.Path(sys.argv[1]).glob("*.gz"))]
+print([datasets._is_published(path, hashlib.sha256(path.read_bytes()).hexdigest(), True) for path in files])
+"""
+
+
+def test_a_cache_that_is_read_only_is_read(published: Any, cache: Path, settled: Callable[[], list[Path]]) -> None:
+    mnist()
+    settled()
+    folder = cache / "numnet" / "mnist"
+    mount = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
+    if sys.platform != "linux" or subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("mounting a folder read-only needs Linux and the right to")
+    script = f"{mount} && {shlex.join([sys.executable, '-c', LOAD, str(folder)])}"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True, True, True]\n"
+    assert files_below(folder) == GZIPPED
+
+
 def test_the_error_says_how_to_provide_the_files(published: Any, tmp_path: Path) -> None:
     published.answers.clear()
     with pytest.raises(DownloadError) as info:
@@ -191,7 +307,7 @@ def test_the_error_says_how_to_provide_the_files(published: Any, tmp_path: Path)
     assert [line.split(": ")[1] for line in transfer[1:]] == ["HTTP 404 Not Found"] * 2
     for words in (*GZIPPED, str(tmp_path / "here"), "NUMNET_DATA"):
         assert words in remedy
-    assert files_below(tmp_path / "here") == []
+    assert set(files_below(tmp_path / "here")) <= {f"{NAMES[0]}.gz.lock"}
 
 
 def test_the_time_out_is_passed_on(published: Any, tmp_path: Path) -> None:
@@ -263,7 +379,7 @@ def test_the_files_of_digits_have_the_published_values() -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    code = "import sys, numnet.datasets as d; d.digits(); print({'requests', 'tqdm', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, numnet.datasets as d; d.digits(); print({'requests', 'tqdm', 'filelock'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

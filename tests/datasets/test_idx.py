@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from numnet.datasets import IdxError, idx, read_idx, write_idx
 
 from .. import fuzz_idx
+from ..faults import Fault
 
 TYPES = ["uint8", "int8", "int16", "int32", "float32", "float64"]
 EXAMPLE = bytes.fromhex("00 00 0b 02  00 00 00 02  00 00 00 03  00 01 00 02 00 03  ff ff 80 00 7f ff")
@@ -199,13 +200,14 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("data", "message"), FAULTS.values(), ids=FAULTS)
-def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, data: bytes, message: str) -> None:
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, fault: Fault) -> None:
+    data, message = FAULTS[name]
     path = tmp_path / "digits-idx"
     path.write_bytes(data)
     tracemalloc.start()
     try:
-        with pytest.raises(IdxError, match=f"{re.escape(str(path))}: .*{message}"):
+        with pytest.raises(IdxError, match=f"{re.escape(str(path))}: .*{message}") as raised:
             read_idx(path)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
@@ -214,6 +216,8 @@ def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, data: bytes
         read_idx(path, mmap_mode="r")
     assert path.read_bytes() == data
     assert os.listdir(tmp_path) == ["digits-idx"]
+    told = re.sub(r"(unpack|[)]) \(.*?\)\.", r"\1 (…).", str(raised.value))  # in words that are not ours
+    fault("IDX files", name, f"IdxError: {told}", "the file, as it was")
 
 
 @contextmanager
