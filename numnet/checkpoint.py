@@ -146,9 +146,9 @@ class Left:
         left.costs, left.rights = [float(cost) for cost in left.costs], [number(right) for right in left.rights]
         whole = [left.last, left.batch_size, left.samples, *left.sizes]
         if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples:
-            raise ValueError(f"its place in the run cannot be: {written}")
+            raise ValueError(f"its place in the run cannot be: blocks of {left.sizes} in {left.samples} samples")
         if not len(left.sizes) == len(left.costs) == len(left.rights):
-            raise ValueError(f"its place in the run has lists of unequal length: {written}")
+            raise ValueError("its place in the run has lists of unequal length")
         left.seconds = float(left.seconds)
         return left
 
