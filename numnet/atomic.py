@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,8 +19,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Yields
     ------
     binary file
-        A temporary file in the same folder, open for writing. Where the system can (Linux), it has no name, so that
-        nothing is left of it even if the process is killed.
+        A temporary file in the same folder, open for writing. Where the system can (Linux), it has no name until it is
+        whole, so that nothing is left of it if the process is killed while it writes.
 
     Raises
     ------
@@ -43,6 +43,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             if unnamed is not None:  # Python calls linkat, which follows the link, only with a descriptor
                 os.link(f"/proc/self/fd/{unnamed}", temporary, src_dir_fd=unnamed, follow_symlinks=True)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -56,3 +57,13 @@ def _open_unnamed(folder: Path) -> int | None:
         return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
     except OSError:
         return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Get the new name onto the disk, too, where the system lets folders be opened (not Windows)."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

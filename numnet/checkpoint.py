@@ -11,6 +11,8 @@ import io
 import json
 import math
 import os
+import reprlib
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -27,11 +29,14 @@ from .backend import Array
 from .costs import Cost
 from .layers import Layer, Linear
 from .network import Sequential
+from .optimizers import SGD
 
 if TYPE_CHECKING:
     from .training import Trainer
 
 _VERSIONS = {"numnet network": 1, "numnet run": 1}
+_PARTS = {"header.npy", "parameters.npy", "velocity.npy"}
+_NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _Kind = TypeVar("_Kind", Layer, Cost)
 
 
@@ -102,12 +107,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
 
 def save_run(trainer: Trainer, path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write a trainer, with its network, and where it is in its run; `Trainer.fit` does that."""
-    header = {
-        **_description(trainer.net),
-        "cost": [_name(type(trainer.cost)), _arguments(trainer.cost)],
-        "optimizer": trainer.optimizer.options(),
-        **state,
-    }
+    header = {**_run_description(trainer), **state}
     _write(path, "numnet run", header, parameters=trainer.net.parameters, velocity=trainer.optimizer.velocity)
 
 
@@ -132,24 +132,24 @@ class Left:
     costs: list[Any] = field(default_factory=list)
     rights: list[Any] = field(default_factory=list)
     seconds: float = 0.0
-    generator: Any = None
 
     def written(self) -> dict[str, Any]:
         """Return it for a file."""
         costs, rights = ([_written(n) for n in backend.numbers(values)] for values in (self.costs, self.rights))
-        return {**vars(self), "costs": costs, "rights": rights, "generator": None}
+        return {**vars(self), "costs": costs, "rights": rights}
 
     @classmethod
-    def read(cls, written: dict[str, Any]) -> Left:
-        """Return what `written` gave; ValueError if that cannot be."""
+    def read(cls, written: dict[str, Any], epochs: int) -> Left:
+        """Return what `written` gave, after so many epochs; ValueError if that cannot be."""
         left = cls(**written)
+        left.sizes, left.seconds = list(left.sizes), float(left.seconds)
         left.costs, left.rights = [float(cost) for cost in left.costs], [number(right) for right in left.rights]
         whole = [left.last, left.batch_size, left.samples, *left.sizes]
-        if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples:
+        in_order = left.last > epochs or not left.sizes
+        if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples or not in_order:
             raise ValueError(f"its place in the run cannot be: blocks of {left.sizes} in {left.samples} samples")
         if not len(left.sizes) == len(left.costs) == len(left.rights):
             raise ValueError("its place in the run has lists of unequal length")
-        left.seconds = float(left.seconds)
         return left
 
 
@@ -158,43 +158,58 @@ class Saver:
 
     def __init__(self, trainer: Trainer, path: str | os.PathLike[str] | None, every: int | str, failure: str) -> None:
         count, _, unit = str(every).partition(" ")
-        if isinstance(every, bool) or not count.isdecimal() or int(count) < 1 or unit not in ("", "epochs", "batches"):
+        units = ("", "epoch", "epochs", "batch", "batches")
+        if isinstance(every, bool) or not count.isdecimal() or int(count) < 1 or unit not in units:
             raise ValueError(
                 f"fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got {every!r}"
             )
         if failure not in ("raise", "warn"):
             raise ValueError(f"fit: checkpoint_failure must be 'raise' or 'warn', got {failure!r}")
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise FileNotFoundError(f"fit: checkpoint {os.fspath(path)!r} has no folder to be in: make it first")
-        self._trainer, self._path, self._failure = trainer, path, failure
-        self._every, self._in_batches, self._batches = int(count), unit == "batches", 0
+        self._trainer, self._failure = trainer, failure
+        self._every, self._in_batches, self._batches = int(count), unit.startswith("batch"), 0
+        self._path = None if path is None else Path(path).absolute()  # the program may change its folder
+        if self._path is not None:
+            if not self._path.parent.is_dir():
+                raise FileNotFoundError(
+                    f"fit: checkpoint {os.fspath(self._path)!r} has no folder to be in: make it first"
+                )
+            if self._path.is_dir():
+                raise IsADirectoryError(f"fit: checkpoint {os.fspath(self._path)!r} is a folder: name a file in it")
+            _run_description(trainer)
 
-    def after_batches(self, left: Left, count: int) -> None:
-        """Take note of some more batches."""
+    def check_not(self, file: str | None) -> None:
+        """Raise ValueError if the checkpoint would be written over this file."""
+        if file is not None and self._path is not None and self._path.exists() and os.path.samefile(file, self._path):
+            raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is the file that the data are mapped from")
+
+    def after_batches(self, left: Left, count: int, rng: np.random.Generator) -> None:
+        """Take note of some more batches, in an epoch that began with this generator."""
         self._batches += count
         if self._in_batches and self._batches >= self._every:
-            self._write(left)
+            vectors = self._trainer.net.parameters, self._trainer.optimizer.velocity
+            # What has begun to diverge must not take the place of what has not; the epoch will soon end with an error.
+            if all(np.isfinite(v).all() for v in vectors) and np.isfinite(backend.numbers(left.costs)).all():
+                self._write(left, rng)
 
     def after_epoch(self, left: Left, epoch: int) -> None:
         """Take note of the end of an epoch."""
         if epoch >= left.last or (not self._in_batches and epoch % self._every == 0):
-            self._write(left)
+            self._write(left, self._trainer.rng)
 
-    def _write(self, left: Left) -> None:
+    def _write(self, left: Left, rng: np.random.Generator) -> None:
         self._batches = 0
         if self._path is None:
             return
-        trainer = self._trainer
-        generator = left.generator if left.sizes else trainer.rng.bit_generator.state
-        history = [[epoch, *map(_written, rest)] for epoch, *rest in trainer.history]
+        history = [[epoch, *map(_written, rest)] for epoch, *rest in self._trainer.history]
+        state = {"history": history, "generator": rng.bit_generator.state, "left": left.written()}
         try:
-            save_run(trainer, self._path, {"history": history, "generator": generator, "left": left.written()})
+            save_run(self._trainer, self._path, state)
         except OSError as error:
             if self._failure == "raise":
                 raise
             warnings.warn(
-                f"the checkpoint {os.fspath(self._path)} could not be written ({error}): training goes on, and the "
-                "one before is still there",
+                f"the checkpoint {self._path} could not be written ({error}): training goes on, and what was there "
+                "before still is",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -208,6 +223,21 @@ def _written(number: float) -> float | None:
 def number(written: float | None) -> float:
     """Return a number as it was written for JSON."""
     return math.nan if written is None else float(written)
+
+
+def _run_description(trainer: Trainer) -> dict[str, Any]:
+    """Return what a file has of a trainer; CheckpointError if it cannot be built again from that."""
+    for name, thing, kind in (
+        ("optimizer", trainer.optimizer, SGD),
+        ("generator", getattr(trainer.rng, "bit_generator", None), np.random.PCG64),
+    ):
+        if type(thing) is not kind:
+            raise CheckpointError(f"a run can be saved if its {name} is a {kind.__name__}, but it is {thing!r}")
+    return {
+        **_description(trainer.net),
+        "cost": [_name(type(trainer.cost)), _arguments(trainer.cost)],
+        "optimizer": trainer.optimizer.options(),
+    }
 
 
 def _description(net: Sequential) -> dict[str, Any]:
@@ -246,15 +276,18 @@ def _arrays(file: BinaryIO) -> dict[str, Array]:
         members = archive.infolist()
         if sum(member.file_size for member in members) > length or any(m.compress_type for m in members):
             raise ValueError("its parts are packed, or claim to be longer than the file")
+        if len(members) > len(_PARTS) or {member.filename for member in members} - _PARTS:
+            raise ValueError(f"its parts are not {', '.join(sorted(_PARTS))}")
         for member in members:
-            part = io.BytesIO(archive.read(member))
-            major, _ = npy.read_magic(part)
-            read_header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
-            shape, fortran, dtype = read_header(part)
-            data = part.getbuffer()[part.tell() :]
-            if dtype.kind not in "Ufc" or fortran or len(data) != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"{member.filename} claims {shape} of {dtype} in {len(data)} bytes")
-            arrays[member.filename.removesuffix(".npy")] = np.frombuffer(data, dtype).reshape(shape)
+            data = archive.read(member)
+            part = io.BytesIO(data)
+            version = npy.read_magic(part)
+            shape, fortran, dtype = _NPY_HEADERS[version](part)
+            size = len(data) - part.tell()
+            if dtype.kind not in "Ufc" or fortran or size != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{member.filename!r} claims {shape} of {dtype} in {size} bytes")
+            array = np.frombuffer(data, dtype, offset=part.tell()) if size else np.empty(0, dtype)
+            arrays[member.filename.removesuffix(".npy")] = array.reshape(shape)
     return arrays
 
 
@@ -269,16 +302,23 @@ class blamed:  # noqa: N801  (used as a function is)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, (CheckpointError, backend.DeviceError)):
+            said = textwrap.shorten(str(error), 300, placeholder=" ...")  # it may quote the file at length
             raise CheckpointError(
-                f"{self._path} is nothing that numnet has saved, or is damaged ({error}): save it again, or take an "
+                f"{self._path} is nothing that numnet has saved, or is damaged ({said}): save it again, or take an "
                 "older copy"
             ) from error
 
 
 def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, Array]) -> Sequential:
     parameters = arrays["parameters"]
-    needed = sum(a["inputs"] * a["outputs"] + a["outputs"] for name, a in header["layers"] if name == _name(Linear))
-    if needed > parameters.size:  # before memory is taken for them
+    needed = 0  # before memory is taken for them
+    for name, arguments in header["layers"]:
+        if issubclass(_class(Layer, name), Linear):
+            sizes = [arguments[size] for size in ("inputs", "outputs")]
+            if not all(type(size) is int and size > 0 for size in sizes):
+                raise ValueError(f"a layer has the sizes {sizes}")
+            needed += sizes[0] * sizes[1] + sizes[1]
+    if needed > parameters.size:
         raise CheckpointError(
             f"{path} holds {parameters.size} parameters, but its layers need {needed} or more: the file is damaged"
         )
@@ -313,19 +353,23 @@ def _arguments(thing: Layer | Cost) -> dict[str, Any]:
 
 
 def _build(base: type[_Kind], name: str, arguments: dict[str, Any]) -> _Kind:
-    """Return a layer or cost of the class with this name, which the program must have defined."""
+    thing: _Kind = _class(base, name)(**arguments)
+    return thing
+
+
+def _class(base: type[_Kind], name: str) -> type[_Kind]:
+    """Return the class of layers or costs with this name, which the program must have defined."""
     known = [kind for kind in _subclasses(base) if _name(kind) == name]
     if not known:
         raise CheckpointError(
-            f"the file has a {base.__name__.lower()} {name!r} that is not defined here: define or import its class, "
-            "then load"
+            f"the file has a {base.__name__.lower()} {reprlib.repr(name)} that is not defined here: define or import "
+            "its class, then load"
         )
     if len({(kind.__module__, kind.__qualname__) for kind in known}) > 1:
         raise CheckpointError(
             f"several classes are named {name!r} here: the file could mean any of them, rename the others"
         )
-    thing: _Kind = known[-1](**arguments)  # the last of those of a notebook cell that was run again
-    return thing
+    return known[-1]  # the last of those of a notebook cell that was run again
 
 
 def _name(kind: type[Layer | Cost]) -> str:

@@ -72,12 +72,14 @@ class Sequential:
     def __init__(
         self, *layers: Layer, seed: int | None = None, dtype: npt.DTypeLike = "float32", device: str = "cpu"
     ) -> None:
+        seen: set[int] = set()
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 hint = f": write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
                 raise ValueError(f"layer {i} must be a numnet Layer, got {layer!r}{hint}")
-            if layer.in_network or any(layer is other for other in layers[:i]):
+            if layer.in_network or id(layer) in seen:
                 raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
+            seen.add(id(layer))
         if not layers:
             raise ValueError("Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say")
         dtype, rng, device = _network_dtype(dtype), generator(seed), backend.choose(device)

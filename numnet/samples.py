@@ -59,8 +59,8 @@ class Samples:
             raise kind(f"{name}: {error}") from None
         self.outputs = outputs
         self._scratch = Scratch()
-        mapped = _mapped_file(x)
-        self._file = None if mapped is None else (mapped, _file_state(mapped))
+        self.file = _mapped_file(x)
+        self._file_state = None if self.file is None else _file_state(self.file)
         if net.device == "gpu":
             self.x = backend.to(self.x, "gpu")
             self.one_hot = backend.to(self.one_hot, "gpu")
@@ -72,9 +72,9 @@ class Samples:
 
     def _check_file(self) -> None:
         """Raise ValueError where the file that the inputs are mapped from is no longer what it was."""
-        if self._file is not None and _file_state(self._file[0]) not in (self._file[1], None):
+        if self.file is not None and _file_state(self.file) not in (self._file_state, None):
             raise ValueError(
-                f"train: the file {self._file[0]} has changed during training: start again with what it is now"
+                f"train: the file {self.file} has changed during training: start again with what it is now"
             )
 
     def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -29,6 +29,9 @@ from .samples import Samples
 
 if TYPE_CHECKING:
     from .samples import Data
+
+
+_FORESEEN = 10_000  # epochs at most whose learning rates are tried before the first
 
 
 class DivergenceError(ValueError):
@@ -195,7 +198,8 @@ class Trainer:
         ValueError
             If x or t do not fit; nothing is changed then.
         DivergenceError
-            If the cost is NaN or infinite; the parameters are left as they were before the step.
+            If the cost is NaN or infinite; the parameters are left as they were before the step. (Ctrl-C may come in
+            the middle of an update.)
         """
         samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1)
@@ -224,7 +228,7 @@ class Trainer:
         """Train for some epochs, in each on all samples in a new order.
 
         An epoch is done whole or not at all: whatever ends it early, an error or Ctrl-C, network, optimizer, generator
-        and history are then as they were before it.
+        and history are then as they were before it (or, in the middle of an epoch that was resumed, as in the file).
 
         Parameters
         ----------
@@ -290,18 +294,25 @@ class Trainer:
             raise ValueError(
                 f"train: the run was interrupted in an epoch over {left.samples} samples, but here are {len(samples)}"
             )
-        first = len(self.history) + 1
-        lrs = {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, left.last + 1)}
+        saver.check_not(samples.file)
+        first, batches = len(self.history) + 1, math.ceil(len(samples) / left.batch_size)
+        schedule, foreseen = self.optimizer.lr, {}
+        if callable(schedule):  # it may raise an error
+            foreseen = {e: self.optimizer.learning_rate(e) for e in range(first, min(left.last, first + _FORESEEN) + 1)}
         self._left, left.samples = left, len(samples)
         self._follow()
         trains = _BlockTrainer(self, samples, left.batch_size)
-        with _bar(len(lrs) * math.ceil(len(samples) / left.batch_size), progress) as bar, backend.advice():
-            for epoch, lr in lrs.items():
+        steps = (left.last - first + 1) * batches - sum(math.ceil(size / left.batch_size) for size in left.sizes)
+        with _bar(steps, progress) as bar, backend.advice():
+            while (epoch := len(self.history) + 1) <= left.last:  # a callback may itself call fit
+                self._left = left
                 if samples.device != self.net.device:  # a callback has moved it
                     samples = Samples(self.net, self.pair, train, "train")
                     tests = None if test is None else Samples(self.net, self.pair, test, "test")
                     self._follow()
                     trains = _BlockTrainer(self, samples, left.batch_size)
+                foresaw = self.optimizer.lr is schedule and epoch in foreseen  # a callback may have changed it
+                lr = foreseen[epoch] if foresaw else self.optimizer.learning_rate(epoch)
                 train_block = trains.at(lr)
                 before = self._state()
                 try:
@@ -313,13 +324,17 @@ class Trainer:
                     self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, seconds))
                     self._left = left = Left(left.last, left.batch_size, left.samples)
                 except BaseException:
-                    self._set_state(before)
+                    while self._left is not before[-1]:
+                        with suppress(KeyboardInterrupt):  # once more: the error that is under way ends all in any case
+                            self._set_state(before)
                     raise
-                if bar is not None:
-                    bar.set_postfix(epoch=epoch, cost=f"{cost:.4f}", test=f"{test_accuracy:.4f}")
-                saver.after_epoch(left, epoch)
-                for callback in callbacks:
-                    callback(self)
+                try:
+                    if bar is not None:
+                        bar.set_postfix(epoch=epoch, cost=f"{cost:.4f}", test=f"{test_accuracy:.4f}")
+                    for callback in callbacks:
+                        callback(self)
+                finally:  # with what the callbacks have changed, and also where one of them raises
+                    saver.after_epoch(left, epoch)
         return self.history
 
     @classmethod
@@ -328,8 +343,9 @@ class Trainer:
     ) -> Trainer:
         """Return a trainer as it was when `fit` wrote a checkpoint: ``fit(train)`` does what was left.
 
-        It ends with the same bits as if it had not been interrupted, on the same machine and versions. Data, test data
-        and callbacks are not in the file.
+        It ends with the same bits as if it had not been interrupted, on the same machine and versions, if all that the
+        layers remember is in their `parameters`. Data, test data, callbacks, and whether further checkpoints shall be
+        written, are not in the file.
 
         Parameters
         ----------
@@ -343,8 +359,8 @@ class Trainer:
         ------
         CheckpointError
             If the file is no such run; it says why.
-        FileNotFoundError
-            If there is none.
+        OSError
+            If it cannot be opened; FileNotFoundError if there is none.
 
         Examples
         --------
@@ -368,24 +384,32 @@ class Trainer:
                     f"{path}: the learning rate was a function of the epoch, which is not in the file: give it again, "
                     "Trainer.resume(path, lr=...)"
                 )
-            trainer = cls(net, cost, SGD(**{**options, "lr": options["lr"] if lr is None else lr}))
+            trainer = cls(net, cost, SGD(**{**options, "lr": options["lr"] or 1.0}))
             backend.assign(trainer.optimizer.velocity, velocity)
-            trainer.history = History(Epoch(int(row[0]), *map(number, row[1:])) for row in header["history"])
+            trainer.history = History(Epoch(row[0], *map(number, row[1:])) for row in header["history"])
+            if trainer.history.epoch != list(range(1, len(trainer.history) + 1)):
+                raise ValueError("its history does not count the epochs from 1")
+            state = header["generator"]["state"]
+            # To an even increment belong states that stay as they are.
+            if not all(type(n) is int for n in state.values()) or state["inc"] % 2 == 0:
+                raise ValueError("its generator's state is none of PCG64's")
             trainer.rng.bit_generator.state = header["generator"]
-            trainer._left = Left.read(header["left"])
+            trainer._left = Left.read(header["left"], len(trainer.history))
+        if lr is not None:
+            trainer.optimizer.lr = SGD(lr).lr
         return trainer
 
     def _state(self) -> tuple[Any, ...]:
         """Return all that an epoch changes."""
-        left = self._left and copy.deepcopy(self._left)
-        generator = self.rng.bit_generator.state
-        return self.net.parameters.copy(), self.optimizer.velocity.copy(), generator, len(self.history), left
+        left, rng = copy.deepcopy(self._left), copy.deepcopy(self.rng)
+        return self.net.parameters.copy(), self.optimizer.velocity.copy(), rng, len(self.history), left
 
     def _set_state(self, state: tuple[Any, ...]) -> None:
-        self.net.parameters, velocity, generator, epochs, self._left = state
+        parameters, velocity, self.rng, epochs, left = state
+        self.net.parameters = parameters
         backend.assign(self.optimizer.velocity, velocity)
-        self.rng.bit_generator.state = generator
         del self.history._epochs[epochs:]
+        self._left = left  # last: where it is set, all is
 
     def _rate(self, lr: float) -> Any:
         """Return a learning rate for `SGD.update`: on a GPU an array, in which recorded work finds it changed."""
@@ -410,7 +434,7 @@ class Trainer:
     ) -> tuple[float, float]:
         """Return the mean cost and the accuracy over an epoch; both are taken a block at a time, in far fewer calls."""
         on_cpu = self.net.device == "cpu"
-        left.generator = self.rng.bit_generator.state
+        rng = copy.deepcopy(self.rng)
         batch_size, sizes, costs, rights = left.batch_size, left.sizes, left.costs, left.rights
         batches = sum(math.ceil(size / batch_size) for size in sizes)
         for rows in samples.blocks(self.rng, batch_size, start=sum(sizes)):
@@ -424,9 +448,9 @@ class Trainer:
             if bar is not None:
                 bar.update(math.ceil(len(rows) / batch_size))
             left.seconds = time.perf_counter() - started
-            saver.after_batches(left, math.ceil(len(rows) / batch_size))
+            saver.after_batches(left, math.ceil(len(rows) / batch_size), rng)
         costs, rights = backend.numbers(costs), backend.numbers(rights)  # all that a GPU sends back
-        if not math.isfinite(sum(costs)):
+        if not np.isfinite(costs).all():
             block = next(i for i, cost in enumerate(costs) if not math.isfinite(cost))
             first, count = sum(math.ceil(size / batch_size) for size in sizes[:block]) + 1, sizes[block] / batch_size
             where = f"in epoch {epoch}, in one of the batches {first} to {first + math.ceil(count) - 1}"

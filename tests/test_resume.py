@@ -241,7 +241,7 @@ def test_ctrl_c_at_any_line_leaves_what_can_go_on(tmp_path, small_blocks, fault)
         trainer, count = trainer_of(momentum=0.9), itertools.count()
 
         def trace(frame, event, _):
-            if frame.f_code.co_filename not in files or frame.f_code.co_name in ("_set_state", "_state"):
+            if frame.f_code.co_filename not in files or frame.f_code.co_name == "_set_state":
                 return None
             if event == "line" and next(count) == at:
                 sys.settrace(None)
@@ -371,7 +371,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then f
 path, failure = sys.argv[1:]
 x, t = np.random.default_rng(0).normal(size=(50, 300)), np.arange(50) % 2
 trainer = nn.Trainer(nn.Sequential(nn.Linear(300, 2), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1), seed=0)
-limit = lambda trainer: resource.setrlimit(resource.RLIMIT_FSIZE, (1000 if len(trainer.history) == 2 else -1, -1))
+limit = lambda trainer: resource.setrlimit(resource.RLIMIT_FSIZE, (1000 if len(trainer.history) == 3 else -1, -1))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     try:
@@ -401,6 +401,156 @@ def test_a_full_disk_while_a_checkpoint_is_written(failure, epochs, kept, tmp_pa
         else "RuntimeWarning: the checkpoint … could not be written (…): training goes on"
     )
     fault("Training", name, seen, "the checkpoint of epoch 2" if failure == "raise" else "that of epoch 5, by then")
+
+
+# What would not do what it seems to
+
+
+def test_what_has_begun_to_diverge_does_not_take_the_place_of_what_has_not(tmp_path, small_blocks):
+    path = tmp_path / "run.npz"
+    for device in ("cpu", "gpu"):
+        net = nn.Sequential(nn.Linear(3, 2), seed=0, device=device)
+        trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lambda epoch: 1e-3 if epoch < 3 else 3e38), seed=0)
+        with pytest.raises(nn.DivergenceError):
+            trainer.fit((X * 10, np.eye(2)[T]), 5, 8, checkpoint=path, checkpoint_every="1 batches")
+        again = nn.Trainer.resume(path, lr=1e-3)
+        assert np.isfinite(again.net.parameters).all()
+        again.fit((X * 10, np.eye(2)[T]))
+        assert len(again.history) == 5
+
+
+def halve(trainer):
+    trainer.optimizer.lr *= 0.5
+
+
+def other_momentum(trainer):
+    trainer.optimizer.momentum = 0.1 * len(trainer.history)
+
+
+def prune(trainer):
+    trainer.net.parameters *= 0.9
+
+
+@pytest.mark.parametrize("callback", [halve, other_momentum, prune])
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_callbacks_change_is_resumed(callback, device, tmp_path, small_blocks):
+    whole = trainer_of(device, momentum=0.5)
+    whole.fit((X, T), 5, 8, callbacks=[callback])
+    wanted = outcome(whole)
+    for cut in (9, 17, 25) if device == "cpu" else (5, 6):
+        Fuse.left = cut
+        with pytest.raises(KeyboardInterrupt):
+            trainer_of(device, momentum=0.5).fit(
+                (X, T), 5, 8, callbacks=[callback], checkpoint=tmp_path / "run.npz", checkpoint_every="2 batches"
+            )
+        Fuse.left = math.inf
+        again = nn.Trainer.resume(tmp_path / "run.npz", device=device)
+        again.fit((X, T), callbacks=[callback])
+        assert outcome(again) == wanted
+
+
+def test_halving_the_learning_rate_in_a_callback_halves_it():
+    rates = []
+    trainer = trainer_of(lr=0.4)
+    update = trainer.optimizer.update
+    trainer.optimizer.update = lambda w, g, lr: (rates.append(lr), update(w, g, lr))
+    trainer.fit((X, T), 3, 50, callbacks=[halve])
+    assert rates == [0.4, 0.2, 0.1]
+
+
+def test_ctrl_c_three_times_leaves_what_can_go_on(monkeypatch):
+    whole, trainer = (trainer_of(momentum=0.9) for _ in range(2))
+    whole.fit((X, T), 3, 8)
+    assign, presses = numnet.training.backend.assign, ["second", "third"]
+
+    def impatient(*arguments):
+        if Fuse.left == 0 and presses:
+            presses.pop()
+            raise KeyboardInterrupt
+        assign(*arguments)
+
+    monkeypatch.setattr(numnet.training.backend, "assign", impatient)
+    Fuse.left = 12
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 3, 8)
+    assert not presses
+    Fuse.left = math.inf
+    trainer.fit((X, T))
+    assert outcome(trainer) == outcome(whole)
+
+
+class OwnSgd(nn.SGD):
+    """An optimizer of one's own."""
+
+
+def test_what_could_not_be_resumed_is_refused_before_training(tmp_path):
+    path = tmp_path / "run.npz"
+
+    class Unkept(nn.Layer):
+        def __init__(self, n):
+            pass
+
+    nets = [nn.Sequential(nn.Linear(3, 2), nn.Softmax(), seed=0) for _ in range(2)]
+    own = nn.Trainer(nets[0], nn.CrossEntropy(), OwnSgd(0.1))
+    other_generator = nn.Trainer(nets[1], nn.CrossEntropy(), nn.SGD(0.1))
+    other_generator.rng = np.random.Generator(np.random.Philox(0))
+    unkept = nn.Trainer(nn.Sequential(nn.Linear(3, 2), Unkept(2), seed=0), nn.Quadratic(), nn.SGD(0.1))
+    for trainer, message in (
+        (own, "a run can be saved if its optimizer is a SGD, but it is"),
+        (other_generator, "a run can be saved if its generator is a PCG64"),
+        (unkept, "cannot be saved: each argument of its __init__ must be kept"),
+    ):
+        with pytest.raises(nn.CheckpointError, match=message):
+            trainer.fit((X, T if trainer is not unkept else np.eye(2)[T]), 1, 8, checkpoint=path)
+        assert len(trainer.history) == 0
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        trainer_of().fit((X, T), 1, 8, checkpoint=tmp_path)
+    nn.datasets.write_idx(tmp_path / "x", X)
+    before = (tmp_path / "x").read_bytes()
+    x = nn.datasets.read_idx(tmp_path / "x", mmap_mode="r")
+    with pytest.raises(ValueError, match="is the file that the data are mapped from"):
+        trainer_of().fit((x, T), 1, 8, checkpoint=tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == before
+
+
+def test_a_program_may_change_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    trainer_of().fit((X, T), 3, 8, callbacks=[lambda _: os.chdir(tmp_path / "elsewhere")], checkpoint="run.npz")
+    assert len(nn.Trainer.resume(tmp_path / "run.npz").history) == 3
+    assert not os.listdir(tmp_path / "elsewhere")
+
+
+def test_epochs_that_a_callback_trains_count():
+    def one_more(trainer):
+        if len(trainer.history) == 2:
+            trainer.fit((X, T), 1, 16)
+
+    trainer = trainer_of()
+    trainer.fit((X, T), 5, 8, callbacks=[one_more])
+    assert trainer.history.epoch == [1, 2, 3, 4, 5]
+
+
+def test_a_run_without_an_end_starts_at_once():
+    def enough(trainer):
+        if len(trainer.history) == 2:
+            raise KeyboardInterrupt
+
+    trainer = trainer_of()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 10**12, 8, callbacks=[enough], progress=False)
+    assert len(trainer.history) == 2
+
+
+def test_a_wrong_learning_rate_is_not_the_files_fault(tmp_path):
+    trainer_of().fit((X, T), 1, 8, checkpoint=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="SGD: lr must be") as raised:
+        nn.Trainer.resume(tmp_path / "run.npz", lr=-1)
+    assert type(raised.value) is ValueError
+
+
+def test_thousands_of_layers_are_soon_together():
+    assert len(nn.Sequential(*(nn.Tanh() for _ in range(20_000))).layers) == 20_000
 
 
 # Files that are not to be trusted
@@ -518,13 +668,57 @@ def crafted(path, kind):
     elif kind == "a header that is nested too deeply":
         text = "[" * 100_000
         rewritten(path, header__npy=npy_of((), f"<U{len(text)}", text.encode("utf-32-le")))
+    elif kind in LAYERS:
+        rewritten(path, header__npy=header_part({**header, "layers": LAYERS[kind]}))
+    elif kind == "a generator that stands still":
+        rewritten(path, header__npy=header_part({**header, "generator": still()}))
+    elif kind == "parts that are not ours":
+        rewritten(path, more__npy=npy_of((1,), data=bytes(4)))
+    elif kind == "a history out of order":
+        rewritten(path, header__npy=header_part({**header, "history": [[7, 1.0, 1.0, 1.0, 1.0]]}))
+    elif kind == "a place after the end":
+        after = {"last": len(header["history"]), "sizes": [8], "costs": [1.0], "rights": [1]}
+        rewritten(path, header__npy=header_part({**header, "left": {**header["left"], **after}}))
+    elif kind == "a layer with a long name":
+        rewritten(path, header__npy=header_part({**header, "layers": [["x" * 10**6, {}]]}))
     elif kind == "no velocity":
         rewritten(path, velocity__npy=None)
     elif kind == "a velocity of another length":
         rewritten(path, velocity__npy=npy_of((2,), data=bytes(8)))
 
 
+def linear(inputs, outputs, name="numnet.Linear"):
+    return [name, {"inputs": inputs, "outputs": outputs}]
+
+
+class Dense(nn.Linear):
+    """A user's own."""
+
+
+LAYERS = {
+    "layers of a size below 0": [linear(12000, 12000), linear(-12010, 12000)],
+    "layers of a size that is nan": [linear(12000, 12000), linear(math.nan, 2)],
+    "layers of a size that is a word": [linear("a", 2 * 10**9)],
+    "layers of a size that is a list": [linear([0], 3 * 10**8)],
+    "layers of the user's own, of terabytes": [linear(10**7, 10**6, "Dense")],
+}
+
+
+def still():
+    """Return a state of PCG64 that comes back with each step: with a number to add that is even, there is one."""
+    state, multiplier = (2**64 - 1) << 64, 0x2360ED051FC65DA44385DF649FCCF645
+    whole = {"state": state, "inc": (state - state * multiplier) % 2**128}
+    return {"bit_generator": "PCG64", "state": whole, "has_uint32": 0, "uinteger": 0}
+
+
 CRAFTED = {
+    **dict.fromkeys(LAYERS, "a layer has the sizes"),
+    "layers of the user's own, of terabytes": "its layers need 10000001000000 or more",
+    "a generator that stands still": "its generator's state is none of PCG64's",
+    "parts that are not ours": r"its parts are not header\.npy, parameters\.npy, velocity\.npy",
+    "a history out of order": "does not count the epochs from 1",
+    "a place after the end": "place in the run cannot be",
+    "a layer with a long name": r"a layer 'xxx+\.\.\.x+' that is not defined here",
     "pickled objects": "claims",
     "a pickled part": "claims",
     "a shape of terabytes": r"claims \(4398046511104,\) of float32 in 64 bytes",

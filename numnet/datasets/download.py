@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 14
 _PATIENCE = 5.0  # seconds
+_LARGEST = 1 << 28  # bytes: ten times the largest file of these sets; a body without an end would fill the disk
 _Item = TypeVar("_Item")
 
 
@@ -268,6 +269,8 @@ def _pieces(url: str, start: int, timeout: float) -> Iterator[tuple[int, int | N
                 if not piece:
                     return
                 position += len(piece)
+                if position > _LARGEST:
+                    raise _MirrorError(f"it sends more than {_LARGEST:,} bytes, and no published file is as long")
     except (OSError, HTTPError, ValueError) as error:  # requests' own are OSErrors; ValueError: redirects to nonsense
         raise _MirrorError(_words(error)) from error
 
