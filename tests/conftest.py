@@ -14,6 +14,7 @@ from .faults import fault  # noqa: F401
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
 hypothesis.settings.register_profile("thorough", parent=hypothesis.settings.get_profile("default"), max_examples=2500)
+hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("ci"), max_examples=15)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 # A shell starts what runs in the background with Ctrl-C ignored, and processes pass that on.

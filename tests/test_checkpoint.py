@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 import numnet as nn
+from numnet import checkpoint
 
 from .devices import DEVICES, host
 from .networks import cases
@@ -121,7 +122,7 @@ def test_a_layer_whose_arguments_are_not_kept_cannot_be_saved(tmp_path):
         def __init__(self, **kwargs):
             self.exponent = kwargs.get("exponent")
 
-    for layer in (Forgetful(2), Power(np.ones(2)), Keywords(exponent=2)):
+    for layer in (Forgetful(2), Power(np.ones(2)), Power(np.nan), Keywords(exponent=2)):
         with pytest.raises(nn.CheckpointError, match=r"cannot be saved: each argument of its __init__ must be kept"):
             nn.Sequential(layer).save(tmp_path / "net.npz")
     assert not list(tmp_path.iterdir())
@@ -162,24 +163,32 @@ def rewrite(path, change_header=lambda header: None, **arrays):
 @pytest.mark.parametrize(
     ("change", "arrays", "message"),
     [
-        (lambda h: h.update(version=99), {}, "has format 'numnet network', version 99; this numnet reads"),
+        (
+            lambda h: h.update(version=99),
+            {},
+            "net.npz has format 'numnet network', version 99; this numnet reads 'numnet network', version 1, "
+            "'numnet run', version 1: update numnet, or save the network again with this one$",
+        ),
         (lambda h: h.update(format="other"), {}, "has format 'other'"),
-        (lambda h: h.pop("layers"), {}, "is damaged"),
+        (lambda h: h.pop("layers"), {}, "net.npz is nothing that numnet has saved, or is damaged"),
+        (lambda h: h.pop("format"), {}, r"is nothing .* damaged \('format'\): save it again, or take an older copy$"),
         (lambda h: h.update(layers=[["numnet.Linear", {"inputs": 3}]]), {}, "is damaged"),
         (
             lambda h: h.update(layers=[["Unknown", {}]]),
             {},
-            "a layer 'Unknown' that is not defined here: define or import",
+            "a layer 'Unknown' that is not defined here: define or import its class, then load$",
         ),
         (
             lambda h: h.update(layers=[["numnet.Linear", {"inputs": 3, "outputs": 3}]]),
             {},
-            "holds 8 parameters, but its layers need 12",
+            "net.npz holds 8 parameters, but its layers need 12",
         ),
         (lambda h: h.update(layers=[["numnet.Linear", {"inputs": 10**7, "outputs": 10**7}]]), {}, "is damaged"),
         (lambda h: h.update(dtype="float64"), {}, "holds 8 parameters of float32, but its layers need 8 of float64"),
         (lambda h: None, {"parameters": np.zeros((2, 4), np.float32)}, "holds 8 parameters"),
         (lambda h: None, {"parameters": np.array([{}], object)}, "is damaged"),
+        (lambda h: None, {"parameters": np.zeros(8, "<i4")}, r"parameters.npy' claims \(8,\) of int32 in 32 bytes"),
+        (lambda h: None, {"parameters": np.zeros((4, 2), "<f4", "F")}, r"claims \(4, 2\) of float32 in 32 bytes"),
     ],
 )
 def test_altered_it_is_refused(saved, change, arrays, message):
@@ -189,13 +198,110 @@ def test_altered_it_is_refused(saved, change, arrays, message):
         nn.load(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "arrays", "message"),
+    [
+        (lambda h: None, {"velocity": np.zeros(3, "f4")}, "holds 3 velocities of float32, but its layers need 8 of"),
+        (lambda h: None, {"parameters": np.zeros(9, "f4")}, "holds 9 parameters of float32, but its layers need 8 of"),
+        (lambda h: h.pop("layers"), {}, "is nothing that numnet has saved, or is damaged"),
+    ],
+)
+def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
+    net = nn.Sequential(nn.Linear(3, 2), nn.Softmax())
+    trainer, path = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5)), tmp_path / "run.npz"
+    checkpoint.save_run(trainer, path, {})
+    rewrite(path, change, **arrays)
+    with pytest.raises(nn.CheckpointError, match=f"run.npz {message}"):
+        checkpoint.load_run(path, "cpu")
+
+
+@pytest.mark.parametrize(
+    "change", [{"last": 0}, {"batch_size": -1}, {"samples": 7.0}, {"sizes": [4, 4]}, {"costs": []}, {"rights": [1] * 3}]
+)
+def test_a_place_in_a_run_that_cannot_be_is_refused(change):
+    place = {"last": 1, "batch_size": 2, "samples": 7, "sizes": [4, 3], "costs": [0.5, 0.25], "rights": [2, None]}
+    assert [*map(str, checkpoint.Left.read(place, 0).rights)] == ["2.0", "nan"]
+    with pytest.raises(ValueError, match="its place in the run"):
+        checkpoint.Left.read({**place, **change}, 0)
+    with pytest.raises(ValueError, match="its place in the run"):
+        checkpoint.Left.read(place, 1)
+    assert checkpoint.Left.read({**place, "sizes": [], "costs": [], "rights": []}, 1).last == 1
+
+
+def a_trainer():
+    return nn.Trainer(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.5))
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),  # of 5 epochs, each of 3 batches and then 4: the epochs, with a + where it is at their end
+    [
+        (1, "1+ 2+ 3+ 4+ 5+"),
+        ("2 epochs", "2+ 4+ 5+"),
+        ("1 epoch", "1+ 2+ 3+ 4+ 5+"),
+        ("1 batch", "1 1 2 2 3 3 4 4 5 5 5+"),
+        ("4 batches", "1 2 3 4 5 5+"),
+        ("7 batches", "1 2 3 4 5 5+"),
+        ("8 batches", "2 3 5 5+"),
+    ],
+)
+def test_a_saver_writes_as_often_as_asked_and_at_the_end(every, expected, tmp_path, monkeypatch):
+    written, left, trainer = [], checkpoint.Left(5, 1, 7), a_trainer()
+    saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "raise")
+    for epoch in range(1, 6):
+        monkeypatch.setattr(checkpoint, "save_run", lambda *_, now=f"{epoch}": written.append(now))
+        saver.after_batches(left, 3, trainer.rng)
+        saver.after_batches(left, 4, trainer.rng)
+        monkeypatch.setattr(checkpoint, "save_run", lambda *_, now=f"{epoch}+": written.append(now))
+        saver.after_epoch(left, epoch)
+    assert " ".join(written) == expected
+
+
+def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint, "save_run", fail)
+    left, path = checkpoint.Left(1, 1, 1), tmp_path / "run.npz"
+    with pytest.raises(OSError, match="no space left"):
+        checkpoint.Saver(a_trainer(), path, 1, "raise").after_epoch(left, 1)
+    message = r"run.npz could not be written \(no space left\): training goes on, and what was there before still is$"
+    with pytest.warns(RuntimeWarning, match=message):
+        checkpoint.Saver(a_trainer(), path, 1, "warn").after_epoch(left, 1)
+
+
+def test_a_number_that_json_lacks_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        checkpoint.save_run(a_trainer(), tmp_path / "run.npz", {"epoch": np.nan})
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_may_have_the_longer_header_of_npy(saved):
+    net, path = saved
+    with np.load(path) as file:
+        content = dict(file)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in content.items():
+            with archive.open(f"{name}.npy", "w") as part:
+                np.lib.format.write_array(part, array, version=(2, 0))
+    np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
+
+
+def test_a_packed_file_is_refused(saved):
+    _, path = saved
+    with np.load(path) as file:
+        content = dict(file)
+    np.savez_compressed(path, **content)
+    with pytest.raises(nn.CheckpointError, match=r"\(its parts are packed, or claim to be longer than the file\)"):
+        nn.load(path)
+
+
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("hello")
     np.save(tmp_path / "array.npy", np.ones(3))
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("a", "b")
     for name in ("text", "array.npy", "other.zip"):
-        with pytest.raises(nn.CheckpointError, match="is nothing that numnet has saved"):
+        with pytest.raises(nn.CheckpointError, match=f"{name} is nothing that numnet has saved"):
             nn.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         nn.load(tmp_path / "missing.npz")

@@ -1,3 +1,5 @@
+import contextlib
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import scipy.special
 from hypothesis import assume, given
 
 import numnet as nn
+from numnet import costs
 from numnet.costs import Pair, as_targets
 
 from .devices import DEVICES, host, place
@@ -152,18 +155,77 @@ def test_the_mean_does_not_change_when_the_batch_is_repeated(cost, data, device)
     assert thrice == pytest.approx(once, rel=1e-12, abs=1e-15)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@given(data=st.data())
+@pytest.mark.parametrize("cost", [nn.Quadratic, nn.CrossEntropy, costs._Distribution, costs._Independent])
+def test_a_gradient_fills_out_with_the_same_bits(cost, data, device):
+    z, t = (place(array, device) for array in data.draw(last_layers(nn.Softmax, scale=2.0)))
+    y = nn.Softmax().forward(z)
+    out = np.full_like(y, np.nan)
+    assert cost().gradient(y, t, out) is out
+    np.testing.assert_array_equal(host(out), host(cost().gradient(y, t)))
+    assert cost().value(y, t) == cost().value(y, t, out)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_gradient_at_certainty_is_its_limit(device):
+    y, right, wrong = (place([row], device) for row in ([0.0, 1.0], [0.0, 1.0], [1.0, 0.0]))
+    np.testing.assert_array_equal(host(nn.CrossEntropy().gradient(y, right)), [[0, -1]])
+    np.testing.assert_array_equal(host(nn.CrossEntropy().gradient(y, wrong)), [[-np.inf, 0]])
+
+
+def test_a_called_cost_computes_in_the_precision_of_its_floats():
+    with pytest.raises(ValueError, match="finite in float32"):
+        nn.Quadratic()(np.zeros((1, 2), np.float32), [[0, 1e300]])
+    assert nn.Quadratic()([[0, 1]], [[0.5, 0.5]]) == 0.25
+
+
+def test_what_is_taken_for_a_distribution_is_accepted_as_one(monkeypatch):
+    monkeypatch.setattr(costs, "_ROW_SUM_TOLERANCE", 0.5)
+    for row, fits in (([0.5, 0.0], True), ([1.0, 0.5], True), ([0.25, 0.125], False)):
+        assert costs.is_distribution(np.array([row])) == fits
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="must sum to 1"):
+            costs._Distribution().check("t", np.array([row]))
+
+
+def test_a_pair_of_ones_own_is_given_z():
+    class Own(Pair):
+        def gradient(self, z, y, t, out=None):
+            return z
+
+    z = np.ones((1, 2))
+    assert Own(nn.Quadratic(), nn.Tanh()).forward_backward(z, z)[1] is z
+
+
+def test_repr_and_layer_of_a_pair():
+    layers = [nn.Linear(2, 2), nn.Sigmoid(), nn.Tanh()]
+    assert nn.Quadratic().pair(layers).layer is nn.Cost().pair(layers).layer is layers[-1]
+    assert repr(nn.CrossEntropy()) == "CrossEntropy()"
+
+
 def test_targets_as_indices_and_one_hot_are_the_same():
     labels = np.array([2, 0, 1], np.uint8)
     np.testing.assert_array_equal(as_targets(labels, 3, np.float32), np.eye(3)[labels])
     np.testing.assert_array_equal(as_targets(np.eye(3)[labels], 3, np.float32), np.eye(3)[labels])
     np.testing.assert_array_equal(as_targets([0.0, 1.0], 1, np.float32), [[0], [1]])
+    np.testing.assert_array_equal(as_targets([[1j, 0]], 2, np.complex128), [[1j, 0]])
+    assert as_targets(labels, 3, np.float32).dtype == np.float32
+
+
+def test_rows_of_the_right_dtype_are_not_copied():
+    rows = np.eye(3, dtype=np.float32)
+    assert as_targets(rows, 3, np.float32) is rows
 
 
 @pytest.mark.parametrize(
     ("t", "message"),
     [
         (["a", "b"], "targets must be real numbers, got dtype <U1"),
-        ([0.0, 1.0], "class indices and must be integers, got dtype float64"),
+        (
+            [0.0, 1.0],
+            r"class indices and must be integers, got dtype float64: use t\.astype\(int\), or give rows of shape "
+            r"\(n, outputs\)$",
+        ),
         ([0, 3], "class indices must be from 0 to 2 for 3 outputs, but target 1 is 3"),
         ([-1, 0], "class indices must be from 0 to 2 for 3 outputs, but target 0 is -1"),
         (np.zeros((2, 2)), r"rows of shape \(n, 3\) for 3 outputs, got shape \(2, 2\)"),
@@ -192,8 +254,15 @@ def test_targets_that_do_not_fit(t, message):
             [0],
             "y must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from -0.5 to 1.5",
         ),
+        ([[1.5, 0.5]], [0], "it ranges from 0.5 to 1.5"),
+        ([[0.5, -0.5]], [0], "it ranges from -0.5 to 0.5"),
         ([[0.5, 0.5]], [[2.0, -1.0]], "t must hold probabilities"),
-        ([[0.5, 0.5]], [[0.5, 0.25]], r"each row of t must sum to 1 for a softmax output, but row 0 sums to 0.75"),
+        (
+            [[0.5, 0.5]],
+            [[0.5, 0.25]],
+            r"each row of t must sum to 1 for a softmax output, but row 0 sums to 0.75: give class indices, one-hot "
+            r"rows or probabilities, or end the network in Sigmoid\(\) for several yes/no$",
+        ),
         ([[0.5, 0.5]] * 2, [[0.5, 0.5], [0.5, 0.4999]], r"but row 1 sums to 0.9999"),
         ([[0.5, np.nan]], [0], r"y must be finite, but y\[0, 1\] is not"),
         ([["a", "b"]], [0], "outputs must be real numbers"),
@@ -214,10 +283,12 @@ class Derived(nn.Softmax):
 @pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid, Derived])
 def test_cross_entropy_refuses_probabilities_taken_twice(first, last):
     message = (
-        rf"takes probabilities twice, by {first.__name__}\(\) and then {last.__name__}\(\): .* remove one of the two"
+        rf"takes probabilities twice, by {first.__name__}\(\) and then {last.__name__}\(\): .*\. CrossEntropy needs "
+        "them taken once: remove one of the two layers, or put a Linear between them$"
     )
-    with pytest.raises(ValueError, match=message):
-        nn.CrossEntropy().pair([nn.Linear(2, 2), first(), last()])
+    for before in ([], [nn.Linear(2, 2)]):
+        with pytest.raises(ValueError, match=message):
+            nn.CrossEntropy().pair([*before, first(), last()])
     assert nn.CrossEntropy().pair([nn.Linear(2, 2), first(), nn.Linear(2, 2), last()])
 
 
@@ -276,6 +347,7 @@ def test_a_derived_cross_entropy_takes_its_form_from_the_last_layer(override, de
 
     net = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), dtype="float64", device=device)
     net.parameters = 0  # every y is 1/2, so that rows sum to 1
+    assert (type(Derived().pair(net.layers)) is Pair) == override
     trainer = nn.Trainer(net, Derived(), nn.SGD(1e-9))
     assert trainer.step(np.zeros((1, 3)), [[0.0, 0.0]]) == pytest.approx(2 * np.log(2))
     np.testing.assert_allclose(host(net.gradients[-2:]), 0.5)

@@ -6,6 +6,8 @@ import scipy.special
 from hypothesis import given
 
 import numnet as nn
+from numnet.backend import device_of
+from numnet.layers import Scratch
 
 from .devices import DEVICES, host, place
 
@@ -92,6 +94,12 @@ def test_complex_input_takes_the_same_road(kind, data, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_a_saturated_sigmoid_takes_a_complex_step(device):
+    y = host(nn.Sigmoid().forward(place([[-1e4 + 1e-20j, 1e4 + 1e-20j]], device)))
+    np.testing.assert_allclose(y, [[0, 1]], atol=1e-300)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @given(x=batches(np.float64, limit=1e3), shift=st.floats(-1e3, 1e3))
 def test_softmax_rows_sum_to_one_and_ignore_a_shift(x, shift, device):
     y, shifted = (host(nn.Softmax().forward(place(array, device))) for array in (x, x + shift))
@@ -132,6 +140,47 @@ def test_a_layer_used_in_two_precisions_keeps_them_apart(device):
         np.testing.assert_array_equal(host(y), host(nn.Softmax().forward(x)))
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("device", DEVICES)
+@given(shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=6))
+def test_scratch_keeps_its_memory_until_it_is_too_small(shapes, order, device):
+    scratch, array, largest, replaced = Scratch(), None, 0, []
+    for shape in shapes:
+        x = np.empty(shape, order=order) if device == "cpu" else place(np.empty(shape), device)
+        last, array = array, scratch.like("name", x)
+        assert (array.shape, array.dtype, array.flags.fnc) == (shape, x.dtype, x.flags.fnc)
+        assert scratch.like("name", x) is scratch("name", shape, x) is array
+        if last is not None:
+            assert np.shares_memory(last, array) == (array.size <= largest)
+            replaced += [last] * (array.size > largest)
+        assert not np.shares_memory(scratch.like("another name", x), array)
+        largest = max(largest, array.size)
+    if device == "gpu":  # where a recorded graph may go on writing
+        assert all(any(old is kept for kept in scratch._outgrown) for old in replaced)
+    else:
+        assert not scratch._outgrown
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_scratch_follows_dtype_and_device(device):
+    scratch, x = Scratch(), np.ones((2, 3), np.float32)
+    for like in (x, place(x, device), place(x.astype(np.float64), device), x):
+        for array in (scratch.like("name", like), scratch("name", (2, 3), like)):
+            assert (device_of(array), array.dtype) == (device_of(like), like.dtype)
+    assert scratch("name", (2, 3), x, np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_scratch_is_filled_where_that_saves_memory(device):
+    values, x = place([[1.0], [2.0]], device), place(np.zeros((2, 3)), device)
+    filled = Scratch().filled(values, x)
+    if device == "gpu":
+        assert filled is values
+    else:
+        np.testing.assert_array_equal(filled, [[1, 1, 1], [2, 2, 2]])
+        assert filled.flags.writeable
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_relu_takes_slope_zero_at_its_kink(device):
     layer = nn.ReLU()
@@ -163,6 +212,13 @@ def test_linear_fills_the_same_gradients_without_the_input_gradient(x, device):
     layer.backward_parameters(grad)
     for name, array in layer.gradients.items():
         np.testing.assert_array_equal(host(array), host(both[name]))
+
+
+def test_linear_has_its_arrays_before_a_network_does():
+    layer = nn.Linear(2, 3)
+    for arrays in (layer.parameters, layer.gradients):
+        assert {name: array.shape for name, array in arrays.items()} == {"weight": (2, 3), "bias": (3,)}
+        assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("inputs", [1, 100])

@@ -9,6 +9,7 @@ from hypothesis import given
 
 import numnet as nn
 from numnet import backend
+from numnet.network import classes
 
 from .devices import DEVICES, host, place
 from .networks import cases
@@ -55,6 +56,7 @@ def test_assigning_copies_and_keeps_the_link(device):
     with pytest.raises(ValueError, match="broadcast"):
         net.parameters = np.zeros(22)
     net.gradients = np.arange(23)
+    np.testing.assert_array_equal(host(net.gradients), np.arange(23))
     assert_tied(net)
 
 
@@ -138,12 +140,35 @@ def test_predict_and_accuracy(device):
         ([1.0, 2.0], "must be integers, got dtype float64"),
         ([1, 3], "class indices must be from 0 to 2"),
         ([[1], [0]], r"rows of shape \(n, 3\)"),
-        ([[1, 1, 0], [0, 0, 1]], "targets that are classes"),
+        ([[1, 1, 0], [0, 0, 1]], "^accuracy needs targets that are classes.* sum to 1$"),
         ([[1.5, -0.5, 0], [0, 0, 1]], "targets that are classes"),
         (np.full((2, 3), np.nan), "targets must be finite"),
     ):
         with pytest.raises(ValueError, match=message):
             net.accuracy(x, targets)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize("device", DEVICES)
+def test_classes_fill_out(outputs, device):
+    y = RNG.random((20, outputs))
+    expected = y.argmax(axis=1) if outputs > 1 else y[:, 0] > 0.5
+    y = place(y, device)
+    out = place(np.full(20, -1, np.intp), device)
+    assert classes(y, out) is out
+    for found in (out, classes(y)):
+        assert (backend.device_of(found), found.dtype) == (device, np.intp)
+        np.testing.assert_array_equal(host(found), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_overflows_in_a_layer_is_infinite_without_a_warning(device):
+    class Square(nn.Layer):
+        def forward(self, x, out=None):
+            return np.multiply(x, x, out=out)
+
+    with np.errstate(over="raise"):
+        assert nn.Sequential(Square(), device=device)([[3e38]]) == np.inf
 
 
 def hosted(value):
@@ -200,6 +225,7 @@ def test_batches_of_changing_size_give_the_gradients_of_a_fresh_network(device):
         z, y = net.backpropagate(pair, x, t)
         fresh = copy.deepcopy(net)
         fresh_z, fresh_y = fresh.backpropagate(nn.CrossEntropy().pair(fresh.layers), x, t)
+        assert z.flags.fnc == y.flags.fnc == (device == "cpu" and n > 2)  # contiguous along the longer axis
         np.testing.assert_array_equal(host(z), host(fresh_z))
         np.testing.assert_array_equal(host(y), host(fresh_y))
         np.testing.assert_array_equal(host(net.gradients), host(fresh.gradients))
@@ -223,6 +249,7 @@ def test_a_pickle_has_no_buffers_in_it():
     net.backpropagate(nn.CrossEntropy().pair(net.layers), np.ones((500, 4), "f4"), np.ones((500, 2), "f4") / 2)
     # The layers keep their last input and output of 500 rows, 4 + 3 + 3 + 2 + 2 numbers in all: no more than that.
     assert len(pickle.dumps(net)) < size + 500 * 14 * 4 + 2000
+    assert vars(pickle.loads(pickle.dumps(net))).keys() == vars(small()).keys()
 
 
 def test_a_refused_network_leaves_its_layers_free():
@@ -255,7 +282,20 @@ def test_each_layer_has_parameters_of_its_own(device):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_decayed_marks_the_weights(device):
-    np.testing.assert_array_equal(host(small(device=device).decayed), [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
+    decayed = small(device=device).decayed
+    np.testing.assert_array_equal(host(decayed), [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
+    assert (backend.device_of(decayed), decayed.dtype) == (device, np.float32)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_repr_is_a_table(device):
+    assert repr(nn.Sequential(nn.Linear(1000, 5), nn.Sigmoid(), device=device)).splitlines() == [
+        "Sequential(",
+        "  0  Linear(1000, 5)  1000 -> 5  5,005 parameters",
+        "  1  Sigmoid()           5 -> 5",
+        ")  5,005 parameters, float32" + ", on the GPU" * (device == "gpu"),
+    ]
+    assert "\n  0  Tanh()  ? -> ?\n" in repr(nn.Sequential(nn.Tanh()))
 
 
 def test_html_has_shapes_and_counts_and_is_escaped():
@@ -263,10 +303,12 @@ def test_html_has_shapes_and_counts_and_is_escaped():
         def __repr__(self):
             return "<Odd>"
 
-    text = nn.Sequential(nn.Linear(784, 10), Odd())._repr_html_()
-    assert "<td>Linear(784, 10)</td><td>(n, 784) → (n, 10)</td><td>7,850</td>" in text
-    assert "&lt;Odd&gt;" in text
-    assert "7,850 parameters, float32" in text
+    assert nn.Sequential(nn.Linear(784, 10), Odd())._repr_html_() == (
+        "<table><tr><th></th><th>layer</th><th>shapes</th><th>parameters</th></tr>"
+        "<tr><td>0</td><td>Linear(784, 10)</td><td>(n, 784) → (n, 10)</td><td>7,850</td></tr>"
+        "<tr><td>1</td><td>&lt;Odd&gt;</td><td>(n, 10) → (n, 10)</td><td></td></tr>"
+        "</table><p>Sequential: 7,850 parameters, float32</p>"
+    )
 
 
 def test_widths_are_found_through_layers_that_leave_them_open():
@@ -279,7 +321,7 @@ def test_widths_are_found_through_layers_that_leave_them_open():
     ("x", "message"),
     [
         (np.full((2, 4), np.nan), "inputs must be finite, but feature 0 of sample 0 is nan"),
-        (np.where(np.arange(20000).reshape(5000, 4) == 19999, np.inf, 0), "feature 3 of sample 4999 is inf"),
+        (np.where(np.arange(40000).reshape(10000, 4) == 39999, np.inf, 0), "feature 3 of sample 9999 is inf"),
         (np.full((2, 4), 1e300), "inputs must be finite, but feature 0 of sample 0 is 1e"),
     ],
 )
@@ -291,15 +333,35 @@ def test_inputs_that_are_not_finite_are_refused(x, message, device):
             use(x)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_alone_has_its_gradients(device):
+    net = nn.Sequential(nn.Linear(3, 2), seed=0, device=device)
+    nn.gradcheck(net, nn.Quadratic(), np.eye(3), np.ones((3, 2)), raise_above=1e-7)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_complex_network_takes_complex_inputs(device):
+    net = nn.Sequential(nn.Linear(1, 1), dtype="complex128", device=device)
+    net.parameters = 1
+    assert net([[1j]]) == 1 + 1j
+
+
+class Three(nn.Layer):
+    inputs = 3
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.Sequential(), "needs at least one layer"),
+        (
+            lambda: nn.Sequential(),
+            r"^Sequential needs at least one layer, Sequential\(Linear\(784, 10\), Softmax\(\)\) say$",
+        ),
         (
             lambda: nn.Sequential(nn.Linear(2, 3), nn.Softmax),
             r"layer 1 must be a numnet Layer, got .*: write Softmax\(\)",
         ),
-        (lambda: nn.Sequential([nn.Linear(2, 3)]), "layer 0 must be a numnet Layer, got"),
+        (lambda: nn.Sequential([nn.Linear(2, 3)]), r"layer 0 must be a numnet Layer, got \[Linear\(2, 3\)\]$"),
         (
             lambda: nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(100, 10)),
             r"layer 0, Linear\(784, 128\), gives 128 features, but layer 2, Linear\(100, 10\), takes 100",
@@ -323,6 +385,11 @@ def test_inputs_that_are_not_finite_are_refused(x, message, device):
             lambda: nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4), nn.Tanh(), nn.Linear(5, 1)),
             r"layer 1, Linear\(3, 4\), gives 4 features, but layer 3, Linear\(5, 1\), takes 5",
         ),
+        (
+            lambda: nn.Sequential(nn.Sigmoid(), Three(), nn.Linear(4, 1)),
+            r"layer 1, Three\(3\), gives 3 features, but layer 2, Linear\(4, 1\), takes 4",
+        ),
+        (lambda: nn.Sequential(nn.Sigmoid())(np.zeros(3)), r"with any number of features a sample, got \(3,\)$"),
         (lambda: small().predict(np.zeros((2, 2))), r"got \(2, 2\): for a single sample give x\[None\]"),
         (lambda: small()(np.zeros((2, 4), complex)), "inputs must be real numbers, got dtype complex128"),
         (lambda: small()([["a"] * 4]), "inputs must be real numbers, got dtype <U1"),
