@@ -408,7 +408,7 @@ def test_after_an_interrupt_it_goes_on(server: Any, tmp_path: Path, fault: Any) 
 
     server.answers[f"/one/{NAME}"] = interrupt
     with pytest.raises(KeyboardInterrupt) as info:
-        get(server, tmp_path, "one")
+        get(server, tmp_path, "one", timeout=60)  # longer than the interrupt can take to come
     fault("Download", "Ctrl-C", info.value, tmp_path)
     check_the_rest(tmp_path)
     server.answers[f"/one/{NAME}"] = ranged
