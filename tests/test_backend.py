@@ -1,3 +1,4 @@
+import contextlib
 import ctypes
 import itertools
 import os
@@ -6,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import types
 from pathlib import Path
 
@@ -249,6 +251,36 @@ def test_what_a_callback_changes_is_changed(callback, hidden, device, monkeypatc
         trainer.fit((DIGITS[0].images[:400], DIGITS[0].labels[:400]), 4, 16, DIGITS[1], callbacks=callbacks)
         results.append(host(trainer.net.parameters))
     np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_of_one_layer_trains(device):
+    trainer = nn.Trainer(nn.Sequential(nn.Softmax(), dtype="float64", device=device), nn.CrossEntropy(), nn.SGD(0.1))
+    x, t = RNG.normal(size=(30, 3)), RNG.integers(3, size=30)
+    expected = nn.CrossEntropy()(trainer.net(x), t)
+    assert trainer.fit((x, t), 3, 4).train_cost == pytest.approx([expected] * 3)
+
+
+@stand_in
+def test_without_cublas_training_goes_on_unrecorded(monkeypatch, transfers):
+    def missing(gpu, stream):
+        raise OSError("libcublas.so.13: cannot open shared object file")
+
+    monkeypatch.setattr(backend, "_Blas", missing)
+    monkeypatch.setattr(backend, "_thread", threading.local())
+    results = []
+    for device in ("cpu", "gpu"):
+        trainer = trainer_of(64, 10, dtype="float64", device=device)
+        with contextlib.nullcontext() if device == "cpu" else pytest.warns(RuntimeWarning, match=r"libcublas\.so\.13"):
+            trainer.fit(DIGITS[0], 3, 64)
+        results.append(host(trainer.net.parameters))
+    np.testing.assert_allclose(*results, rtol=1e-12)
+    assert transfers.launches == 0
+
+
+def test_memory_that_the_host_has_not_is_no_affair_of_the_gpu():
+    with pytest.raises(MemoryError, match="the host's"), backend.advice():
+        raise MemoryError("the host's")
 
 
 # Kernels

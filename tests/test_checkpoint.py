@@ -50,6 +50,13 @@ def test_what_is_saved_is_what_is_loaded(case, tmp_path_factory, device):
         np.testing.assert_array_equal(again(case.x), net(case.x))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_a_network_without_parameters_is_saved_too(tmp_path, dtype):
+    net = nn.Sequential(nn.Sigmoid(), dtype=dtype)
+    net.save(tmp_path / "net.npz")
+    assert repr(nn.load(tmp_path / "net.npz")) == repr(net)
+
+
 def test_the_name_is_kept_as_given_and_nothing_else_is_left(saved, tmp_path):
     saved[0].save(tmp_path / "weights")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.npz", "weights"]
@@ -186,6 +193,17 @@ def rewrite(path, change_header=lambda header: None, **arrays):
         (lambda h: h.update(layers=[["numnet.Linear", {"inputs": 10**7, "outputs": 10**7}]]), {}, "is damaged"),
         (lambda h: h.update(dtype="float64"), {}, "holds 8 parameters of float32, but its layers need 8 of float64"),
         (lambda h: None, {"parameters": np.zeros((2, 4), np.float32)}, "holds 8 parameters"),
+        (
+            lambda h: h["layers"].append(["numnet.Linear", {"inputs": 2, "outputs": 2}]),
+            {},
+            "holds 8 parameters, but its layers need 14 or more",
+        ),
+        (
+            lambda h: h.update(layers=[["numnet.Linear", {"inputs": 0, "outputs": 2}]]),
+            {},
+            r"a layer has the sizes \[0, 2\]",
+        ),
+        (lambda h: None, {"more": np.zeros(1)}, "its parts are not header.npy, parameters.npy, velocity.npy"),
         (lambda h: None, {"parameters": np.array([{}], object)}, "is damaged"),
         (lambda h: None, {"parameters": np.zeros(8, "<i4")}, r"parameters.npy' claims \(8,\) of int32 in 32 bytes"),
         (lambda h: None, {"parameters": np.zeros((4, 2), "<f4", "F")}, r"claims \(4, 2\) of float32 in 32 bytes"),
@@ -216,7 +234,16 @@ def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
 
 
 @pytest.mark.parametrize(
-    "change", [{"last": 0}, {"batch_size": -1}, {"samples": 7.0}, {"sizes": [4, 4]}, {"costs": []}, {"rights": [1] * 3}]
+    "change",
+    [
+        {"last": 0},
+        {"batch_size": -1},
+        {"samples": 7.0},
+        {"sizes": [4, 4]},
+        {"sizes": [7, 0]},
+        {"costs": []},
+        {"rights": [1] * 3},
+    ],
 )
 def test_a_place_in_a_run_that_cannot_be_is_refused(change):
     place = {"last": 1, "batch_size": 2, "samples": 7, "sizes": [4, 3], "costs": [0.5, 0.25], "rights": [2, None]}
@@ -254,6 +281,25 @@ def test_a_saver_writes_as_often_as_asked_and_at_the_end(every, expected, tmp_pa
         monkeypatch.setattr(checkpoint, "save_run", lambda *_, now=f"{epoch}+": written.append(now))
         saver.after_epoch(left, epoch)
     assert " ".join(written) == expected
+
+
+@pytest.mark.parametrize("what", ["parameters", "velocity", "cost", None])
+def test_a_saver_writes_nothing_that_has_begun_to_diverge(what, tmp_path):
+    trainer, path = a_trainer(), tmp_path / "run.npz"
+    left = checkpoint.Left(1, 1, 2, [1], [np.inf if what == "cost" else 0.5], [1])
+    if what == "parameters":
+        trainer.net.parameters = np.inf
+    if what == "velocity":
+        trainer.optimizer.velocity[...] = np.inf
+    checkpoint.Saver(trainer, path, "1 batch", "raise").after_batches(left, 1, trainer.rng)
+    assert path.exists() == (what is None)
+
+
+def test_a_run_with_a_generator_of_ones_own_cannot_be_saved(tmp_path):
+    trainer = a_trainer()
+    trainer.rng = object()
+    with pytest.raises(nn.CheckpointError, match="a run can be saved if its generator is a PCG64, but it is None"):
+        checkpoint.save_run(trainer, tmp_path / "run.npz", {})
 
 
 def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):

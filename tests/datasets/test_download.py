@@ -296,6 +296,13 @@ def test_an_interrupted_download_goes_on_where_it_stopped(server: Any, tmp_path:
     assert files_below(tmp_path) == [NAME]
 
 
+def test_a_body_without_an_end_is_given_up(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numnet.datasets.download._LARGEST", len(BODY) // 2)
+    server.answers[f"/one/{NAME}"] = BODY
+    with pytest.raises(DownloadError, match=r"it sends more than 51,200 bytes, and no published file is as long"):
+        get(server, tmp_path, "one")
+
+
 def test_a_whole_part_needs_no_server(server: Any, tmp_path: Path) -> None:
     (tmp_path / PART).write_bytes(BODY)
     assert get(server, tmp_path, "one").read_bytes() == BODY

@@ -220,6 +220,17 @@ def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, 
     fault("IDX files", name, f"IdxError: {told}", "the file, as it was")
 
 
+def test_no_more_is_read_than_the_claim_and_one_byte_in_pieces() -> None:
+    file = io.BytesIO()
+    write_idx(file, np.zeros(3 << 19, np.uint8))
+    claimed = file.tell()
+    file.write(bytes(1 << 20))
+    file.seek(0)
+    with pytest.raises(IdxError, match="goes on after"):
+        read_idx(file)
+    assert file.tell() == claimed + 1
+
+
 @contextmanager
 def an_ordinary_user() -> Iterator[None]:
     """Files' permissions do not bind root."""
