@@ -74,15 +74,16 @@ def test_recorded_and_fused_is_as_plain(options, hidden, last, cost, images, mon
 
 def test_the_step_is_recorded(images, monkeypatch):
     recorded = []
-    original = backend._Repeated._call_aside
+    original = backend._Repeated._record
 
-    def call(self, argument, record=False):
-        recorded.append(record)
-        return original(self, argument, record)
+    def record(self, argument):
+        recorded.append(len(argument))
+        return original(self, argument)
 
-    monkeypatch.setattr(backend._Repeated, "_call_aside", call)
+    monkeypatch.setattr(backend._Repeated, "_record", record)
     trainer_of(NETWORKS["A"], "gpu").fit(images, 3, 64)
-    assert recorded == [False, True, False, True]  # whole blocks, and the short one at the end of an epoch
+    assert len(recorded) == 2  # whole blocks, and the short one at the end of an epoch
+    assert recorded[0] > recorded[1]
 
 
 def test_two_trainers_in_two_threads(images):
