@@ -16,6 +16,7 @@ import textwrap
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -185,7 +186,7 @@ class Saver:
     def after_batches(self, left: Left, count: int, rng: np.random.Generator) -> None:
         """Take note of some more batches, in an epoch that began with this generator."""
         self._batches += count
-        if self._in_batches and self._batches >= self._every:
+        if self._path is not None and self._in_batches and self._batches >= self._every:
             vectors = self._trainer.net.parameters, self._trainer.optimizer.velocity
             # What has begun to diverge must not take the place of what has not; the epoch will soon end with an error.
             if all(np.isfinite(v).all() for v in vectors) and np.isfinite(backend.numbers(left.costs)).all():
@@ -291,22 +292,18 @@ def _arrays(file: BinaryIO) -> dict[str, Array]:
     return arrays
 
 
-class blamed:  # noqa: N801  (used as a function is)
-    """Turns any error of the block into a CheckpointError: a damaged file can raise nearly any of them."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, (CheckpointError, backend.DeviceError)):
-            said = textwrap.shorten(str(error), 300, placeholder=" ...")  # it may quote the file at length
-            raise CheckpointError(
-                f"{self._path} is nothing that numnet has saved, or is damaged ({said}): save it again, or take an "
-                "older copy"
-            ) from error
+@contextmanager
+def blamed(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn any error of the block into a CheckpointError: a damaged file can raise nearly any of them."""
+    try:
+        yield
+    except (CheckpointError, backend.DeviceError):
+        raise
+    except Exception as error:
+        said = textwrap.shorten(str(error), 300, placeholder=" ...")  # it may quote the file at length
+        raise CheckpointError(
+            f"{path} is nothing that numnet has saved, or is damaged ({said}): save it again, or take an older copy"
+        ) from error
 
 
 def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, Array]) -> Sequential:

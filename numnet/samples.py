@@ -97,8 +97,8 @@ class Samples:
         if backend.on_gpu(rows):
             backend.gather(self.x, rows, 1 / 255 if self.x.dtype == np.uint8 else 1.0, x)
             labels = None if self.labels is None else self.labels[rows]
-            one_hot = self.rows is None
-            backend.gather(self.one_hot if one_hot else self.rows, labels if one_hot else rows, 1.0, t)
+            source, chosen = (self.one_hot, labels) if self.rows is None else (self.rows, rows)
+            backend.gather(source, chosen, 1.0, t)
             return x, t, labels
         raw = x if self.x.dtype == x.dtype else self._scratch("raw", x.shape, self.x)
         _gather(self.x, rows, raw)

@@ -1,5 +1,7 @@
 """The devices that tests run on: the CPU, and a GPU, or where there is none the stand-in of strict.py."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -27,3 +29,9 @@ def host(array):
 def place(array, device):
     """Return an array on a device."""
     return backend.to(np.asarray(array), device)
+
+
+def alone_and_together(run):
+    """Return what run(0) and run(1) give one after the other, and what they give in two threads at once."""
+    with ThreadPoolExecutor(2) as pool:
+        return [run(0), run(1)], list(pool.map(run, range(2)))

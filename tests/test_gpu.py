@@ -1,7 +1,6 @@
 """What only a GPU can show. It needs nothing but NumPy, CuPy and pytest, so that it runs from a bare checkout."""
 
 import itertools
-import threading
 import warnings
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import numnet as nn
 from numnet import backend
 
-from .devices import REAL_GPU, WHY_NOT, host, place
+from .devices import REAL_GPU, WHY_NOT, alone_and_together, host, place
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not REAL_GPU, reason=f"no GPU: {WHY_NOT}")]
 
@@ -89,19 +88,12 @@ def test_the_step_is_recorded(images, monkeypatch):
 def test_two_trainers_in_two_threads(images):
     data = images[0][:20_000], images[1][:20_000]
 
-    def run(results, i):
+    def run(i):
         trainer = trainer_of(NETWORKS["B"], "gpu", "float64", lr=0.01 * (i + 1))
         trainer.fit(data, 3, 64)
-        results[i] = host(trainer.net.parameters)
+        return host(trainer.net.parameters)
 
-    alone, together = [None, None], [None, None]
-    for i in range(2):
-        run(alone, i)
-    threads = [threading.Thread(target=run, args=(together, i)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    alone, together = alone_and_together(run)
     for one, other in zip(alone, together, strict=True):
         assert distance(other, one) < 1e-12
 
