@@ -128,6 +128,12 @@ class History:
         lines += [f"{e:5}  {cost:10.4f}  {train:14.4f}  {test:13.4f}  {s:7.2f}" for e, cost, train, test, s in self]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """Return the curves and the table that a notebook shows."""
+        from .notebook import history_html
+
+        return history_html(self)
+
 
 class Trainer:
     """One run: trains a network on a cost with an optimizer, batch by batch.

@@ -83,6 +83,12 @@ class Dataset:
         size = " x ".join(map(str, self.images.shape[1:])) or "1"
         return f"Dataset({name}{len(self)} images of {size}, {len(np.unique(self.labels))} classes)"
 
+    def _repr_html_(self) -> str:
+        """Return the classes, with counts and sample images, that a notebook shows."""
+        from ..notebook import dataset_html
+
+        return dataset_html(self)
+
 
 def mnist(
     data_dir: str | os.PathLike[str] | None = None,

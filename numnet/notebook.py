@@ -1,0 +1,147 @@
+"""What a notebook shows for a History or a Dataset: HTML without scripts or files, drawn in the page's own colour."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from . import backend
+from .backend import Array
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+    from .training import History
+
+_ROWS = 20  # of a table at most
+_SAMPLES = 10  # images of a class
+_WIDTH, _HEIGHT = 270, 110  # of a panel of curves, in pixels
+# Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
+_LOOKS = {
+    "test accuracy": 'stroke="#0072B2"',
+    "training accuracy": 'stroke="#D55E00" stroke-dasharray="6 3"',
+    "training cost": 'stroke="#009E73" stroke-dasharray="2 3"',
+}
+
+
+def history_html(history: History) -> str:
+    """Return the curves of a run, and its table; of a long one the first and the last epochs."""
+    if not len(history):
+        return "<p>History: no epochs yet</p>"
+    head = ("epoch", "training cost", "training accuracy", "test accuracy", "seconds")
+    rows: list[tuple[str, ...]] = [
+        (f"{e.epoch}", f"{e.train_cost:.4g}", _share(e.train_accuracy), _share(e.test_accuracy), f"{e.seconds:.2f}")
+        for e in history
+    ]
+    if len(rows) > _ROWS:
+        rows[_ROWS // 2 : -_ROWS // 2] = [("⋮",) * len(head)]
+    panels = [
+        {"test accuracy": history.test_accuracy, "training accuracy": history.train_accuracy},
+        {"training cost": history.train_cost},
+    ]
+    return "".join(_panel(history.epoch, curves) for curves in panels) + _table(head, rows)
+
+
+def dataset_html(data: Dataset) -> str:
+    """Return how many images each class has, and the first few of them."""
+    labels, images = backend.to(data.labels, "cpu"), data.images
+    classes, counts = np.unique(labels, return_counts=True)
+    pictures = len(images.shape) == 3 and images.dtype.kind in "buif" and 0 not in images.shape
+    rows = []
+    for label, count in list(zip(classes, counts, strict=True))[:_ROWS]:
+        row = [f"{label}", f"{count:,}"]
+        if pictures:
+            first = backend.to(images[np.flatnonzero(labels == label)[:_SAMPLES]], "cpu")
+            row.append(_strip(first, f"images of class {label}"))
+        rows.append(row)
+    if len(classes) > _ROWS:
+        rows.append([f"and {len(classes) - _ROWS:,} more"])
+    head = ("class", "images", "the first of them")[: 2 + pictures]
+    return f"<p>{html.escape(repr(data))}</p>{_table(head, rows)}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; cells are HTML."""
+    lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"]
+    lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _share(value: float) -> str:
+    return f"{value:.2%}".replace("%", " %") if math.isfinite(value) else ""
+
+
+def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
+    """Return an SVG of curves over epochs, with the lowest and the highest value; nothing where there are no values."""
+    curves = {name: values for name, values in curves.items() if np.isfinite(values).any()}
+    if not curves:
+        return ""
+    finite = [value for values in curves.values() for value in values if math.isfinite(value)]
+    low, high = min(finite), max(finite)
+    left, top, right, bottom = 58, 40, _WIDTH - 12, _HEIGHT + 20
+    parts = []
+    for i, (name, values) in enumerate(curves.items()):
+        points = [
+            (
+                left + (right - left) * _position(epoch, epochs[0], epochs[-1]),
+                bottom - (bottom - top) * _position(value, low, high),
+            )
+            for epoch, value in zip(epochs, values, strict=True)
+            if math.isfinite(value)
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        look = f'fill="none" stroke-width="2" {_LOOKS[name]}'
+        if len(points) == 1:
+            parts.append(f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2" {look}/>')
+        parts.append(f'<polyline points="{path}" {look}/>')
+        line = 12 + 15 * i  # of the legend
+        parts.append(f'<path d="M{left} {line - 4}h26" {look}/><text x="{left + 32}" y="{line}">{name}</text>')
+    share = "accuracy" in next(iter(curves))
+    for y, value in [(bottom, low), (top, high)] if high > low else [((top + bottom) / 2, low)]:
+        text = _share(value) if share else f"{value:.4g}"
+        parts.append(f'<text x="{left - 6}" y="{y}" text-anchor="end" dominant-baseline="middle">{text}</text>')
+        parts.append(f'<path d="M{left} {y}H{right}" stroke="currentColor" stroke-opacity="0.25"/>')
+    span = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
+    parts.append(f'<text x="{(left + right) / 2:.0f}" y="{bottom + 18}" text-anchor="middle">{span}</text>')
+    says = ", ".join(f"{name} {_share(v[-1]) if share else f'{v[-1]:.4g}'}" for name, v in curves.items())
+    return (
+        f'<svg role="img" aria-label="{says} after epoch {epochs[-1]}" width="{_WIDTH}" height="{_HEIGHT + 46}" '
+        f'font-family="sans-serif" font-size="12" fill="currentColor">{"".join(parts)}</svg>'
+    )
+
+
+def _position(value: float, low: float, high: float) -> float:
+    """Return where a value lies between two, from 0 to 1; in the middle where they are equal."""
+    return (value - low) / (high - low) if high > low else 0.5
+
+
+def _strip(images: Array, says: str) -> str:
+    """Return images side by side, dark on light, as an HTML image."""
+    strip = np.concatenate(list(images), axis=1)
+    if strip.dtype != np.uint8:
+        strip = np.nan_to_num(strip.astype(np.float64), posinf=0, neginf=0)
+        low, high = strip.min(), strip.max()
+        strip = (255 * (strip - low) / ((high - low) or 1)).astype(np.uint8)
+    height, width = strip.shape
+    data = base64.b64encode(_png(255 - strip)).decode()
+    size = f'width="{round(width * 28 / height)}" height="28" style="image-rendering: pixelated"'
+    return f'<img alt="{says}" {size} src="data:image/png;base64,{data}"/>'
+
+
+def _png(grey: npt.NDArray[np.uint8]) -> bytes:
+    """Return an image as a PNG file, by https://www.w3.org/TR/png-3: each row begins with 0 for no filter."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = grey.shape
+    rows = np.pad(grey, ((0, 0), (1, 0))).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

@@ -1,0 +1,118 @@
+"""What a notebook shows: read back by parsers that we did not write."""
+
+import base64
+import io
+import math
+import re
+from xml.etree import ElementTree
+
+import matplotlib.image
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import numnet as nn
+
+values = st.floats(-1e300, 1e300) | st.just(math.nan) | st.just(math.inf)
+
+
+def parsed(shown):
+    """Return the HTML, which is also well-formed XML, as a tree."""
+    return ElementTree.fromstring(f"<div>{shown._repr_html_()}</div>")
+
+
+def cells(tree):
+    return [["".join(cell.itertext()) for cell in row] for row in tree.iter("tr")]
+
+
+def pictures(tree):
+    """Return the images of a tree as grey values from 0 to 255, decoded by matplotlib (Pillow)."""
+    sources = [image.get("src").removeprefix("data:image/png;base64,") for image in tree.iter("img")]
+    return [(matplotlib.image.imread(io.BytesIO(base64.b64decode(s))) * 255).round() for s in sources]
+
+
+@given(st.lists(st.tuples(values, values, values, st.floats(0, 1e6)), min_size=1, max_size=30))
+def test_a_history_shows_every_finite_number_as_a_point_within_its_panel(rows):
+    history = nn.History(nn.Epoch(i, *row) for i, row in enumerate(rows, 1))
+    tree = parsed(history)
+    wanted = {
+        "test accuracy": history.test_accuracy,
+        "training accuracy": history.train_accuracy,
+        "training cost": history.train_cost,
+    }
+    shown = {}
+    for panel in tree.iter("svg"):
+        names = [text.text for text in panel.iter("text") if text.text in wanted]
+        for name, line in zip(names, panel.iter("polyline"), strict=True):
+            points = np.array([point.split(",") for point in line.get("points").split()], float)
+            shown[name] = points
+            assert (points >= 0).all()
+            assert (points <= [float(panel.get("width")), float(panel.get("height"))]).all()
+    assert {name: len(points) for name, points in shown.items()} == {
+        name: np.isfinite(column).sum() for name, column in wanted.items() if np.isfinite(column).any()
+    }
+
+
+def test_a_history_curve_is_its_column():
+    accuracy = [0.25, 0.5, 0.75]
+    tree = parsed(nn.History(nn.Epoch(i, 1 / i, math.nan, a, 0.1) for i, a in enumerate(accuracy, 1)))
+    line, cost = tree.iter("polyline")
+    x, y = np.array([point.split(",") for point in line.get("points").split()], float).T
+    np.testing.assert_allclose(np.diff(x), x[1] - x[0])
+    np.testing.assert_allclose(np.diff(y), y[1] - y[0], atol=0.11)
+    assert y[0] > y[-1]  # upwards is less in SVG
+    down = np.array([point.split(",") for point in cost.get("points").split()], float)[:, 1]
+    assert down[0] < down[1] < down[2]
+    texts = [text.text for text in tree.iter("text")]
+    assert {"25.00 %", "75.00 %", "1", "0.3333", "epochs 1 to 3"} <= set(texts)
+    assert next(tree.iter("svg")).get("aria-label") == "test accuracy 75.00 % after epoch 3"
+    assert cells(tree)[2] == ["2", "0.5", "", "50.00 %", "0.10"]
+
+
+def test_one_epoch_is_a_point_and_none_a_sentence():
+    tree = parsed(nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1)]))
+    assert len(list(tree.iter("circle"))) == 3
+    assert "epoch 1" in [text.text for text in tree.iter("text")]
+    assert nn.History()._repr_html_() == "<p>History: no epochs yet</p>"
+
+
+@pytest.mark.parametrize(("epochs", "rows"), [(20, 20), (21, 21), (500, 21)])
+def test_a_long_history_shows_its_ends(epochs, rows):
+    table = cells(parsed(nn.History(nn.Epoch(i, 1.0, 0.5, 0.5, 0.1) for i in range(1, epochs + 1))))[1:]
+    assert len(table) == rows
+    assert (table[0][0], table[-1][0]) == ("1", str(epochs))
+    assert [row[0] for row in table].count("⋮") == (epochs > 20)
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 5), st.integers(1, 5))),
+    st.integers(1, 3),
+)
+def test_a_data_set_shows_the_first_images_of_each_class(images, classes):
+    labels = np.arange(len(images)) % classes
+    tree = parsed(nn.datasets.Dataset(images, labels))
+    assert [row[:2] for row in cells(tree)[1:]] == [[str(c), str(n)] for c, n in enumerate(np.bincount(labels))]
+    for label, picture in enumerate(pictures(tree)):
+        wanted = np.concatenate(list(images[labels == label][:10]), axis=1)
+        np.testing.assert_array_equal(255 - picture, wanted)
+
+
+def test_other_images():
+    labels = np.array([3, 3])
+    tree = parsed(nn.datasets.Dataset(np.array([[[-1.0, 0.0]], [[np.nan, 1.0]]]), labels, "<b>"))
+    np.testing.assert_array_equal(pictures(tree)[0], [[255, 128, 128, 0]])
+    assert next(tree.iter("p")).text == "Dataset('<b>', 2 images of 1 x 2, 1 classes)"
+    flat = parsed(nn.datasets.Dataset(np.zeros((2, 4)), labels))
+    assert cells(flat) == [["class", "images"], ["3", "2"]]
+    many = parsed(nn.datasets.Dataset(np.zeros((1234, 2, 2)), np.arange(1234)))
+    assert cells(many)[-1] == ["and 1,214 more"]
+    assert len(pictures(many)) == 20
+
+
+def test_it_is_short_and_self_contained(mnist):
+    for shown in (mnist[0], nn.datasets.digits()[0]):
+        text = shown._repr_html_()
+        assert len(text) < 40_000
+        assert not re.search(r"<script|https?://", text)
