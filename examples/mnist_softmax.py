@@ -13,6 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+from tqdm import tqdm
+
 import numnet as nn
 
 COSTS = {"cross-entropy": nn.CrossEntropy, "quadratic": nn.Quadratic}
@@ -30,15 +33,18 @@ def main() -> int:
         describe(train, test, net, options.batch_size)
         status = 0
         try:
-            trainer.fit(train, options.epochs, options.batch_size, test, callbacks=[print_epoch], progress=False)
+            trainer.fit(train, options.epochs, options.batch_size, test, callbacks=[print_epoch])
         except KeyboardInterrupt:
             print(f"interrupted in epoch {len(trainer.history) + 1}")
             status = 130
+        if len(trainer.history):
+            show_worst(net, test)
         try:
             save(trainer, test, options)
         finally:
             result = f"test accuracy {trainer.history[-1].test_accuracy:.4f}" if len(trainer.history) else "no result"
-            print(f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all")
+            result = f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all"
+            print(styled(result, BOLD))
         return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -131,17 +137,70 @@ def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequ
     print(f"first batch:  images {x.shape} {x.dtype}, as inputs {net.check_inputs(x).shape}")
     print(f"              labels {t.shape}: {t[:10]} ...")
     print(f"batches:      {math.ceil(len(train) / batch_size)} an epoch")
-    print(net)
-    print("epoch       cost   training accuracy   test accuracy   seconds")
+    print(f"{net}\n")
+    print(styled("epoch     cost  training accuracy  test accuracy  seconds  test images wrong", BOLD))
 
 
 def print_epoch(trainer: nn.Trainer) -> None:
-    """Print a line for the epoch that has just ended."""
+    """Print a line for the epoch that has just ended, with a bar for what is still wrong."""
     e = trainer.history[-1]
-    print(
-        f"{e.epoch:5}   {e.train_cost:8.4f}   {e.train_accuracy:17.4f}   {e.test_accuracy:13.4f}   {e.seconds:7.2f}",
-        flush=True,
-    )
+    wrong = 1 - e.test_accuracy
+    share = min(wrong / max(1 - trainer.history[0].test_accuracy, 1e-9), 1)  # of those after the first epoch
+    line = f"{e.epoch:5}  {e.train_cost:7.4f}  {e.train_accuracy:17.4f}  {e.test_accuracy:13.4f}  {e.seconds:7.2f}"
+    tqdm.write(f"{line}  {wrong:6.2%} {styled(bar(share, 12), ORANGE)}")  # print would write into the bar
+    sys.stdout.flush()
+
+
+def show_worst(net: nn.Sequential, test: nn.datasets.Dataset) -> None:
+    """Print the test image of which the network is most certain and wrong, beside its probability of each class."""
+    y = net(test.images)
+    wrong = y.argmax(axis=1) != test.labels
+    if not wrong.any():
+        print("\nno test image is wrong\n")
+        return
+    worst = int(np.argmax(np.where(wrong, y.max(axis=1), -1)))
+    label, predicted = test.labels[worst], y[worst].argmax()
+    print(styled(f"\nThe most confident mistake: a {label}, taken for a {predicted}", BOLD))
+    bars = []
+    for i, p in enumerate(y[worst].tolist()):
+        style = ORANGE if i == predicted else BLUE if i == label else ""
+        bars.append(styled(f"{i}  {p:6.1%} {bar(p, 24)}", style))
+    rows = picture(test.images[worst])
+    height = max(len(rows), len(bars))
+    rows = [*rows, *[" " * len(rows[0])] * (height - len(rows))]
+    bars = [*[""] * ((height - len(bars)) // 2), *bars, *[""] * height]
+    print("\n".join(f"  {row}  {bar}".rstrip() for row, bar in zip(rows, bars, strict=False)), end="\n\n")
+
+
+def picture(image: np.ndarray) -> list[str]:
+    """Return an image in characters, which are about twice as high as wide."""
+    if len(image) > 16:
+        image = image[: len(image) // 2 * 2].reshape(-1, 2, image.shape[1]).mean(axis=1)
+    else:
+        image = image.repeat(2, axis=1)
+    levels = shades()
+    return ["".join(levels[round(v / 255 * (len(levels) - 1))] for v in row.tolist()) for row in image]
+
+
+def bar(share: float, width: int) -> str:
+    """Return a bar for a share of a width in characters, to an eighth of one where the output can show that."""
+    eighths = round(8 * width * share)
+    part = " ▏▎▍▌▋▊▉"[eighths % 8] if shades()[-1] == "█" else ""
+    return f"{shades()[-1] * (eighths // 8)}{part}".rstrip()
+
+
+def shades() -> str:
+    """Return characters from light to dark, of those that the output can show."""
+    return " ░▒▓█" if (sys.stdout.encoding or "").lower().startswith("utf") else " .:*#"
+
+
+BOLD, ORANGE, BLUE = "1", "38;5;208", "38;5;39"  # by ECMA-48; the last two from the palette of 256 colours
+
+
+def styled(text: str, style: str) -> str:
+    """Return text in a style on a terminal; elsewhere, and where NO_COLOR is set (https://no-color.org), as it is."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or not style else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def save(trainer: nn.Trainer, test: nn.datasets.Dataset, options: argparse.Namespace) -> None:

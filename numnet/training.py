@@ -336,7 +336,7 @@ class Trainer:
                     raise
                 try:
                     if bar is not None:
-                        bar.set_postfix(epoch=epoch, cost=f"{cost:.4f}", test=f"{test_accuracy:.4f}")
+                        bar.set_postfix({"epoch": epoch, "cost": f"{cost:.4f}", "test": f"{test_accuracy:.4f}"})
                     for callback in callbacks:
                         callback(self)
                 finally:  # with what the callbacks have changed, and also where one of them raises
@@ -554,4 +554,5 @@ def _bar(steps: int, progress: bool) -> AbstractContextManager[Any]:
         return nullcontext()
     from tqdm.auto import tqdm
 
-    return tqdm(total=steps, unit="batch")
+    # Without the batches a second, epoch, cost and test accuracy fit on a line of 80 columns.
+    return tqdm(total=steps, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")

@@ -1,10 +1,14 @@
 """The examples as processes, with what they print, write and return."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -59,6 +63,61 @@ def test_mnist_that_cannot_be_had_is_one_message(tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("error: train-images-idx3-ubyte.gz could not be downloaded; every mirror failed:")
     assert "Traceback" not in done.stderr
+
+
+def test_in_a_file_there_are_no_control_characters_and_80_columns(tmp_path):
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", "--epochs", "3")
+    assert done.stderr == ""
+    lines = done.stdout.split("\n")
+    assert all(line.isprintable() and len(line) <= 80 for line in lines)
+    assert sum("█" in line for line in lines) >= 4  # three epochs, and the digit
+
+
+def test_it_says_the_same_where_there_are_no_blocks(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", "--epochs", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert "##" in done.stdout
+
+
+def on_terminal(tmp_path, **extra):
+    """Return what the example writes to a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "examples/mnist_softmax.py", "--dataset", "digits", "--epochs", "3"]
+    variables = {**environment(tmp_path), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **extra}
+    for name in {"NO_COLOR", "COLUMNS"} - set(extra):
+        variables.pop(name, None)
+    with subprocess.Popen(command, cwd=EXAMPLES.parent, env=variables, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        while part := read(ours):
+            written += part
+        os.close(ours)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
+def read(terminal):
+    """Return what a terminal has got; nothing where the program at its other end has ended."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize(("extra", "colours"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_on_a_terminal_there_are_a_bar_and_colours(tmp_path, extra, colours):
+    written = on_terminal(tmp_path, **extra)
+    assert ("\x1b[1mtest accuracy" in written) == colours
+    assert ("\x1b[38;5;208m█" in written) == colours
+    assert ("\x1b[" in re.sub(r"\x1b\[A", "", written)) == colours
+    assert "100%|" in written
+    plain = re.sub(r"\x1b\[[\d;]*[mA]", "", written)
+    shown = [line.split("\r")[-1] for line in plain.replace("\r\n", "\n").split("\n")]  # what stays of each line
+    assert max(map(len, shown)) <= 80
+    assert [line.split()[0] for line in shown if re.match(r" {4}\d  ", line)] == ["1", "2", "3"]
 
 
 def test_options_plot_and_save(tmp_path):

@@ -106,6 +106,8 @@ def test_other_images():
     assert next(tree.iter("p")).text == "Dataset('<b>', 2 images of 1 x 2, 1 classes)"
     flat = parsed(nn.datasets.Dataset(np.zeros((2, 4)), labels))
     assert cells(flat) == [["class", "images"], ["3", "2"]]
+    empty = parsed(nn.datasets.Dataset(np.zeros((2, 0, 3)), labels))
+    assert cells(empty) == cells(flat)
     many = parsed(nn.datasets.Dataset(np.zeros((1234, 2, 2)), np.arange(1234)))
     assert cells(many)[-1] == ["and 1,214 more"]
     assert len(pictures(many)) == 20
