@@ -1,14 +1,17 @@
-"""Pictures of a training run: how it went, what the network learned, and where it is still wrong.
+"""Pictures: of the data, of a run while and after it trains, of what the network learned, and of the theory behind it.
 
-Each function draws into the Axes that it is given, or else into a new figure, and returns the Axes; `report` puts them
-all on one page.
+Each function draws into the Axes that it is given, or else into a new figure, and returns the Axes; `cost_surface`, of
+several panels, and `report`, which puts a whole run on one page, return the Figure. What a colour says, a marker, a
+line style or a shade says too, for readers of grey print and the colour-blind.
 """
 
 from __future__ import annotations
 
+import copy
+import importlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -20,13 +23,16 @@ from matplotlib.ticker import MaxNLocator
 
 from . import backend
 from .backend import Array
-from .costs import check_labels
-from .layers import Linear
-from .network import Sequential
+from .costs import Cost, CrossEntropy, Quadratic, check_labels
+from .datasets import Dataset
+from .layers import Layer, Linear, ReLU, Sigmoid, Tanh
+from .network import CHUNK, Sequential
+from .samples import Samples
 from .training import History
 
 if TYPE_CHECKING:
     from .samples import Data
+    from .training import Trainer
 
 # Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -36,7 +42,57 @@ _CURVES = {
     "train_cost": ("training cost", "0.45", ".:"),
 }
 _COLUMNS = 10  # of small pictures
+_GRID = 51  # points along each side of a cost surface; odd, so that the middle one is where the network is
 _STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
+_ACTIVATIONS = (Sigmoid(), Tanh(), ReLU())
+_COSTS = (Quadratic(), CrossEntropy())
+_SEVERAL = (list, tuple, np.ndarray)
+
+
+def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
+    """Show some images of a data set, each with its label above it.
+
+    The classes take turns, 0, 1, 2, ..., each with as many images as the others while it has some left, and those of a
+    class are spread evenly from its first to its last. So every class is seen, also where the data are sorted by class
+    or a class is rare, and with ten classes each has a column. The same data always give the same picture.
+
+    Parameters
+    ----------
+    data : Dataset or (images, labels)
+        Square images, flattened or not; labels are class indices.
+    count : int, default 40
+        The most images to show. With fewer than there are classes, the last classes are left out.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Its `images` are the pictures, dark where the intensity is high, all on one scale; its `texts` are the labels.
+
+    Raises
+    ------
+    ValueError
+        If the images are not square, not one label is given for each, or count is less than 1.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> train, test = nn.datasets.digits()
+    >>> ax = nn.plotting.sample_images(train, count=12)
+    >>> " ".join(text.get_text() for text in ax.texts)
+    '0 1 2 3 4 5 6 7 8 9 0 1'
+    """
+    images, labels = _images_and_labels(data)
+    count = _at_least_one(count)
+    Dataset(images, labels)  # refuses what is none
+    places = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    turns = sorted((turn, i) for i, found in enumerate(places) for turn in range(min(len(found), count)))[:count]
+    taken = np.bincount([i for _, i in turns], minlength=len(places))
+    chosen = [places[i][turn * len(places[i]) // taken[i]] for turn, i in turns]
+    ax = _ink(_squares(images[chosen], "images"), [str(label) for label in labels[chosen]], ax)
+    name = getattr(data, "name", "")
+    return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {len(labels):,} images")
 
 
 def learning_curves(history: History | Mapping[str, History], ax: Axes | None = None) -> Axes:
@@ -91,8 +147,8 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
     if single:
         curves = [(runs[""], name, *_CURVES[name]) for name in columns]
     else:
-        looks = zip(runs.items(), itertools.cycle(_COLORS), itertools.cycle("os^Dv<>P"), strict=False)
-        curves = [(run, main, label, color, f"{marker}-") for (label, run), color, marker in looks]
+        looks = zip(runs.items(), _looks(), strict=False)
+        curves = [(run, main, label, color, f"{marker}-") for (label, run), (color, marker) in looks]
     ax = scale = _axes(ax, 6.4, 4.0)
     lines = []
     for run, name, label, color, style in curves:
@@ -103,19 +159,78 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
             scale.set_ylabel(label, color=color)
         every = max(1, len(run) // 20)
         lines += scale.plot(run.epoch, getattr(run, name), style, color=color, label=label, ms=5, markevery=every)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="0.9")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=_STEPS))
+    _by_epoch(ax)
     if main != "train_cost":
         ax.yaxis.set_major_formatter(_percent)
-    ax.set_xlabel("epoch")
     ax.set_ylabel(_CURVES[main][0].split()[-1] if single else _CURVES[main][0])
     scale.legend(handles=lines, loc="best" if scale is ax else "center right")
     return _titled(ax, "Learning curves")
 
 
+def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
+    """Return a callback for `Trainer.fit` that draws `learning_curves` anew after each epoch.
+
+    In a notebook one picture is updated in place. In a window of an interactive backend likewise; in a script, add
+    ``matplotlib.pyplot.show()`` after `fit` to keep it open. With other backends, such as Agg, the figure is kept up to
+    date to be saved.
+
+    Parameters
+    ----------
+    ax : Axes, optional
+        Where to draw; what is on them is cleared each time. By default a figure is made after the first epoch.
+
+    Returns
+    -------
+    callable
+        For one run: a function of the trainer, to be given in ``callbacks``.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numnet as nn
+    >>> train, test = nn.datasets.digits()
+    >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+    >>> figure, ax = plt.subplots()
+    >>> history = trainer.fit(train, epochs=3, batch_size=64, test=test, callbacks=[nn.plotting.live_curves(ax)])
+    >>> list(ax.lines[0].get_ydata()) == history.test_accuracy
+    True
+    """
+    ax = None if ax is None else _check_axes(ax)
+    added: list[Axes] = []  # beside ax, for the scale of the cost
+    shown: Any = None
+
+    def redraw(trainer: Trainer) -> None:
+        nonlocal ax, added, shown
+        ax = _axes(ax, 6.4, 4.0)
+        canvas = ax.figure.canvas
+        figure = canvas.figure
+        for other in added:
+            other.remove()
+        ax.clear()
+        before = figure.axes
+        learning_curves(trainer.history, ax)
+        added = [other for other in figure.axes if other not in before]
+        if "inline" in plt.get_backend():  # a notebook's, which would show an open figure once more after the cell
+            plt.close(figure)
+            if shown is None:
+                shown = importlib.import_module("IPython.display").display(figure, display_id=True)
+            else:
+                shown.update(figure)
+            return
+        if shown is None and canvas.manager is not None and canvas.required_interactive_framework:
+            figure.show()
+            shown = figure
+        if shown is not None and not plt.fignum_exists(figure.number):
+            return  # the window has been closed
+        canvas.draw()  # draw_idle would leave the last epoch to an event loop that may never run
+        canvas.flush_events()
+
+    return redraw
+
+
 def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None) -> Axes:
-    """Show the weights of each unit of a Linear layer as a picture: red where input counts for the unit, blue against.
+    """Show the weights of each unit of a Linear layer as a picture: bright where input counts for the unit, else dark.
 
     Parameters
     ----------
@@ -130,8 +245,9 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     Returns
     -------
     Axes
-        Its `images` are the pictures, on one scale symmetric about 0. The scale ends at the 99th percentile of the
-        weights' sizes, so that a few large ones do not make all others pale.
+        Its `images` are the pictures, on one scale symmetric about 0: from dark blue for the most negative weights by
+        grey for 0 to bright yellow. The scale ends at the 99th percentile of the weights' sizes, so that a few large
+        ones do not make all others grey.
 
     Raises
     ------
@@ -146,6 +262,7 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     >>> len(ax.images), ax.images[0].get_array().shape
     (10, (8, 8))
     """
+    _check_net(net)
     linear = [i for i, candidate in enumerate(net.layers) if isinstance(candidate, Linear)]
     if layer not in linear:
         raise ValueError(f"layer must be the number of a Linear layer of the network, one of {linear}, got {layer!r}")
@@ -153,7 +270,7 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     units = weight.shape[1]
     pictures = _squares(weight.T, f"the inputs of layer {layer}")[: _at_least_one(count)]
     limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
-    ax = _tiles(pictures, [str(i) for i in range(len(pictures))], ax, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ax = _tiles(pictures, [str(i) for i in range(len(pictures))], ax, cmap="cividis", vmin=-limit, vmax=limit)
     width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
     bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, 1 / height))  # beside the last picture, as high
     ax.figure.colorbar(ax.images[0], cax=bar, extend="both", label="weight")
@@ -236,6 +353,267 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     return _mistakes(net, *_answers(net, data), count, ax)
 
 
+def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes | None = None) -> Axes:
+    """Plot y = f(x) (solid) and dy/dx (dashed, hollow markers) of elementwise layers, for x from -6 to 6.
+
+    Both are computed by the layers themselves: y by `forward`, and dy/dx by `backward` of a gradient of ones.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Each must treat every number alike and by itself, as `Sigmoid` does and `Softmax` or `Linear` do not. Your own
+        may be among them. Copies are drawn, so layers of a network are left as they are.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Its `lines` are y and dy/dx of each layer in turn. Where y goes on steeply beyond x = -2 or 2, as that of
+        `ReLU`, it may leave the frame.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, or one is not elementwise.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> ax = nn.plotting.activations_and_derivatives([nn.Sigmoid()])
+    >>> y, dy = ax.lines
+    >>> float(dy.get_ydata().max())
+    0.25
+    """
+    if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(layer, Layer) for layer in layers):
+        raise ValueError(f"layers must be a list of layers, such as [Sigmoid(), Tanh()], got {layers!r}")
+    x = np.linspace(-6, 6, 601)
+    curves = [_elementwise(layer, x) for layer in layers]
+    ax = _axes(ax, 6.4, 4.4)
+    for i, (layer, (y, dy), (color, marker)) in enumerate(zip(layers, curves, _looks(), strict=False)):
+        look: dict[str, Any] = {"color": color, "marker": marker, "ms": 5, "markevery": (10 + 15 * i % 50, 50)}
+        ax.plot(x, y, "-", label=repr(layer), **look)
+        ax.plot(x, dy, "--", label=f"{layer!r}, dy/dx", mfc="white", **look)
+    seen = np.concatenate([part for y, dy in curves for part in (y[(np.abs(x) <= 2) | (np.abs(dy) < 0.1)], dy)])
+    low, high = np.nanmin(seen[np.isfinite(seen)]), np.nanmax(seen[np.isfinite(seen)])
+    ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="0.9")
+    ax.set_xlabel("x")
+    ax.set_ylabel("y (solid) and dy/dx (dashed)")
+    ax.legend()
+    return _titled(ax, "Activations and their derivatives")
+
+
+def cost_surface(
+    net: Sequential,
+    x: npt.ArrayLike,
+    t: npt.ArrayLike,
+    costs: Sequence[Cost] = _COSTS,
+    parameters: Sequence[int] = (0, 1),
+    width: float = 8.0,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure:
+    """Show costs E over two of a network's parameters, all others held where they are.
+
+    The levels of each panel are evenly spaced in E, from its least to its largest value. So the lines between them lie
+    close where E is steep, and where none is, E is flat: on the plateau of the quadratic cost over a saturated sigmoid,
+    say, where the cross-entropy has a slope.
+
+    Parameters
+    ----------
+    net : Sequential
+        Left as it is: a copy, on the CPU and in float64, is evaluated.
+    x : array_like of shape (n, ...)
+        Samples. They go through the network 2,601 times, so take some hundred at most.
+    t : array_like of shape (n,) or (n, outputs)
+        Targets.
+    costs : sequence of Cost
+        One panel each.
+    parameters : pair of int
+        Which entries of ``net.parameters`` to vary: the first to the right, the second upwards.
+    width : float, default 8.0
+        How far to vary them, to both sides of where they are.
+    ax : Axes or sequence of Axes, optional
+        Where to draw: as many as there are costs.
+
+    Returns
+    -------
+    Figure
+        Of the panels. Each is titled by its cost, its axes are named by layer and entry, and a white dot marks where
+        the network is.
+
+    Raises
+    ------
+    ValueError
+        If x or t do not fit the network or a cost, E becomes infinite within the width, or another argument is not
+        usable.
+
+    Examples
+    --------
+    A single neuron that is saturated and wrong:
+
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid())
+    >>> net.parameters = [4.0, 4.0]
+    >>> figure = nn.plotting.cost_surface(net, [[1.0]], [0.0])
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('layer 0 weight[0, 0]', 'layer 0 bias[0]')
+    """
+    _check_net(net)
+    if not isinstance(costs, (list, tuple)) or not costs or not all(isinstance(cost, Cost) for cost in costs):
+        raise ValueError(f"costs must be a list of costs, such as [Quadratic(), CrossEntropy()], got {costs!r}")
+    size = net.parameters.size
+    entries = list(parameters) if isinstance(parameters, _SEVERAL) else []
+    whole = all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) and 0 <= i < size for i in entries)
+    if len(entries) != 2 or not whole or entries[0] == entries[1]:
+        raise ValueError(
+            f"parameters must be two different entries of net.parameters, from 0 to {size - 1}, got {parameters!r}"
+        )
+    if not 0 < width < math.inf:
+        raise ValueError(f"width must be a positive number, got {width!r}")
+    axes = [] if ax is None else [_check_axes(panel) for panel in (ax if isinstance(ax, _SEVERAL) else [ax])]
+    if ax is not None and len(axes) != len(costs):
+        raise ValueError(f"ax must be one Axes for each of the {len(costs)} costs, got {len(axes)}")
+
+    names = [_entry(net, i) for i in entries]
+    net = net.astype("float64").to("cpu")
+    present = net.parameters[entries]
+    right, up = present[:, None] + np.linspace(-width, width, _GRID)
+    surfaces = _surfaces(net, x, t, costs, entries, right, up)
+    if not axes:
+        figure = plt.figure(figsize=(5.6 * len(costs), 4.4), layout="constrained")
+        axes = list(figure.subplots(1, len(costs), squeeze=False)[0])
+    for panel, cost, surface in zip(axes, costs, surfaces, strict=True):
+        low, high = surface.min(), surface.max()
+        flat = 1e-3 * abs(low) + 1e-9  # a difference below this is no slope, and might be rounding
+        levels = MaxNLocator(14, steps=_STEPS).tick_values(low, max(high, low + flat))
+        filled = panel.contourf(right, up, surface, levels, cmap="cividis")
+        lines = [level for level in levels if low < level < high and high - low > flat]
+        if lines:
+            shades = ["0.8" if level < levels[len(levels) // 2] else "0.2" for level in lines]
+            panel.contour(right, up, surface, lines, colors=shades, linewidths=0.8)
+        here = surface[_GRID // 2, _GRID // 2]
+        panel.plot(*present, "o", color="black", mfc="white", ms=9, mew=1.5, label=f"the network: E = {here:.3g}")
+        panel.legend(loc="lower left")
+        panel.set_xlabel(names[0])
+        panel.set_ylabel(names[1])
+        panel.figure.colorbar(filled, cax=panel.inset_axes((1.03, 0, 0.04, 1)), label="E")
+        _titled(panel, repr(cost))
+    return axes[0].figure.canvas.figure
+
+
+def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dict[str, float]:
+    """Return the share of the outputs y of each Sigmoid and Softmax layer for which y (1 - y) is below a threshold.
+
+    y (1 - y) is the derivative of a sigmoid, and of each softmax output by its own input: where it is nearly 0 the
+    unit is saturated, and a gradient that comes back through it vanishes. In hidden layers that stops learning. In the
+    last layer it does so if the cost is quadratic and y is wrong; where y is right, it means certainty.
+
+    Parameters
+    ----------
+    net : Sequential
+    x : array_like of shape (n, ...)
+        As for a call of the network.
+    threshold : float, default 0.01
+        Above 0 and at most 1/4, the largest value of y (1 - y). 0.01 is passed where y is above 0.99 or below 0.01.
+
+    Returns
+    -------
+    dict of str to float
+        By a label such as ``layer 1, Sigmoid()``, for every layer whose `probabilities` is not None, from 0 to 1: over
+        all samples and units.
+
+    Raises
+    ------
+    ValueError
+        If the network has no such layer, x does not fit it or has no sample, or the threshold is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid())
+    >>> net.parameters = [1.0, 0.0]
+    >>> nn.plotting.saturated(net, np.array([[-9.0], [0.0], [1.0], [9.0]]))
+    {'layer 1, Sigmoid()': 0.5}
+    """
+    _check_net(net)
+    if not 0 < threshold <= 0.25:
+        raise ValueError(
+            f"threshold must be above 0 and at most 1/4, the largest value of y (1 - y), got {threshold!r}"
+        )
+    labels = {i: f"layer {i}, {layer!r}" for i, layer in enumerate(net.layers) if layer.probabilities is not None}
+    if not labels:
+        raise ValueError("no layer of the network has probabilities as outputs, as Sigmoid and Softmax have")
+    x = net.check_inputs(x)
+    if not len(x):
+        raise ValueError("x must have at least one sample, got none")
+    below, of = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
+    for start in range(0, len(x), CHUNK):
+        with np.errstate(over="ignore"):
+            y = net.scaled(x[start : start + CHUNK])
+            for i, layer in enumerate(net.layers):
+                y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
+                if i in labels:
+                    below[i] += int(np.count_nonzero(y * (1 - y) < threshold))
+                    of[i] += y.size
+    return {label: below[i] / of[i] for i, label in labels.items()}
+
+
+def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Plot how much of each layer is saturated, by epoch.
+
+    Parameters
+    ----------
+    shares : sequence of dict
+        What `saturated` returned before training, and then after each epoch.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        With a line for each layer; epoch 0 is before training.
+
+    Raises
+    ------
+    ValueError
+        If `shares` is empty or not such a list, or two of its entries have not the same layers.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> train, test = nn.datasets.digits()
+    >>> net = nn.Sequential(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax(), seed=0)
+    >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1.0), seed=0)
+    >>> shares = [nn.plotting.saturated(net, test.images)]
+    >>> record = lambda trainer: shares.append(nn.plotting.saturated(trainer.net, test.images))
+    >>> history = trainer.fit(train, epochs=3, batch_size=64, callbacks=[record])
+    >>> ax = nn.plotting.saturation(shares)
+    >>> [line.get_label() for line in ax.lines]
+    ['layer 1, Sigmoid()', 'layer 3, Softmax()']
+    """
+    if not isinstance(shares, (list, tuple)) or not all(isinstance(share, Mapping) for share in shares):
+        raise ValueError(f"shares must be a list of what saturated(net, x) returned, got {type(shares).__name__}")
+    if not shares or not shares[0] or any(share.keys() != shares[0].keys() for share in shares):
+        layers = "; ".join(str(list(share)) for share in shares) or "none"
+        raise ValueError(f"shares must have at least one entry, and all of them the same layers, got {layers}")
+    ax = _axes(ax, 6.4, 4.0)
+    every = max(1, len(shares) // 20)
+    for label, (color, marker) in zip(shares[0], _looks(), strict=False):
+        values = [share[label] for share in shares]
+        ax.plot(
+            range(len(shares)), values, f"{marker}-", color=color, label=label, ms=5, markevery=every, clip_on=False
+        )
+    _by_epoch(ax)
+    ax.yaxis.set_major_formatter(_percent)
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("saturated share of outputs")
+    ax.legend()
+    return _titled(ax, "Saturation")
+
+
 def report(net: Sequential, history: History, test: Data, title: str | None = None) -> Figure:
     """Put learning curves, confusion matrix, weight images and worst mistakes on one page, 1600 x 900 pixels.
 
@@ -293,7 +671,34 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the Axes given, or those of a new figure of a size in inches."""
-    return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+    return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else _check_axes(ax)
+
+
+def _check_axes(ax: object) -> Axes:
+    """Return Axes; ValueError for anything else, such as the Figure."""
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax must be matplotlib Axes, as from figure, ax = plt.subplots(), got {type(ax).__name__}")
+    return ax
+
+
+def _check_net(net: Sequential) -> None:
+    """Raise ValueError for anything but a network."""
+    if not isinstance(net, Sequential):
+        hint = ": give trainer.net" if isinstance(getattr(net, "net", None), Sequential) else ""
+        raise ValueError(f"net must be a Sequential, got {type(net).__name__}{hint}")
+
+
+def _looks() -> Iterator[tuple[str, str]]:
+    """Yield colours and markers; both change, so that in grey the marker still tells."""
+    return zip(itertools.cycle(_COLORS), itertools.cycle("os^Dv<>P"), strict=False)
+
+
+def _by_epoch(ax: Axes) -> None:
+    """Make Axes ready for values by epoch: a tick is a whole epoch."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", color="0.9")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=_STEPS))
+    ax.set_xlabel("epoch")
 
 
 def _titled(ax: Axes, title: str) -> Axes:
@@ -307,18 +712,77 @@ def _percent(share: float, position: object = None) -> str:
     return f"{100 * share:g} %"
 
 
-def _answers(net: Sequential, data: Any) -> tuple[Array, npt.NDArray[np.intp], Array]:
-    """Return the images, their labels, and an output for each class."""
+def _images_and_labels(data: Any) -> tuple[Array, Array]:
+    """Return the two arrays of data as a user gives it."""
     pair = (data.images, data.labels) if hasattr(data, "images") else data
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"data must be a Dataset or a pair of arrays (images, labels), got {type(data).__name__}")
-    images, labels = backend.to(pair[0], "cpu"), backend.to(pair[1], "cpu")
+    return backend.to(pair[0], "cpu"), backend.to(pair[1], "cpu")
+
+
+def _answers(net: Sequential, data: Any) -> tuple[Array, npt.NDArray[np.intp], Array]:
+    """Return the images, their labels, and an output for each class."""
+    _check_net(net)
+    images, labels = _images_and_labels(data)
     y = net(images)
     if y.shape[1] == 1:  # one output stands for class 1 against class 0
         y = np.hstack([1 - y, y])
     if labels.shape != (len(y),) or len(y) == 0:
         raise ValueError(f"data must have one label for each image, got {len(y)} images and labels {labels.shape}")
     return images, check_labels(labels, y.shape[1]).astype(np.intp), y
+
+
+def _elementwise(layer: Layer, x: Array) -> tuple[Array, Array]:
+    """Return y = f(x) and dy/dx, by a copy of the layer; ValueError if it is not elementwise."""
+    layer = copy.deepcopy(layer)
+    layer.parameters = {name: backend.to(array, "cpu") for name, array in layer.parameters.items()}
+    layer.gradients = {name: np.zeros_like(array) for name, array in layer.parameters.items()}
+    shifts = 100 * np.arange(layer.inputs or 2)
+    batch = np.stack([np.roll(x, shift) for shift in shifts], axis=1)  # each x in other company in each column
+    half = len(x) // 2
+    with np.errstate(all="ignore"):
+        part, y = layer.forward(batch[:half]), layer.forward(batch)
+        same = y.shape == batch.shape and np.allclose(part, y[:half], equal_nan=True)
+        if not same or not all(np.allclose(np.roll(y[:, 0], n), y[:, i], equal_nan=True) for i, n in enumerate(shifts)):
+            raise ValueError(
+                f"{layer!r} is not elementwise: what it makes of a number x depends on more than x, so "
+                "that it has no curve. Give layers such as Sigmoid()"
+            )
+        dy = layer.backward(np.ones_like(y))
+    return y[:, 0], dy[:, 0]
+
+
+def _entry(net: Sequential, i: int) -> str:
+    """Name an entry of the vector of parameters by its layer."""
+    arrays = [(j, name, array) for j, layer in enumerate(net.layers) for name, array in layer.parameters.items()]
+    ends = np.cumsum([array.size for _, _, array in arrays])
+    which = int(np.searchsorted(ends, i, side="right"))
+    j, name, array = arrays[which]
+    place = np.unravel_index(i - ends[which] + array.size, array.shape)
+    return f"layer {j} {name}[{', '.join(map(str, place))}]"
+
+
+def _surfaces(
+    net: Sequential, x: Any, t: Any, costs: Sequence[Cost], entries: list[int], right: Array, up: Array
+) -> list[Array]:
+    """Return E of each cost where two parameters take all values, the first's along a row; they are left changed."""
+    pairs = [cost.pair(net.layers) for cost in costs]
+    for pair in pairs:
+        samples = Samples(net, pair, (backend.to(x, "cpu"), backend.to(t, "cpu")), "cost_surface")
+    x, t, _ = samples.take(np.arange(len(samples)))
+    surfaces = [np.empty((_GRID, _GRID)) for _ in costs]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for row, column in np.ndindex(_GRID, _GRID):
+            net.parameters[entries] = right[column], up[row]
+            z = y = x
+            for layer in net.layers:
+                z, y = y, layer.forward(y)
+            for pair, surface in zip(pairs, surfaces, strict=True):
+                surface[row, column] = pair.value(z, y, t)
+    for cost, surface in zip(costs, surfaces, strict=True):
+        if not np.isfinite(surface).all():
+            raise ValueError(f"{cost!r} is not finite everywhere within the width: choose a smaller one")
+    return surfaces
 
 
 def _confusion_matrix(labels: npt.NDArray[np.intp], y: Array, ax: Axes | None) -> Axes:
@@ -357,8 +821,14 @@ def _mistakes(
     says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"
     certainty = [says.format(value).replace("%", " %") for value in output[worst]]
     captions = [f"{labels[i]} taken for {predicted[i]}\n{text}" for i, text in zip(worst, certainty, strict=True)]
-    ax = _tiles(_squares(images, "images")[worst], captions, ax, cmap="gray_r")
+    ax = _ink(_squares(images, "images")[worst], captions, ax)
     return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
+
+
+def _ink(pictures: Array, captions: Sequence[str], ax: Axes | None) -> Axes:
+    """Draw images as dark ink on white, all on one scale: that of bytes, or else from 0 to the largest intensity."""
+    ends = (0, 255) if pictures.dtype == np.uint8 else (pictures.min(initial=0), pictures.max(initial=0))
+    return _tiles(pictures, captions, ax, cmap="gray_r", vmin=ends[0], vmax=ends[1])
 
 
 def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: Any) -> Axes:
