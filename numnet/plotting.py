@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -213,10 +214,13 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
         added = [other for other in figure.axes if other not in before]
         if "inline" in plt.get_backend():  # a notebook's, which would show an open figure once more after the cell
             plt.close(figure)
+            png, ipython = io.BytesIO(), importlib.import_module("IPython.display")
+            figure.savefig(png, format="png", bbox_inches=None if figure.get_layout_engine() else "tight")
+            picture = ipython.Image(png.getvalue())
             if shown is None:
-                shown = importlib.import_module("IPython.display").display(figure, display_id=True)
+                shown = ipython.display(picture, display_id=True)
             else:
-                shown.update(figure)
+                shown.update(picture)
             return
         if shown is None and canvas.manager is not None and canvas.required_interactive_framework:
             figure.show()
@@ -486,10 +490,10 @@ def cost_surface(
         axes = list(figure.subplots(1, len(costs), squeeze=False)[0])
     for panel, cost, surface in zip(axes, costs, surfaces, strict=True):
         low, high = surface.min(), surface.max()
-        flat = 1e-3 * abs(low) + 1e-9  # a difference below this is no slope, and might be rounding
-        levels = MaxNLocator(14, steps=_STEPS).tick_values(low, max(high, low + flat))
+        least = 1e-3 * abs(low) + 1e-9  # that the levels span, so that rounding is no slope
+        levels = MaxNLocator(14, steps=_STEPS).tick_values(low, max(high, low + least))
         filled = panel.contourf(right, up, surface, levels, cmap="cividis")
-        lines = [level for level in levels if low < level < high and high - low > flat]
+        lines = [level for level in levels if low < level < high]
         if lines:
             shades = ["0.8" if level < levels[len(levels) // 2] else "0.2" for level in lines]
             panel.contour(right, up, surface, lines, colors=shades, linewidths=0.8)

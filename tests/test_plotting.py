@@ -1,6 +1,13 @@
+import base64
 import itertools
 import math
+import re
+import struct
+import sys
+import textwrap
+import types
 
+import hypothesis.strategies as st
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -8,9 +15,28 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hypothesis import given
+from matplotlib.backend_bases import FigureManagerBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.contour import ContourSet
+from scipy.special import expit
 
 import numnet as nn
-from numnet.plotting import confusion_matrix, learning_curves, mistakes, report, weight_images
+from numnet.plotting import (
+    activations_and_derivatives,
+    confusion_matrix,
+    cost_surface,
+    learning_curves,
+    live_curves,
+    mistakes,
+    report,
+    sample_images,
+    saturated,
+    saturation,
+    weight_images,
+)
+
+from .devices import DEVICES, place
 
 train, test = nn.datasets.digits()
 
@@ -42,12 +68,85 @@ def history(*columns):
     return nn.History(nn.Epoch(i, *values, 0.1) for i, values in enumerate(zip(*columns, strict=True), 1))
 
 
+def neuron(w, b, **options):
+    """Return y = sigmoid(w x + b)."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), **options)
+    net.parameters = [w, b]
+    return net
+
+
+def brightness(cmap):
+    """Return the luminance of a colour map's colours, linear in light, as a grey print would show them."""
+    rgb = cmap(np.linspace(0, 1, 101))[:, :3]
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def differ_in_grey(lines):
+    return len({(line.get_marker(), line.get_linestyle()) for line in lines}) == len(lines)
+
+
 def says(ax):
     return [text.get_text() for text in ax.texts]
 
 
 def title(ax):
     return ax.get_title(loc="left")
+
+
+# sample_images
+
+
+@given(labels=st.lists(st.integers(0, 6), min_size=1, max_size=60), count=st.integers(1, 70))
+def test_classes_take_turns(labels, count):
+    images = np.arange(len(labels)).repeat(4).reshape(-1, 2, 2)  # each image is its own number
+    ax = sample_images((images, np.array(labels)), count)
+    shown = [image.get_array()[0, 0] for image in ax.images]
+    assert len(set(shown)) == len(shown) == min(count, len(labels))
+    assert says(ax) == [str(labels[i]) for i in shown]
+    here, there = np.bincount(np.array(labels)[shown], minlength=7), np.bincount(labels, minlength=7)
+    assert all(here[c] == there[c] or here[c] >= here.max() - 1 for c in range(7))
+    plt.close()
+
+
+def test_images_of_a_class_are_spread_over_the_data():
+    images = np.arange(90).repeat(4).reshape(-1, 2, 2)
+    ax = sample_images((images, np.repeat([3, 5, 8], 30)), count=9)  # sorted by class
+    assert [image.get_array()[0, 0] for image in ax.images] == [0, 30, 60, 10, 40, 70, 20, 50, 80]
+    assert says(ax) == list("358358358")
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_sample_images_of_a_dataset(flat):
+    data = nn.datasets.Dataset(train.images.reshape(-1, 64), train.labels, "flat") if flat else train
+    ax = sample_images(data)
+    assert says(ax) == list("0123456789") * 4
+    assert {image.get_array().shape for image in ax.images} == {(8, 8)}
+    assert title(ax) == f"{'flat' if flat else 'digits train'}: 40 of 1,437 images"
+    assert title(sample_images((train.images, train.labels), 7)) == "7 of 1,437 images"
+
+
+def test_ink_is_dark_on_one_scale():
+    images = np.array([0.0, 0.2, 0.8, 0.8]).repeat(4).reshape(4, 2, 2)
+    for pictures, ends in (images, (0, 0.8)), ((100 * images).astype(np.uint8), (0, 255)), (images - 0.2, (-0.2, 0.6)):
+        ax = sample_images((pictures, np.arange(4)))
+        np.testing.assert_allclose([image.get_clim() for image in ax.images], [ends] * 4)
+        assert (np.diff(brightness(ax.images[0].get_cmap())) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (train.images, "Dataset or a pair of arrays"),
+        ((train.images, train.labels[:9]), "each image needs one label"),
+        ((train.images[:0], train.labels[:0]), "at least one image"),
+        ((train.images, np.eye(10)[train.labels]), "labels must be a vector of integers"),
+        ((np.zeros((3, 2, 8)), np.zeros(3, int)), "images must be square pictures"),
+    ],
+)
+def test_sample_images_refuses(data, message):
+    with pytest.raises(ValueError, match=message):
+        sample_images(data)
+    assert not plt.get_fignums()
 
 
 # learning_curves
@@ -162,10 +261,11 @@ def test_colours_are_one_scale_symmetric_about_zero(run):
     ((low, high),) = {image.get_clim() for image in ax.images}
     assert low == -high
     assert np.mean(np.abs(net.layers[0].weight) <= high) == pytest.approx(0.99, abs=0.005)
-    assert {image.get_cmap().name for image in ax.images} == {"RdBu_r"}
+    for image in ax.images:
+        assert (np.diff(brightness(image.get_cmap())) > 0).all()  # the sign of a weight is seen in grey
 
 
-def test_weights_of_zero_are_white():
+def test_weights_of_zero_are_in_the_middle_of_the_scale():
     assert weight_images(constant(0, 0)).images[0].get_clim() == (-1, 1)
 
 
@@ -193,7 +293,12 @@ def test_weight_images_refuses_inputs_that_are_no_square():
 
 @pytest.mark.parametrize("count", [0, -1, 2.5])
 def test_count_is_a_whole_number(run, count):
-    for draw in (lambda: weight_images(run[0], count=count), lambda: mistakes(run[0], test, count)):
+    draws = (
+        lambda: weight_images(run[0], count=count),
+        lambda: mistakes(run[0], test, count),
+        lambda: sample_images(test, count),
+    )
+    for draw in draws:
         with pytest.raises(ValueError, match=f"count must be a whole number of at least 1, got {count}"):
             draw()
 
@@ -310,6 +415,489 @@ def test_data_that_does_not_fit_is_refused(run, draw, data, message):
     assert not plt.get_fignums()
 
 
+# live_curves
+
+
+def trainer_of_digits():
+    net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_live_curves_are_those_of_the_history_so_far(own):
+    ax = plt.subplots()[1] if own else None
+    seen = []
+
+    def look(trainer):
+        (number,) = plt.get_fignums()
+        left, right = plt.figure(number).axes  # one scale at the right, after any number of epochs
+        assert own is (left is ax)
+        assert [list(line.get_ydata()) for line in (*left.lines, *right.lines)] == [
+            trainer.history.test_accuracy,
+            trainer.history.train_accuracy,
+            trainer.history.train_cost,
+        ]
+        seen.append(len(trainer.history))
+
+    trainer = trainer_of_digits()
+    callbacks = [live_curves(ax), look]
+    trainer.fit(train, 3, 64, test, callbacks, progress=False)
+    trainer.fit(train, 2, 64, test, callbacks, progress=False)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_live_curves_leave_the_other_axes_of_a_figure():
+    figure, (left, right) = plt.subplots(1, 2)
+    right.plot([1, 2])
+    twin = right.twinx()
+    trainer_of_digits().fit(train, 2, 64, test, [live_curves(left)], progress=False)
+    assert figure.axes[:3] == [left, right, twin]
+    assert len(figure.axes) == 4
+    assert len(right.lines) == 1
+
+
+def test_each_callback_has_a_figure_of_its_own():
+    for run in 1, 2:
+        trainer_of_digits().fit(train, 1, 64, callbacks=[live_curves()], progress=False)
+        assert len(plt.get_fignums()) == run
+
+
+@pytest.fixture
+def window(monkeypatch):
+    """A backend with windows, as matplotlib loads any; return the list of what it was asked to do."""
+    done = []
+
+    class Window(FigureManagerBase):
+        def show(self):
+            done.append("show")
+
+    class Canvas(FigureCanvasAgg):
+        required_interactive_framework = "headless"
+        manager_class = Window
+
+        def draw(self):
+            super().draw()
+            (line, *_) = self.figure.axes[0].lines
+            done.append(f"draw {len(line.get_xdata())}")
+
+        def flush_events(self):
+            done.append("flush")
+
+    module = types.ModuleType("a_window")
+    module.FigureCanvas, module.FigureManager = Canvas, Window
+    monkeypatch.setitem(sys.modules, "a_window", module)
+    before = plt.get_backend()
+    plt.switch_backend("module://a_window")
+    yield done
+    plt.close("all")
+    plt.switch_backend(before)
+
+
+def test_a_window_is_shown_once_and_redrawn(window):
+    trainer_of_digits().fit(train, 3, 64, test, [live_curves()], progress=False)
+    assert window == ["show", "draw 1", "flush", "draw 2", "flush", "draw 3", "flush"]
+
+
+def test_training_goes_on_when_the_window_is_closed(window):
+    def close(trainer):
+        if len(trainer.history) == 2:
+            plt.close()
+
+    trainer = trainer_of_digits()
+    trainer.fit(train, 4, 64, test, [live_curves(), close], progress=False)
+    assert len(trainer.history) == 4
+    assert window[-2:] == ["draw 2", "flush"]
+    assert not plt.get_fignums()
+
+
+def test_a_notebook_shows_one_picture_and_updates_it(monkeypatch):
+    import nbclient
+    import nbformat
+
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook's own
+    start = """
+        import matplotlib.pyplot as plt
+        import numnet as nn
+        train, test = nn.datasets.digits()
+        def fit(ax=None):
+            net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+            trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+            trainer.fit(train, 3, 64, test, [nn.plotting.live_curves(ax)], progress=False)
+    """
+    cells = [textwrap.dedent(start), "fit()", "figure, ax = plt.subplots()\nfit(ax)", "plt.get_fignums()"]
+    sent = []
+
+    class Client(nbclient.NotebookClient):
+        def process_message(self, message, cell, index):
+            data, transient = (message["content"].get(name, {}) for name in ("data", "transient"))
+            if message["msg_type"] not in ("status", "execute_input"):
+                sent.append((index, message["msg_type"], transient.get("display_id"), data.get("image/png")))
+            return super().process_message(message, cell, index)
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    Client(notebook, kernel_name="python3").execute()
+    for index in 1, 2:
+        kinds, displays, pictures = zip(*(rest for at, *rest in sent if at == index), strict=True)
+        assert kinds == ("display_data", "update_display_data", "update_display_data")
+        assert len(set(displays)) == 1
+        assert len(set(pictures)) == 3
+        if index == 1:  # all of one size, in a PNG's header, or what is below would jump
+            sizes = {struct.unpack(">II", base64.b64decode(picture)[16:24]) for picture in pictures}
+            assert sizes == {(640, 400)}
+        (output,) = notebook.cells[index].outputs
+        assert output.data["image/png"].strip() == pictures[-1].strip()
+    assert notebook.cells[3].outputs[0].data["text/plain"] == "[]"
+
+
+# activations_and_derivatives
+
+
+class Leaky(nn.Layer):
+    """y = x, or a x where x < 0, with a trained."""
+
+    def __init__(self, slope):
+        self.parameters = {"slope": np.array([slope])}
+
+    def forward(self, x, out=None):
+        self.x = x
+        return np.multiply(x, np.where(x < 0, self.parameters["slope"], 1), out=out)
+
+    def backward(self, grad, out=None):
+        self.gradients["slope"][0] = np.sum(grad * np.minimum(self.x, 0))
+        return np.multiply(grad, np.where(self.x < 0, self.parameters["slope"], 1), out=out)
+
+
+class Centred(nn.Layer):
+    """y = x less the mean of the batch."""
+
+    def forward(self, x, out=None):
+        return np.subtract(x, x.mean(axis=0), out=out)
+
+
+class Scaled(nn.Layer):
+    """Each feature times a factor of its own."""
+
+    def __init__(self, *factors):
+        self.inputs = len(factors)
+        self.parameters = {"factors": np.array(factors)}
+
+    def forward(self, x, out=None):
+        return np.multiply(x, self.parameters["factors"], out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, self.parameters["factors"], out=out)
+
+
+def test_each_activation_with_its_derivative():
+    ax = activations_and_derivatives()
+    x = np.linspace(-6, 6, 601)
+    expected = [expit(x), expit(x) * expit(-x), np.tanh(x), 1 / np.cosh(x) ** 2, np.maximum(x, 0), x > 0]
+    for i, (line, values) in enumerate(zip(ax.lines, expected, strict=True)):
+        np.testing.assert_array_equal(line.get_xdata(), x)
+        np.testing.assert_allclose(line.get_ydata(), values, rtol=1e-9, atol=1e-12)
+        assert line.get_linestyle() == ("--" if i % 2 else "-")
+    names = ["Sigmoid()", "Sigmoid(), dy/dx", "Tanh()", "Tanh(), dy/dx", "ReLU()", "ReLU(), dy/dx"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == names
+    assert differ_in_grey(ax.lines)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "y (solid) and dy/dx (dashed)")
+
+
+@pytest.mark.parametrize(("factor", "low", "high"), [(1, -1, 2), (10, -10, 10), (0.1, -0.1, 2)])
+def test_what_levels_off_is_whole_and_what_does_not_leaves_the_frame(factor, low, high):
+    class Slow(nn.Sigmoid):  # from -factor to factor
+        def forward(self, x, out=None):
+            return factor * (2 * super().forward(x) - 1)
+
+        def backward(self, grad, out=None):
+            return factor * 2 * super().backward(grad)
+
+    bottom, top = activations_and_derivatives([Slow(), nn.ReLU()]).get_ylim()
+    assert low - 0.06 * (high - low) < bottom < low * 0.99
+    assert high * 0.99 < top < high + 0.06 * (high - low)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_layers_of_a_network_are_left_as_they_are(device):
+    net = nn.Sequential(nn.Linear(3, 4), Leaky(0.25), nn.Tanh(), nn.Linear(4, 2), nn.Softmax(), seed=0, device=device)
+    x = place(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32), device)
+    pair = nn.CrossEntropy().pair(net.layers)
+    t = place(np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1]], device)
+    net.backpropagate(pair, x, t)
+    parameters, gradients = (nn.backend.to(v, "cpu").copy() for v in (net.parameters, net.gradients))
+    before = [(layer, dict(vars(layer))) for layer in net.layers]
+    ax = activations_and_derivatives(net.layers[1:3])
+    np.testing.assert_allclose(
+        ax.lines[0].get_ydata(), np.where(ax.lines[0].get_xdata() < 0, 0.25, 1) * ax.lines[0].get_xdata()
+    )
+    assert set(ax.lines[1].get_ydata()) == {0.25, 1}
+    np.testing.assert_array_equal(nn.backend.to(net.parameters, "cpu"), parameters)
+    np.testing.assert_array_equal(nn.backend.to(net.gradients, "cpu"), gradients)
+    for layer, state in before:
+        assert vars(layer).keys() == state.keys()
+        assert all(vars(layer)[name] is state[name] for name in state)
+
+
+def test_a_layer_with_parameters_needs_no_network():
+    layer = Leaky(0.5)
+    assert set(activations_and_derivatives([layer]).lines[1].get_ydata()) == {0.5, 1}
+    assert not layer.gradients
+
+
+def test_a_layer_with_one_factor_for_all_features_is_elementwise():
+    ax = activations_and_derivatives([Scaled(3.0, 3.0, 3.0)])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 3 * ax.lines[0].get_xdata())
+
+
+LINEAR = [nn.Linear(*sizes) for sizes in ((3, 3), (3, 2), (2, 1), (1, 2))]
+
+
+@pytest.mark.parametrize("layer", [nn.Softmax(), *LINEAR, Centred(), Scaled(1.0, 2.0)])
+def test_a_layer_that_is_not_elementwise_is_refused(layer):
+    with pytest.raises(ValueError, match=rf"{re.escape(repr(layer))} is not elementwise"):
+        activations_and_derivatives([nn.Sigmoid(), layer])
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("layers", [[], nn.Sigmoid(), [nn.Sigmoid], "Sigmoid"])
+def test_activations_refuse_what_are_no_layers(layers):
+    with pytest.raises(ValueError, match="layers must be a list of layers"):
+        activations_and_derivatives(layers)
+
+
+# cost_surface
+
+
+def contours(ax):
+    """Return levels and corners of the lines between the colours."""
+    sets = [artist for artist in ax.collections if isinstance(artist, ContourSet) and not artist.filled]
+    return [
+        (level, path.vertices) for lines in sets for level, path in zip(lines.levels, lines.get_paths(), strict=True)
+    ]
+
+
+def quadratic(z):
+    return expit(z) ** 2 / 2
+
+
+def cross_entropy(z):
+    return np.logaddexp(0, z)
+
+
+def test_contour_lines_lie_where_the_cost_is():
+    figure = cost_surface(neuron(2, 2), [[0.5]], [0.0], width=6)
+    for ax, cost in zip(figure.axes[:2], (quadratic, cross_entropy), strict=True):
+        assert len(contours(ax)) > 6
+        for level, corners in contours(ax):
+            np.testing.assert_allclose(cost(corners @ [0.5, 1]), level, rtol=0.03, atol=0.002)
+            assert corners.min() >= -4
+            assert corners.max() <= 8
+
+
+def test_the_plateau_is_the_quadratic_costs_alone():
+    figure = cost_surface(neuron(4, 4), [[1.0]], [0.0], width=6)
+    heights = [sorted(corners.sum(axis=1).mean() for _, corners in contours(ax)) for ax in figure.axes[:2]]
+    assert heights[0][-1] < 4  # z = w + b goes on to 20 without a line
+    between = np.diff(heights[1][1:])
+    assert heights[1][-1] > 18
+    np.testing.assert_allclose(between, between.mean(), rtol=0.05)
+
+
+def test_panels_are_named_and_marked():
+    net = neuron(2, -1)
+    figure = cost_surface(net, [[1.0], [2.0]], [0, 1])
+    panels = figure.axes[:2]
+    assert [title(ax) for ax in panels] == ["Quadratic()", "CrossEntropy()"]
+    for ax, cost in zip(panels, (nn.Quadratic(), nn.CrossEntropy()), strict=True):
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("layer 0 weight[0, 0]", "layer 0 bias[0]")
+        assert (*ax.get_xlim(), *ax.get_ylim()) == pytest.approx((-6, 10, -9, 7))
+        (point,) = ax.lines
+        assert [*point.get_xdata(), *point.get_ydata()] == [2, -1]
+        (text,) = ax.get_legend().get_texts()
+        assert text.get_text() == f"the network: E = {cost(net([[1.0], [2.0]]), [[0], [1]]):.3g}"
+        (filled,) = (artist for artist in ax.collections if isinstance(artist, ContourSet) and artist.filled)
+        assert (np.diff(brightness(filled.get_cmap())) > 0).all()
+        (bar,) = ax.child_axes
+        assert bar.get_ylabel() == "E"
+
+
+def test_entries_are_named_by_layer():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1), dtype="float64", seed=0)
+    net.parameters = values = np.arange(9) / 10
+    for i in range(0, 9):
+        figure = cost_surface(net, [[1.0, 2.0]], [0.0], [nn.Quadratic()], ((i + 1) % 9, i), width=1)
+        ax = figure.axes[0]
+        for entry, name in ((i + 1) % 9, ax.get_xlabel()), (i, ax.get_ylabel()):
+            layer, array, place = re.fullmatch(r"layer (\d) (weight|bias)\[([\d, ]+)\]", name).groups()
+            found = net.layers[int(layer)].parameters[array][tuple(map(int, place.split(", ")))]
+            assert found == values[entry]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_network_is_left_alone_wherever_it_is(device):
+    x, t = train.images[:20], train.labels[:20]
+    surfaces = []
+    for where in "cpu", device:
+        net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0, device=where)
+        before = nn.backend.to(net.parameters, "cpu").copy()
+        figure = cost_surface(net, place(x, where), place(t, where), parameters=(204, 213))
+        surfaces.append([contours(ax) for ax in figure.axes[:2]])
+        assert (net.device, net.dtype) == (where, np.float32)
+        np.testing.assert_array_equal(nn.backend.to(net.parameters, "cpu"), before)
+    for on_cpu, elsewhere in zip(*(itertools.chain(*surface) for surface in surfaces), strict=True):
+        assert on_cpu[0] == elsewhere[0]
+        np.testing.assert_array_equal(on_cpu[1], elsewhere[1])
+
+
+def test_a_flat_cost_has_no_lines():
+    net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    figure = cost_surface(net, train.images[:5], train.labels[:5])  # the first pixel is always 0
+    assert [contours(ax) for ax in figure.axes[:2]] == [[], []]
+    figure.draw_without_rendering()
+
+
+def test_cost_surface_draws_where_told():
+    figure, (left, right) = plt.subplots(1, 2)
+    net = neuron(1, 1)
+    assert cost_surface(net, [[1.0]], [0], [nn.Quadratic()], ax=right) is figure
+    assert title(right) == "Quadratic()"
+    assert not left.has_data()
+    assert cost_surface(net, [[1.0]], [0], ax=(right, left)) is figure
+    assert (title(left), title(right)) == ("CrossEntropy()", "Quadratic()")
+    assert plt.get_fignums() == [figure.number]
+    assert cost_surface(net, [[1.0]], [0], ax=plt.subplots(1, 2)[1]).number == figure.number + 1
+    alone = cost_surface(net, [[1.0]], [0], (nn.CrossEntropy(),))
+    assert title(alone.axes[0]) == "CrossEntropy()"
+    assert alone.number == figure.number + 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"net": nn.Linear(1, 1)}, "net must be a Sequential, got Linear"),
+        ({"net": nn.Sequential(nn.Linear(1, 2))}, "CrossEntropy needs probabilities"),
+        ({"x": [[1.0, 2.0]]}, r"cost_surface: .* 1 features a sample, got \(1, 2\)"),
+        ({"t": [0, 1]}, "cost_surface: one target for each"),
+        ({"t": [2.0]}, "t must hold probabilities"),
+        ({"costs": []}, r"costs must be a list of costs, .* got \[\]"),
+        ({"costs": nn.Quadratic()}, r"costs must be a list of costs, .* got Quadratic\(\)"),
+        ({"parameters": (0, 0)}, r"two different entries of net.parameters, from 0 to 1, got \(0, 0\)"),
+        ({"parameters": (0, 2)}, "from 0 to 1"),
+        ({"parameters": (-1, 0)}, "from 0 to 1"),
+        ({"parameters": (0, 1, 2)}, "two different entries"),
+        ({"parameters": (0, 1.0)}, "two different entries"),
+        ({"parameters": 1}, "two different entries"),
+        ({"width": 0}, "width must be a positive number, got 0"),
+        ({"width": math.nan}, "width must be a positive number"),
+        ({"width": math.inf}, "width must be a positive number"),
+    ],
+)
+def test_cost_surface_refuses(options, message):
+    given = {"net": neuron(1, 1), "x": [[1.0]], "t": [0.0], **options}
+    with pytest.raises(ValueError, match=message):
+        cost_surface(**given)
+    assert not plt.get_fignums()
+
+
+def test_cost_surface_refuses_what_is_infinite():
+    net = nn.Sequential(nn.Linear(1, 1), seed=0)
+    with pytest.raises(ValueError, match=r"Quadratic\(\) is not finite everywhere within the width"):
+        cost_surface(net, [[1.0]], [0.0], [nn.Quadratic()], width=1e200)
+    assert not plt.get_fignums()
+
+
+def test_cost_surface_refuses_other_numbers_of_axes():
+    figure, axes = plt.subplots(1, 3)
+    for ax in axes, axes[0], []:
+        with pytest.raises(ValueError, match="one Axes for each of the 2 costs, got"):
+            cost_surface(neuron(1, 1), [[1.0]], [0], ax=ax)
+    for ax in figure, [figure, axes[0]], axes[None]:
+        with pytest.raises(ValueError, match="ax must be matplotlib Axes"):
+            cost_surface(neuron(1, 1), [[1.0]], [0], ax=ax)
+    assert not any(ax.has_data() for ax in axes)
+
+
+# saturated, saturation
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_saturated_counts_outputs_of_all_samples_and_units(device):
+    layers = nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5), nn.Softmax()
+    net = nn.Sequential(*layers, seed=0)
+    net.parameters = 8 * net.parameters
+    x = np.random.default_rng(0).normal(size=(10_000, 2))  # more than go through the network at a time
+    y = expit(x @ net.layers[0].weight + net.layers[0].bias)
+    first = np.mean((y > (1 + math.sqrt(0.96)) / 2) | (y < (1 - math.sqrt(0.96)) / 2))  # y (1 - y) = 0.01
+    p = net(x)
+    last = np.mean(p * (1 - p) < 0.01)
+    net.to(device)
+    kept = [dict(vars(layer)) for layer in net.layers]
+    shares = saturated(net, x)
+    assert list(shares) == ["layer 1, Sigmoid()", "layer 5, Softmax()"]
+    assert list(shares.values()) == pytest.approx([first, last], abs=1e-4)
+    assert 0.1 < first < 0.9
+    assert all(vars(layer) == state for layer, state in zip(net.layers, kept, strict=True))
+
+
+def test_threshold_of_saturation():
+    x = [[-9.0], [0.0], [1.0], [9.0]]  # y (1 - y) is 0.0001, 0.25, 0.197, 0.0001
+    net = neuron(1, 0)
+    for threshold, share in (1e-5, 0), (0.001, 0.5), (0.2, 0.75), (0.25, 0.75):
+        assert saturated(net, x, threshold) == {"layer 1, Sigmoid()": share}
+
+
+def test_saturated_takes_images_as_the_network_does(run):
+    assert saturated(run[0], test.images) == saturated(run[0], test.images.reshape(-1, 64) / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "threshold", "message"),
+    [
+        (nn.Sequential(nn.Linear(1, 1), nn.Tanh()), [[1.0]], 0.01, "no layer of the network has probabilities"),
+        (neuron(1, 0), [[1.0, 2.0]], 0.01, "1 features a sample"),
+        (neuron(1, 0), np.zeros((0, 1)), 0.01, "at least one sample"),
+        (neuron(1, 0), [[1.0]], 0, "threshold must be above 0 and at most 1/4, .*got 0"),
+        (neuron(1, 0), [[1.0]], 0.3, "got 0.3"),
+        (neuron(1, 0), [[1.0]], math.nan, "got nan"),
+        (nn.Trainer(neuron(1, 0), nn.Quadratic(), nn.SGD(lr=1)), [[1.0]], 0.01, "got Trainer: give trainer.net"),
+    ],
+)
+def test_saturated_refuses(net, x, threshold, message):
+    with pytest.raises(ValueError, match=message):
+        saturated(net, x, threshold)
+
+
+def test_saturation_has_a_line_for_each_layer():
+    shares = [
+        {"layer 1, Sigmoid()": 0.0, "layer 3, Softmax()": 0.1},
+        {"layer 3, Softmax()": 0.9, "layer 1, Sigmoid()": 0.3},
+    ]
+    ax = saturation(shares)
+    assert [line.get_label() for line in ax.lines] == ["layer 1, Sigmoid()", "layer 3, Softmax()"]
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0, 1], [0, 1]]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[0, 0.3], [0.1, 0.9]]
+    assert differ_in_grey(ax.lines)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "saturated share of outputs")
+    assert ax.get_ylim()[0] == 0
+    assert ax.yaxis.get_major_formatter()(0.5) == "50 %"
+    assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ([], "at least one entry, .* got none"),
+        ([{}], "at least one entry"),
+        ([{"a": 0.1}, {"b": 0.1}], r"the same layers, got \['a'\]; \['b'\]"),
+        ({"a": 0.1}, "a list of what saturated"),
+        ([0.1], "a list of what saturated"),
+    ],
+)
+def test_saturation_refuses(shares, message):
+    with pytest.raises(ValueError, match=message):
+        saturation(shares)
+    assert not plt.get_fignums()
+
+
 # report, and all
 
 
@@ -354,15 +942,18 @@ def test_report_can_be_saved(run, tmp_path):
     assert plt.imread(tmp_path / "report.png").shape == (900, 1600, 4)
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda net, h, **ax: learning_curves(h, **ax),
-        lambda net, h, **ax: weight_images(net, **ax),
-        lambda net, h, **ax: confusion_matrix(net, test, **ax),
-        lambda net, h, **ax: mistakes(net, test, **ax),
-    ],
-)
+ONE_AXES = [
+    lambda net, h, **ax: sample_images(test, **ax),
+    lambda net, h, **ax: learning_curves(h, **ax),
+    lambda net, h, **ax: weight_images(net, **ax),
+    lambda net, h, **ax: confusion_matrix(net, test, **ax),
+    lambda net, h, **ax: mistakes(net, test, **ax),
+    lambda net, h, **ax: activations_and_derivatives(**ax),
+    lambda net, h, **ax: saturation([saturated(net, test.images)] * 3, **ax),
+]
+
+
+@pytest.mark.parametrize("draw", ONE_AXES)
 def test_draws_where_told_or_else_into_a_new_figure(run, draw):
     figure, (left, right) = plt.subplots(1, 2)
     assert draw(*run, ax=right) is right
@@ -370,3 +961,33 @@ def test_draws_where_told_or_else_into_a_new_figure(run, draw):
     assert not left.has_data()
     assert draw(*run).figure is not figure
     assert len(plt.get_fignums()) == 2
+
+
+@pytest.mark.parametrize("draw", [*ONE_AXES, lambda net, h, **ax: live_curves(**ax)])
+def test_ax_must_be_axes(run, draw):
+    figure, axes = plt.subplots(1, 2)
+    for ax in figure, axes:
+        with pytest.raises(ValueError, match=f"ax must be matplotlib Axes, .*got {type(ax).__name__}"):
+            draw(*run, ax=ax)
+    assert not any(ax.has_data() for ax in axes)
+
+
+def test_a_trainer_is_no_network(run):
+    trainer = trainer_of_digits()
+    for draw in weight_images, lambda net: confusion_matrix(net, test), lambda net: mistakes(net, test):
+        with pytest.raises(ValueError, match=r"net must be a Sequential, got Trainer: give trainer\.net"):
+            draw(trainer)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_and_data_may_be_on_a_gpu(run, device):
+    net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    expected = [weight_images(net), confusion_matrix(net, test), mistakes(net, test), sample_images(test)]
+    net.to(device)
+    data = place(test.images, device), place(test.labels, device)
+    found = [weight_images(net), confusion_matrix(net, test), mistakes(net, test), sample_images(data)]
+    for a, b in zip(expected, found, strict=True):
+        assert says(a) == says(b)
+        for left, right in zip(a.images, b.images, strict=True):
+            np.testing.assert_array_equal(left.get_array(), right.get_array())
