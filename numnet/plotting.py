@@ -439,7 +439,8 @@ def cost_surface(
     width : float, default 8.0
         How far to vary them, to both sides of where they are.
     ax : Axes or sequence of Axes, optional
-        Where to draw: as many as there are costs.
+        Where to draw: as many as there are costs, best in a figure of ``layout="constrained"``, which has room for the
+        colour bars.
 
     Returns
     -------
