@@ -73,19 +73,24 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the run, as .png, .pdf or .svg")
     parser.add_argument("--save", type=Path, metavar="FILE", help="save the network, for numnet.load")
+    parser.add_argument("--export-html", type=Path, metavar="FILE", help="save a page to draw digits on")
     options = parser.parse_args()
-    check_files(parser, options.plot, options.save)
+    check_files(parser, options.plot, options.save, options.export_html)
     return options
 
 
-def check_files(parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None) -> None:
+def check_files(
+    parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None, html: Path | None = None
+) -> None:
     """Refuse, before any work is done, files that could not be written after it."""
-    for file in filter(None, (plot, save)):
+    for file in filter(None, (plot, save, html)):
         writable = os.access(file if file.exists() else file.parent, os.W_OK)
         if not writable or (file.exists() and not file.is_file()):
             parser.error(f"{file} cannot be written: check its folder and its name")
     if plot is not None and plot == save:
         parser.error(f"--plot and --save both name {plot}")
+    if html is not None and html in (plot, save):
+        parser.error(f"--export-html and another option both name {html}")
     if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
         parser.error(f"--plot needs a name that ends in .png, .pdf or .svg, got {plot}")
 
@@ -208,6 +213,9 @@ def save(trainer: nn.Trainer, test: nn.datasets.Dataset, options: argparse.Names
     if options.save:
         trainer.net.save(options.save)
         print(f"network saved to {options.save}")
+    if options.export_html:
+        nn.export_html(trainer.net, options.export_html)
+        print(f"page to draw on saved to {options.export_html}")
     if options.plot and len(trainer.history):
         nn.plotting.report(trainer.net, trainer.history, test).savefig(options.plot)
         print(f"figure saved to {options.plot}")

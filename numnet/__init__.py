@@ -18,6 +18,7 @@ from . import backend, datasets
 from .backend import DeviceError
 from .checkpoint import CheckpointError, load
 from .costs import Cost, CrossEntropy, Quadratic
+from .export import export_html
 from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
@@ -52,6 +53,7 @@ __all__ = [
     "Trainer",
     "backend",
     "datasets",
+    "export_html",
     "gradcheck",
     "load",
     "plotting",

@@ -120,7 +120,7 @@ def test_on_a_terminal_there_are_a_bar_and_colours(tmp_path, extra, colours):
     assert [line.split()[0] for line in shown if re.match(r" {4}\d  ", line)] == ["1", "2", "3"]
 
 
-def test_options_plot_and_save(tmp_path):
+def test_options_plot_save_and_export(tmp_path):
     options = [
         "--hidden",
         "16,8",
@@ -135,14 +135,17 @@ def test_options_plot_and_save(tmp_path):
         "--seed",
         "3",
     ]
-    files = ["--plot", tmp_path / "run.png", "--save", tmp_path / "net.npz"]
+    files = ["--plot", tmp_path / "run.png", "--save", tmp_path / "net.npz", "--export-html", tmp_path / "draw.html"]
     done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", *options, *files)
     assert done.returncode == 0, done.stderr
     assert "Linear(16, 8)" in done.stdout
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
     accuracy = float(re.search(r"test accuracy (\S+) after 2 epochs", done.stdout)[1])
     _, test = nn.datasets.digits()
-    assert nn.load(tmp_path / "net.npz").accuracy(test.images, test.labels) == pytest.approx(accuracy, abs=1e-4)
+    net = nn.load(tmp_path / "net.npz")
+    assert net.accuracy(test.images, test.labels) == pytest.approx(accuracy, abs=1e-4)
+    nn.export_html(net, tmp_path / "again.html")
+    assert (tmp_path / "draw.html").read_bytes() == (tmp_path / "again.html").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,8 @@ def test_options_plot_and_save(tmp_path):
         (["--seed", "-1"], 1, "error: seed must be a whole number of at least 0, or None, got -1"),
         (["--plot", "run"], 2, "--plot needs a name that ends in .png, .pdf or .svg, got run"),
         (["--plot", "x.png", "--save", "x.png"], 2, "--plot and --save both name x.png"),
+        (["--save", "x", "--export-html", "x"], 2, "--export-html and another option both name x"),
+        (["--export-html", "missing/draw.html"], 2, "missing/draw.html cannot be written: check its folder and its"),
         (["--save", "examples"], 2, "examples cannot be written: check its folder and its name"),
         (["--lr", "1e39"], 1, "error: the training cost became nan in epoch 1, batch 2: training has diverged"),
         (["--hidden", "0"], 1, "error: Linear: outputs must be a whole number"),

@@ -1,0 +1,135 @@
+"""A network as a page to draw on: one HTML file that a browser opens without a network, a server or a library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .atomic import atomic
+from .backend import Array
+from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
+from .network import Sequential
+
+_KINDS: tuple[type[Layer], ...] = (Linear, Sigmoid, Tanh, ReLU, Softmax)  # those that page.html can compute
+
+
+def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
+    """Write a page on which to draw an image and watch the network's outputs: one HTML file, whole or not at all.
+
+    The file holds all that it needs, and loads nothing: the parameters, the forward pass in a few lines of JavaScript,
+    and a canvas for mouse, pen and finger. Its source is there to be read.
+
+    Parameters
+    ----------
+    net : Sequential
+        Of Linear, Sigmoid, Tanh, ReLU and Softmax, on square images, with any number of outputs. It should have been
+        trained on images with bright ink (towards 1, or 255 as bytes) on an empty ground (0), as MNIST's are.
+    path : str or os.PathLike
+        By custom with the ending .html.
+
+    Raises
+    ------
+    ValueError
+        If the page could not compute the network's outputs, or the path is a folder; nothing is written then.
+    OSError
+        If the file cannot be written.
+
+    Notes
+    -----
+    The parameters are in the file as float32 and the page computes with them in float64, so that its outputs are those
+    of ``net`` but for rounding.
+
+    What is drawn goes to the network in the form of its training images. MNIST's digits were fitted into 20 x 20 pixels
+    with their proportions kept, and then put on 28 x 28 with their centre of mass in the middle:
+    http://yann.lecun.com/exdb/mnist/. Other sides are treated in proportion, but for 8 x 8, which is taken for
+    `numnet.datasets.digits`: those fill the height, and are 5 pixels wide or less.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(784, 10), nn.Softmax(), seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.export_html(net, os.path.join(folder, "draw.html"))
+    ...     os.listdir(folder)
+    ['draw.html']
+    """
+    from importlib.resources import files
+
+    if os.path.isdir(path):
+        raise ValueError(f"export_html: {os.fspath(path)!r} is a folder: name a file in it, draw.html say")
+    # No text of the user's gets into the page: the network is numbers, base64 and names from _KINDS.
+    network = json.dumps(_description(net), indent=1)
+    page = (files("numnet") / "page.html").read_text(encoding="utf-8").replace("@NETWORK@", network)
+    with atomic(path) as file:
+        file.write(page.encode())
+
+
+def _description(net: Sequential) -> dict[str, Any]:
+    """Return what the page has to know of a network; ValueError if it could not compute it."""
+    if not isinstance(net, Sequential):
+        raise ValueError(f"export_html: net must be a Sequential, got {net!r}")
+    for name in ("__call__", "check_inputs", "scaled", "infer"):
+        if getattr(type(net), name) is not getattr(Sequential, name):
+            raise ValueError(
+                f"export_html: {type(net).__name__} has a {name} of its own, which the page would not know: give a "
+                "numnet.Sequential of the same layers"
+            )
+    if net.dtype.kind == "c":
+        raise ValueError(
+            f"export_html: the page computes with real numbers, but the network is {net.dtype}: give "
+            "net.astype('float32')"
+        )
+    kinds = [_kind(i, layer) for i, layer in enumerate(net.layers)]
+    side = math.isqrt(net.inputs or 0)
+    if side**2 != net.inputs:
+        takes = "any number of features" if net.inputs is None else f"{net.inputs} features, which is no square number"
+        raise ValueError(
+            f"export_html: the page draws square images, but the network takes {takes}: begin it with a Linear of side "
+            "times side inputs, Linear(784, ...) say"
+        )
+    layers = [
+        {"kind": kind.__name__, **(_linear(i, layer) if kind is Linear else {})}
+        for i, (kind, layer) in enumerate(zip(kinds, net.layers, strict=True))
+    ]
+    return {"side": side, "outputs": net.outputs, "probabilities": kinds[-1].probabilities, "layers": layers}
+
+
+def _kind(i: int, layer: Layer) -> type[Layer]:
+    """Return the class whose forward a layer has: its own, or one that it is derived from."""
+    for kind in _KINDS:
+        if isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward:
+            return kind
+    known = ", ".join(kind.__name__ for kind in _KINDS)
+    raise ValueError(
+        f"export_html: layer {i}, {layer!r}, has a forward of its own, which the page does not know: use {known}"
+    )
+
+
+def _linear(i: int, layer: Layer) -> dict[str, Any]:
+    """Return a linear layer's sizes and parameters."""
+    weight, bias = layer.parameters["weight"], layer.parameters["bias"]
+    return {
+        "inputs": len(weight),
+        "outputs": len(bias),
+        "weight": _base64(f"the weight of layer {i}", weight),
+        "bias": _base64(f"the bias of layer {i}", bias),
+    }
+
+
+def _base64(name: str, array: Array) -> str:
+    """Return an array's float32, little-endian and row by row, as base64; ValueError if one is infinite or nan."""
+    with np.errstate(over="ignore"):
+        values = backend.to(array, "cpu").astype("<f4")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"export_html: {name} has values that are not finite in float32: training has diverged, train again with a "
+            "smaller learning rate"
+        )
+    return base64.b64encode(values.tobytes()).decode()
