@@ -1,0 +1,32 @@
+"""
+Activations and their derivatives
+=================================
+
+What a unit makes of its input, and what of a gradient gets back through it. The sigmoid lets through at most a quarter,
+and nearly nothing where it is saturated; tanh at most all of it. The ReLU lets everything through, or nothing.
+:doc:`/derivations/index` has where the derivatives come from.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import numnet as nn
+
+nn.plotting.activations_and_derivatives()
+
+# %%
+# Behind several sigmoid layers little is left: each multiplies what comes back by 1/4 at best. Here is the gradient
+# that reaches each layer of a network of six, at its usual starting weights.
+train, _ = nn.datasets.digits()
+x, t = train.images[:256] / 255, train.labels[:256]
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+for activation, marker, color in (nn.Sigmoid, "o", "#0072B2"), (nn.Tanh, "s", "#D55E00"), (nn.ReLU, "^", "#009E73"):
+    layers = [layer for _ in range(6) for layer in (nn.Linear(64, 64), activation())]
+    net = nn.Sequential(*layers, nn.Linear(64, 10), nn.Softmax(), seed=0)
+    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1e-9)).step(x, t)
+    sizes = [np.sqrt(np.mean(layer.gradients["weight"] ** 2)) for layer in net.layers if layer.parameters]
+    ax.semilogy(range(1, 8), sizes, marker + "-", color=color, label=activation.__name__)
+ax.set(xlabel="Linear layer", ylabel="size of dE/dw (root mean square)", xticks=range(1, 8))
+ax.spines[["top", "right"]].set_visible(False)
+ax.grid(axis="y", color="0.9")
+ax.legend(frameon=False)

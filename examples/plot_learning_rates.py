@@ -1,0 +1,46 @@
+"""
+Learning rates: too small, right, too large
+===========================================
+
+Too small a learning rate wastes epochs, too large a one jumps about. Here is a network with a hidden layer, at four of
+them.
+"""
+
+import matplotlib.pyplot as plt
+
+import numnet as nn
+
+train, test = nn.datasets.digits()
+
+
+def run(lr):
+    """Train a network with a hidden layer at a learning rate."""
+    net = nn.Sequential(nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 10), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr), seed=0)
+    return trainer.fit(train, epochs=20, batch_size=64, test=test)
+
+
+ax = nn.plotting.learning_curves({f"lr {lr:g}": run(lr) for lr in (0.01, 0.1, 1.0, 10.0)})
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+# %%
+# In between there is a range that works, here about 0.3 to 3: try powers of ten first, and then numbers between them.
+lrs = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+accuracies = [100 * run(lr).test_accuracy[-1] for lr in lrs]
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+ax.semilogx(lrs, accuracies, "o-", color="#0072B2")
+ax.set(xlabel="learning rate", ylabel="test accuracy after 20 epochs, %", ylim=(0, 100))
+ax.set_xticks(lrs, [f"{lr:g}" for lr in lrs])
+ax.minorticks_off()
+ax.spines[["top", "right"]].set_visible(False)
+ax.grid(axis="y", color="0.9")
+
+# %%
+# A softmax with cross-entropy has gradients that are bounded, (y - t) / n, and only gets worse. A linear output with
+# the quadratic cost has not: each step overshoots by more than the last. numnet notices, and takes the epoch back.
+net = nn.Sequential(nn.Linear(64, 10), seed=0)
+trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr=1.0), seed=0)
+try:
+    trainer.fit(train, epochs=10, batch_size=64)
+except nn.DivergenceError as error:
+    print(error)

@@ -1,0 +1,58 @@
+r"""
+Momentum in a narrow valley
+===========================
+
+Where a cost is steep across and flat along, plain gradient descent leaps from wall to wall and hardly gets on. Momentum
+adds up past steps: those across cancel, those along add. Nesterov's variant looks one step ahead and swings less.
+:doc:`/derivations/sgd` has the formulas.
+
+The valley is a real cost, E = 1/4 (w1\ :sup:`2` + 25 w2\ :sup:`2`): a linear neuron of two weights, whose inputs
+differ in scale by a factor of 5. Each optimizer has the learning rate, of twenty, with which it comes furthest in 25
+steps.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import numnet as nn
+
+x = np.array([[1.0, 0.0], [0.0, 5.0]])
+t = np.zeros((2, 1))
+
+
+def path(optimizer):
+    """Return the weights before each of 25 steps from (-9, 2), and after the last."""
+    net = nn.Sequential(nn.Linear(2, 1), dtype="float64")
+    net.parameters = [-9.0, 2.0, 0.0]
+    trainer = nn.Trainer(net, nn.Quadratic(), optimizer)
+    weights = [net.parameters[:2].copy()]
+    for _ in range(25):
+        trainer.step(x, t)
+        net.layers[0].bias = 0.0  # so that there are two weights to look at, and no more
+        weights.append(net.parameters[:2].copy())
+    return np.array(weights)
+
+
+def cost(w1, w2):
+    """Return E."""
+    return (w1**2 + 25 * w2**2) / 4
+
+
+runs = {
+    "plain": {},
+    "momentum 0.7": {"momentum": 0.7},
+    "Nesterov, momentum 0.7": {"momentum": 0.7, "nesterov": True},
+}
+w1, w2 = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-4, 4, 200))
+figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True, sharey=True, layout="constrained")
+for ax, (label, options), color in zip(axes, runs.items(), ("#D55E00", "#0072B2", "#009E73"), strict=True):
+    lrs = np.linspace(0.01, 0.2, 20)
+    ends = [cost(*path(nn.SGD(lr, **options))[-1]) for lr in lrs]
+    lr = lrs[np.argmin(ends)]
+    ax.contour(w1, w2, cost(w1, w2), levels=[1, 5, 15, 35, 65, 105], colors="0.8", linewidths=1)
+    ax.plot(*path(nn.SGD(lr, **options)).T, "o-", color=color, ms=4, lw=1.2)
+    ax.plot(0, 0, "k+", ms=12)
+    ax.set_title(f"{label}, lr {lr:.2f}: E = {min(ends):.1g} after 25 steps", loc="left")
+    ax.set(ylabel="w2")
+    ax.spines[["top", "right"]].set_visible(False)
+axes[-1].set(xlabel="w1")

@@ -1,0 +1,370 @@
+"""The site: is what its pages say so, does their code run, and does what was built load nothing from elsewhere?"""
+
+import html.parser
+import inspect
+import io
+import re
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlparse
+
+import numpy as np
+import pytest
+
+import numnet as nn
+from numnet import samples
+from numnet.datasets import idx
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def text(page):
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def blocks(page, language="python"):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text(page), re.DOTALL | re.MULTILINE)
+
+
+def rows(page, *header):
+    """Return the rows of the table with this header, as lists of cells."""
+    head = r"\| " + r" \| ".join(map(re.escape, header)) + r" \|\n\|[-:|]+\n"
+    (table,) = re.findall(rf"^{head}((?:\|.*\n)+)", text(page), re.MULTILINE)
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.splitlines()]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_quick_start(capsys):
+    names = {}
+    printed = []
+    for block in blocks("quickstart.md"):
+        exec(block, names)
+        printed.append(capsys.readouterr().out)
+    table, looked, predicted, loaded, *_, hidden, own = printed
+    assert 0.93 < float(table.split()[-2]) < 0.96
+    assert looked == ""
+    assert Path("report.png").stat().st_size > 10_000
+    assert "0.53]" in predicted
+    assert "[0 9 0] [0 5 0]" in predicted
+    assert loaded == "True\n"
+    assert 0.955 < float(hidden.split()[-1]) < 0.98
+    assert own.startswith("central differences: relative error")
+
+
+def test_the_quick_start_on_mnist(mnist, monkeypatch):
+    monkeypatch.setattr(nn.datasets, "mnist", lambda: mnist)
+    (change,) = re.findall(r"^```{code-block} python\n:class: mnist\n(.*?)^```$", text("quickstart.md"), re.S | re.M)
+    lines = blocks("quickstart.md")[0].splitlines()
+    names = {}
+    exec("\n".join([lines[0], change, *lines[4:]]), names)
+    assert 0.915 < names["history"].test_accuracy[-1] < 0.925
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("page", ["index.md", "design.md", "idx.md"])
+def test_code_on_other_pages(page):
+    names = {}
+    for block in blocks(page):
+        exec(block, names)
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("block", blocks("coming-from.md"))
+def test_carrying_a_network_over(block):
+    for library in ("torch", "sklearn"):
+        if f"\nfrom {library}" in block or f"\nimport {library}" in block:
+            pytest.importorskip(library)
+    exec(block, {})
+
+
+def test_the_idx_page_shows_the_bytes_that_it_reads():
+    (dump,) = re.findall(r":class: hexdump\n\n(.*?)```", text("idx.md"), re.DOTALL)
+    data = b""
+    for line in dump.splitlines():
+        offset, rest = line.split(maxsplit=1)
+        assert int(offset, 16) == len(data)
+        codes, characters = rest.rstrip("|").split("|")
+        data += bytes.fromhex(codes)
+        assert characters == re.sub(rb"[^ -~]", b".", data[int(offset, 16) :]).decode()
+    array = nn.datasets.read_idx(io.BytesIO(data))
+    assert array.dtype == np.uint8
+    (shown,) = re.findall(r":class: output\n\n(.*?)\n```", text("idx.md"), re.DOTALL)
+    assert str(array) == shown
+    (written,) = re.findall(r'fromhex\("""(.*?)"""\)', text("idx.md"), re.DOTALL)
+    assert bytes.fromhex(written) == data
+    explained = [(int(offset), codes) for offset, codes, _ in rows("idx.md", "offset", "bytes", "meaning")]
+    for offset, codes in explained:
+        code = bytes.fromhex(codes.replace("`", ""))
+        assert data[offset : offset + len(code)] == code
+    assert b"".join(bytes.fromhex(codes.replace("`", "")) for _, codes in explained) == data
+
+
+def test_the_idx_page_has_all_types_mirrors_and_hashes():
+    types = {int(code.strip("`"), 16): np.dtype(name) for code, _, name in rows("idx.md", "code", "element", "NumPy")}
+    assert types == {code: np.dtype(kind) for code, kind in idx._TYPES.items()}
+    published = nn.datasets._MNIST
+    assert tuple(re.findall(r"^- <(.*?)>", text("idx.md"), re.MULTILINE)) == published.mirrors
+    hashes = {
+        name.strip("`"): sha.strip("`") for name, _, sha in rows("idx.md", "file", "bytes", "SHA-256 of the .gz file")
+    }
+    assert hashes == dict(next(iter(forms.items())) for forms in published.files)
+
+
+def test_mnist_begins_as_the_idx_page_says(mnist):
+    images, labels = io.BytesIO(), io.BytesIO()
+    nn.datasets.write_idx(images, mnist[0].images)
+    nn.datasets.write_idx(labels, mnist[0].labels)
+    begins = re.findall(r"`((?:[0-9a-f]{2} ){7,}[0-9a-f]{2})`", text("idx.md"))
+    assert images.getvalue().startswith(bytes.fromhex(begins[0]))
+    assert labels.getvalue().startswith(bytes.fromhex(begins[1]))
+
+
+def test_the_design_page_has_the_sizes_that_there_are():
+    net = nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(128, 10), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5))
+    images, labels = np.zeros((60000, 28, 28), np.uint8), np.zeros(60000, np.uint8)
+    data = samples.Samples(net, trainer.pair, (images, labels), "train")
+    block = next(data.blocks(np.random.default_rng(0), 64))
+    x, t, chosen = data.take(block)
+    shapes = {cells[0]: cells[1] for cells in rows("design.md", "array", "shape", "owner", "until")}
+    assert shapes["a block's x, t, labels"] == f"{x.shape}, {t.shape}, {chosen.shape}"
+    assert shapes["`net.parameters`, `net.gradients`"] == f"{net.parameters.shape} each"
+    picture = text("_static/training-step.svg")
+    assert f"x {len(block)} x 784, t {len(block)} x 10" in picture
+    assert f"a block of {len(block) // 64} batches" in picture
+    assert f"{net.parameters.size:,}" in picture
+    named = " ".join(cells[0] for cells in rows("design.md", "file", "what it is"))
+    for file in (ROOT / "numnet").glob("*.py"):
+        assert file.name.startswith("__") or f"`{file.name}`" in named, file.name
+
+
+def public_names():
+    """Return every name that a user has, with the object."""
+    from numnet import plotting
+
+    found = {f"numnet.{name}": getattr(nn, name) for name in nn.__all__ if not inspect.ismodule(getattr(nn, name))}
+    found |= {f"numnet.datasets.{name}": getattr(nn.datasets, name) for name in nn.datasets.__all__}
+    found |= {
+        f"numnet.plotting.{name}": function
+        for name, function in inspect.getmembers(plotting, inspect.isfunction)
+        if function.__module__ == plotting.__name__ and not name.startswith("_")
+    }
+    return found | {
+        f"numnet.backend.{name}": getattr(nn.backend, name) for name in ("choose", "to", "matmul", "offload")
+    }
+
+
+def listed(directive):
+    """Return the names that the pages of the API reference give to a directive."""
+    names = set()
+    for page in (DOCS / "api").glob("*.md"):
+        module = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith(".. currentmodule:: "):
+                module = line.split()[-1]
+            elif match := re.match(rf"{directive}(\w+)", line):
+                names.add(f"{module}.{match[1]}")
+    return names
+
+
+def test_the_api_reference_has_every_public_name():
+    assert listed(r"\.\. auto(?:class|function|exception):: ") == set(public_names())
+    assert listed("   (?!:)") == set(public_names())  # in the tables of its first page
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_every_public_name_has_an_example_and_what_it_takes(name):
+    item = public_names()[name]
+    doc = inspect.getdoc(item)
+    assert ">>> " in doc, "an example is missing"
+    if inspect.isfunction(item):
+        parameters = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n[A-Z]\w+\n---|\Z)", doc, re.DOTALL | re.MULTILINE)
+        described = re.findall(r"^(\w.*?) :", parameters[1], re.MULTILINE) if parameters else []
+        assert ", ".join(described).split(", ") == (list(inspect.signature(item).parameters) or [""])
+
+
+def test_what_the_page_says_of_pytorch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    n, k = 6, 4
+    z, t = rng.normal(size=(n, k)), rng.random((n, k))
+    y = 1 / (1 + np.exp(-z))
+    tensor = torch.tensor
+    mean = torch.nn.MSELoss()(tensor(y), tensor(t)).item()
+    assert nn.Quadratic()(y, t) == pytest.approx(mean * k / 2)
+    assert nn.CrossEntropy()(y, t) == pytest.approx(k * torch.nn.BCELoss()(tensor(y), tensor(t)).item())
+    logits = torch.nn.BCEWithLogitsLoss()(tensor(z), tensor(t)).item()
+    assert nn.CrossEntropy()(y, t) == pytest.approx(k * logits)
+    twice = torch.nn.CrossEntropyLoss()(tensor(np.eye(10)), tensor(np.arange(10))).item()  # of right probabilities
+    assert round(twice, 3) == 1.461
+    assert round(np.exp(-twice), 3) == 0.232
+    layer = torch.nn.Linear(3, 2)
+    assert tuple(layer.weight.shape) == (2, 3)
+    theirs = torch.optim.SGD(layer.parameters(), lr=1.0, weight_decay=0.1)
+    before = [p.detach().clone() for p in layer.parameters()]
+    for p in layer.parameters():
+        p.grad = torch.zeros_like(p)
+    theirs.step()
+    for p, start in zip(layer.parameters(), before, strict=True):
+        torch.testing.assert_close(p.detach(), 0.9 * start)  # biases too
+    limit = torch.nn.Linear(400, 300).weight.abs().max().item()
+    assert 0.99 / 20 < limit <= 1 / 20
+
+
+def velocities(kind, lrs, gradients, momentum=0.9):
+    """Return where a weight is after each step, by the second row of the page's table on momentum, or its first."""
+    w = v = 0.0
+    for lr, g in zip(lrs, gradients, strict=True):
+        if kind == "numnet":
+            v = momentum * v + g
+            w = w - lr * v
+        else:
+            v = momentum * v - lr * g
+            w = w + v
+        yield w
+
+
+def test_both_velocities_are_the_same_until_the_learning_rate_changes():
+    gradients = np.random.default_rng(0).normal(size=20)
+    same, changed = [0.1] * 20, [0.1] * 10 + [0.01] * 10
+    np.testing.assert_allclose(*(list(velocities(kind, same, gradients)) for kind in ("numnet", "keras")))
+    ours, theirs = (list(velocities(kind, changed, gradients)) for kind in ("numnet", "keras"))
+    np.testing.assert_allclose(ours[:10], theirs[:10])
+    assert abs(ours[11] - theirs[11]) > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # of few iterations, as meant
+@pytest.mark.parametrize(("kind", "outputs"), [("classes", 3), ("yes or no", 1), ("numbers", 3)])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_what_the_page_says_of_scikit_learn(kind, outputs, nesterov):
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    rng = np.random.default_rng(0)
+    n = 40
+    x = rng.normal(size=(n, 5))
+    t = rng.normal(size=(n, 3)) if kind == "numbers" else rng.permutation(np.arange(n) % max(outputs, 2))
+    model = {"numbers": neural_network.MLPRegressor}.get(kind, neural_network.MLPClassifier)(
+        hidden_layer_sizes=(4,),
+        activation="logistic",
+        solver="sgd",
+        alpha=0.2,
+        batch_size=n,
+        learning_rate_init=0.1,
+        momentum=0.9,
+        nesterovs_momentum=nesterov,
+        shuffle=False,
+        random_state=0,
+    )
+    model.partial_fit(x, t) if kind == "numbers" else model.partial_fit(x, t, classes=np.unique(t))
+    ends = {"classes": [nn.Softmax()], "yes or no": [nn.Sigmoid()], "numbers": []}[kind]
+    layers = [nn.Linear(5, 4), nn.Sigmoid(), nn.Linear(4, outputs), *ends]
+    net = nn.Sequential(*layers, dtype="float64")
+    for ours, weight, bias in zip(layers[:3:2], model.coefs_, model.intercepts_, strict=True):
+        ours.weight, ours.bias = weight, bias
+    model._optimizer.velocities = [np.zeros_like(v) for v in model._optimizer.velocities]
+    cost = nn.Quadratic() if kind == "numbers" else nn.CrossEntropy()
+    sgd = nn.SGD(0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.2 / n)  # alpha / n
+    trainer = nn.Trainer(net, cost, sgd)
+    for _ in range(5):
+        before = net.layers[0].weight.copy(), net.layers[2].weight.copy()
+        ours = trainer.step(x, t)
+        model.partial_fit(x, t)
+        penalty = 0.2 / (2 * n) * sum(np.sum(weight**2) for weight in before)
+        assert model.loss_ == pytest.approx((ours / 3 if kind == "numbers" else ours) + penalty)
+    for layer, weight, bias in zip(layers[:3:2], model.coefs_, model.intercepts_, strict=True):
+        np.testing.assert_allclose(layer.weight, weight, rtol=1e-9)
+        np.testing.assert_allclose(layer.bias, bias, rtol=1e-9)
+
+
+def test_what_the_page_says_of_scikit_learns_defaults():
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    model = neural_network.MLPClassifier()
+    assert (model.solver, model.momentum, model.nesterovs_momentum) == ("adam", 0.9, True)
+    assert model.alpha / 200 == pytest.approx(5e-7)
+    x, t = np.zeros((10, 300)), np.arange(10) % 5
+    for activation, factor in ("relu", 6), ("logistic", 2):
+        model = neural_network.MLPClassifier((200,), activation=activation, learning_rate_init=1e-12, random_state=0)
+        model.partial_fit(x, t, classes=np.unique(t))
+        limit = np.sqrt(factor / (300 + 200))
+        for values in model.coefs_[0], model.intercepts_[0]:
+            assert 0.95 * limit < np.abs(values).max() <= limit * (1 + 1e-6)
+
+
+# What was built, by sphinx-build -W docs build/html
+
+SITE = ROOT / "build" / "html"
+
+
+class Page(html.parser.HTMLParser):
+    """The links, anchors and loaded resources of a page."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.links, self.loaded, self.anchors = set(), set(), set()
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors |= {attributes[name] for name in ("id", "name") if name in attributes}
+        if tag == "a":
+            self.links |= {attributes["href"]} if "href" in attributes else set()
+            return
+        self.loaded |= {attributes[name] for name in ("src", "href", "data", "poster") if attributes.get(name)}
+        for source in filter(None, attributes.get("srcset", "").split(",")):
+            self.loaded.add(source.split()[0])
+
+
+@pytest.fixture(scope="module")
+def pages():
+    if not (SITE / "index.html").exists():
+        pytest.skip("the site has not been built: sphinx-build -W docs build/html")
+    return {file.relative_to(SITE).as_posix(): Page(file) for file in SITE.rglob("*.html")}
+
+
+def test_no_page_loads_anything_from_elsewhere(pages):
+    for name, page in pages.items():
+        for address in page.loaded:
+            assert not urlparse(address).netloc, f"{name} loads {address}"
+            assert urlparse(address).scheme in ("", "data"), f"{name} loads {address}"
+    for file in [*SITE.rglob("*.css"), *SITE.rglob("*.svg")]:
+        for address in re.findall(r"url\(([^)]*)\)|@import ([^;]*)", file.read_text(encoding="utf-8")):
+            assert "//" not in "".join(address).replace("http://www.w3.org/", ""), f"{file} loads {address}"
+    for file in SITE.rglob("*.js"):
+        if file.name != "searchindex.js":  # only text
+            found = re.findall(
+                r"(?:fetch|import|importScripts|src ?=)\W{1,3}https?://", file.read_text(encoding="utf-8")
+            )
+            assert not found, f"{file}: {found}"
+
+
+def test_every_link_within_the_site_leads_somewhere(pages):
+    for name, page in pages.items():
+        for link in page.links | page.loaded:
+            parts = urlparse(urljoin(name, link))
+            if parts.scheme or parts.netloc:
+                continue
+            target, anchor = unquote(parts.path) or name, unquote(parts.fragment)
+            assert (SITE / target).is_file(), f"{name} links to {link}"
+            assert not anchor or target not in pages or anchor in pages[target].anchors, f"{name} links to {link}"
+
+
+def test_formulas_are_mathml(pages):
+    for name in pages:
+        page = (SITE / name).read_text(encoding="utf-8")
+        for formula in re.findall(r"<math.*?</math>", page, re.DOTALL):
+            assert "\\" not in formula, f"{name}: {formula}"
+    linear = (SITE / "derivations" / "linear.html").read_text(encoding="utf-8")
+    assert linear.count("<math") > 10
+
+
+def test_what_was_built_is_what_is_here(pages):
+    """A site of yesterday proves nothing."""
+    sources = [*DOCS.glob("*.md"), *(DOCS / "api").glob("*.md"), *(DOCS / "derivations").glob("*.md")]
+    for source in sources:
+        built = SITE / source.relative_to(DOCS).with_suffix(".html")
+        assert built.stat().st_mtime > source.stat().st_mtime, f"{source} has changed: build the site again"
