@@ -36,7 +36,16 @@ _thread = local()  # each thread has a stream of its own to record on, with its 
 
 
 class DeviceError(ValueError):
-    """There is no GPU that works, or arrays are not on the device where they are needed."""
+    """There is no GPU that works, or arrays are not on the device where they are needed.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> try:
+    ...     device = nn.backend.choose("gpu")
+    ... except nn.DeviceError:  # its message says what is missing
+    ...     device = "cpu"
+    """
 
 
 def on_gpu(array: object) -> bool:
@@ -217,6 +226,12 @@ def offload(minimum: float | None = 1e9) -> None:
     ------
     DeviceError
         If there is no GPU that works.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> nn.backend.offload(1e8)  # doctest: +SKIP
+    >>> nn.backend.offload(None)
     """
     global _offload
     if minimum is not None:

@@ -42,7 +42,22 @@ _Kind = TypeVar("_Kind", Layer, Cost)
 
 
 class CheckpointError(ValueError):
-    """A file holds nothing that numnet can load, or something cannot be saved."""
+    """A file holds nothing that numnet can load, or something cannot be saved.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numnet as nn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.npz")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("no network")
+    ...     try:
+    ...         nn.load(path)
+    ...     except nn.CheckpointError as error:
+    ...         print("the file" + str(error).removeprefix(path).partition(" (")[0])
+    the file is nothing that numnet has saved, or is damaged
+    """
 
 
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:

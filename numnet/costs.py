@@ -31,6 +31,23 @@ class Cost:
         Whether `value` accepts complex numbers as an analytic function, so that `gradcheck` may use the complex step.
     recordable : bool
         As for a `Layer`.
+
+    Examples
+    --------
+    A cost of one's own, ``E = 1/n sum |y - t|``, so ``dE/dy = sign(y - t) / n``:
+
+    >>> import numpy as np
+    >>> import numnet as nn
+    >>> class Absolute(nn.Cost):
+    ...     def value(self, y, t, out=None):
+    ...         return np.abs(y - t).sum() / len(y)
+    ...     def gradient(self, y, t, out=None):
+    ...         return np.multiply(np.sign(y - t), 1 / len(y), out=out)
+    >>> Absolute()([[1.0], [0.5]], [0.0, 0.0])
+    0.75
+    >>> net = nn.Sequential(nn.Linear(2, 1), seed=0)
+    >>> nn.gradcheck(net, Absolute(), [[1.0, 2.0]], [0.0]).central.error < 1e-7
+    True
     """
 
     analytic: bool = False

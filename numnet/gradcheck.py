@@ -21,7 +21,22 @@ _COMPLEX_STEP = 1e-30
 
 
 class GradientError(ValueError):
-    """A gradient does not equal its numerical derivative."""
+    """A gradient does not equal its numerical derivative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numnet as nn
+    >>> class WrongSign(nn.Tanh):
+    ...     def backward(self, grad, out=None):
+    ...         return np.multiply(super().backward(grad), -1, out=out)
+    >>> net = nn.Sequential(nn.Linear(2, 1), WrongSign(), seed=0)
+    >>> try:
+    ...     nn.gradcheck(net, nn.Quadratic(), [[1.0, 2.0]], [[0.0]], raise_above=1e-7)
+    ... except nn.GradientError as error:
+    ...     print(str(error).partition(":")[0])
+    gradcheck
+    """
 
 
 class Comparison(NamedTuple):
@@ -30,12 +45,20 @@ class Comparison(NamedTuple):
     Attributes
     ----------
     error : float
-        Largest relative error, |analytic - numerical| / max(|analytic|, |numerical|, floor), where the floor is a
+        Largest relative error, ``|analytic - numerical| / max(|analytic|, |numerical|, floor)``, where the floor is a
         tenth of the largest of all these derivatives, or of 1 where none is larger: below it rounding takes over.
     where : str
         The number it was found at, such as ``layer 0, Linear(3, 4), weight[1, 2]``.
     analytic, numerical : float
         The two derivatives there.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(2, 1), seed=0)
+    >>> comparison = nn.gradcheck(net, nn.Quadratic(), [[1.0, 2.0]], [[0.0]]).central
+    >>> abs(comparison.analytic - comparison.numerical) < 1e-9
+    True
     """
 
     error: float
@@ -57,6 +80,14 @@ class GradientReport(NamedTuple):
         With central differences.
     complex_step : Comparison or None
         With the complex step; None where a layer or the cost is not marked as analytic.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> net = nn.Sequential(nn.Linear(2, 1), nn.ReLU(), seed=0)
+    >>> report = nn.gradcheck(net, nn.Quadratic(), [[1.0, 2.0]], [[0.0]])
+    >>> report.central.error < 1e-7, report.complex_step
+    (True, None)
     """
 
     central: Comparison

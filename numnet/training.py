@@ -35,11 +35,37 @@ _FORESEEN = 10_000  # epochs at most whose learning rates are tried before the f
 
 
 class DivergenceError(ValueError):
-    """The training cost or a parameter became NaN or infinite."""
+    """The training cost or a parameter became NaN or infinite.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> train, test = nn.datasets.digits()
+    >>> net = nn.Sequential(nn.Linear(64, 10), seed=0)
+    >>> trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr=1.0), seed=0)
+    >>> try:
+    ...     trainer.fit(train, epochs=10, batch_size=64)
+    ... except nn.DivergenceError as error:
+    ...     print(str(error).partition(":")[0])
+    the training cost became inf in epoch 1, batch 20
+    """
 
 
 class Epoch(NamedTuple):
-    """What was recorded of one epoch; see `History`."""
+    """What was recorded of one epoch; `History` says what each number is.
+
+    Attributes
+    ----------
+    epoch : int
+    train_cost, train_accuracy, test_accuracy, seconds : float
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> epoch = nn.Epoch(epoch=1, train_cost=0.5, train_accuracy=0.8, test_accuracy=0.9, seconds=0.1)
+    >>> epoch.test_accuracy
+    0.9
+    """
 
     epoch: int
     train_cost: float

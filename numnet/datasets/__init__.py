@@ -124,6 +124,13 @@ def mnist(
         If a file is missing and is not or cannot be downloaded, or a file is not the published one: each is checked
         against its SHA-256 on every load; in the user's cache folder, on the first one and when its size or time has
         changed.
+
+    Examples
+    --------
+    >>> from numnet.datasets import mnist
+    >>> train, test = mnist()  # doctest: +SKIP
+    >>> train  # doctest: +SKIP
+    Dataset('mnist train', 60000 images of 28 x 28, 10 classes)
     """
     return _load(_MNIST, data_dir, download, timeout, progress)
 
@@ -161,6 +168,13 @@ def fashion_mnist(
     ------
     DownloadError
         As for `mnist`.
+
+    Examples
+    --------
+    >>> from numnet.datasets import fashion_mnist
+    >>> train, test = fashion_mnist()  # doctest: +SKIP
+    >>> train  # doctest: +SKIP
+    Dataset('fashion-mnist train', 60000 images of 28 x 28, 10 classes)
     """
     return _load(_FASHION_MNIST, data_dir, download, timeout, progress)
 

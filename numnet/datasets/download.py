@@ -23,7 +23,17 @@ _Item = TypeVar("_Item")
 
 
 class DownloadError(ValueError):
-    """A data file that is missing and could not be downloaded, or is not the one that was published."""
+    """A data file that is missing and could not be downloaded, or is not the one that was published.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> try:
+    ...     nn.datasets.mnist("no/such/folder", download=False)
+    ... except nn.datasets.DownloadError as error:
+    ...     print(str(error).partition(",")[0])
+    train-images-idx3-ubyte.gz
+    """
 
 
 class _MirrorError(Exception):

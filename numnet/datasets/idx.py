@@ -29,7 +29,18 @@ _AGAIN = "The file is damaged or incomplete: download or copy it again."
 
 
 class IdxError(ValueError):
-    """A file that is not in the IDX format, or an array that the format cannot hold."""
+    """A file that is not in the IDX format, or an array that the format cannot hold.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numnet as nn
+    >>> try:
+    ...     nn.datasets.read_idx(io.BytesIO(b"<html>Not found</html>"))
+    ... except nn.datasets.IdxError as error:
+    ...     print(str(error).partition(",")[0])
+    the given file: not an IDX file: it starts with the bytes 3c 68 74 6d
+    """
 
 
 def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None = None) -> NDArray[Any]:
