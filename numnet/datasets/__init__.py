@@ -97,7 +97,9 @@ def mnist(
     timeout: float = 10.0,
     progress: bool = True,
 ) -> tuple[Dataset, Dataset]:
-    """Load MNIST, 70,000 handwritten digits of 28 x 28 pixels (Y. LeCun, C. Cortes, C. J. C. Burges).
+    """Load MNIST, 70,000 handwritten digits of 28 x 28 pixels.
+
+    Collected by Y. LeCun, C. Cortes and C. J. C. Burges.
 
     Parameters
     ----------
@@ -142,9 +144,9 @@ def fashion_mnist(
     timeout: float = 10.0,
     progress: bool = True,
 ) -> tuple[Dataset, Dataset]:
-    """Load Fashion-MNIST, 70,000 pictures of clothes of 28 x 28 pixels (H. Xiao, K. Rasul, R. Vollgraf).
+    """Load Fashion-MNIST, 70,000 pictures of clothes of 28 x 28 pixels.
 
-    The classes are T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and ankle boot:
+    Collected by H. Xiao, K. Rasul and R. Vollgraf. The classes are T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and ankle boot:
     https://github.com/zalandoresearch/fashion-mnist.
 
     Parameters
