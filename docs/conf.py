@@ -173,6 +173,16 @@ def add_anchor(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> N
         signature["ids"].append(name)
 
 
+def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
+    """Train a network, and write the page to draw on for it."""
+    train, test = numnet.datasets.digits()
+    layers = [numnet.Linear(64, 64), numnet.Sigmoid(), numnet.Linear(64, 10), numnet.Softmax()]
+    net = numnet.Sequential(*layers, seed=0)
+    trainer = numnet.Trainer(net, numnet.CrossEntropy(), numnet.SGD(lr=0.3, momentum=0.9), seed=0)
+    trainer.fit(train, epochs=30, batch_size=64, progress=False)
+    numnet.export_html(net, app.outdir / "_static" / "draw.html")
+
+
 def set_language(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
     """Say which pages are in Chinese, so that browsers choose the right glyphs."""
     if pagename.startswith("zh/"):
@@ -186,3 +196,4 @@ def setup(app: Sphinx) -> None:
     app.connect("missing-reference", find_public_name)
     app.connect("object-description-transform", add_anchor)
     app.connect("html-page-context", set_language)
+    app.connect("build-finished", write_drawing_page)

@@ -46,13 +46,15 @@ def test_the_quick_start(capsys):
     for block in blocks("quickstart.md"):
         exec(block, names)
         printed.append(capsys.readouterr().out)
-    table, looked, predicted, loaded, *_, hidden, own = printed
+    table, looked, predicted, loaded, drawn, hidden, own = printed
     assert 0.93 < float(table.split()[-2]) < 0.96
     assert looked == ""
     assert Path("report.png").stat().st_size > 10_000
     assert "0.53]" in predicted
     assert "[0 9 0] [0 5 0]" in predicted
     assert loaded == "True\n"
+    assert drawn == ""
+    assert "<canvas" in Path("draw.html").read_text(encoding="utf-8")
     assert 0.955 < float(hidden.split()[-1]) < 0.98
     assert own.startswith("central differences: relative error")
 
