@@ -175,6 +175,8 @@ def add_anchor(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> N
 
 def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
     """Train a network, and write the page to draw on for it."""
+    if error is not None or app.builder.format != "html":
+        return
     train, test = numnet.datasets.digits()
     layers = [numnet.Linear(64, 64), numnet.Sigmoid(), numnet.Linear(64, 10), numnet.Softmax()]
     net = numnet.Sequential(*layers, seed=0)
