@@ -180,7 +180,8 @@ def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
     train, test = numnet.datasets.digits()
     layers = [numnet.Linear(64, 64), numnet.Sigmoid(), numnet.Linear(64, 10), numnet.Softmax()]
     net = numnet.Sequential(*layers, seed=0)
-    trainer = numnet.Trainer(net, numnet.CrossEntropy(), numnet.SGD(lr=0.3, momentum=0.9), seed=0)
+    sgd = numnet.SGD(lr=0.3, momentum=0.9)
+    trainer = numnet.Trainer(net, numnet.CrossEntropy(), sgd, seed=0)
     trainer.fit(train, epochs=30, batch_size=64, progress=False)
     numnet.export_html(net, app.outdir / "_static" / "draw.html")
 
