@@ -30,3 +30,5 @@ ax.set(xlabel="Linear layer", ylabel="size of dE/dw (root mean square)", xticks=
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", color="0.9")
 ax.legend(frameon=False)
+
+plt.show()

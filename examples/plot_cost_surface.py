@@ -32,3 +32,5 @@ ax.set(xlabel="step", ylabel="output y for target 0", ylim=(0, 1))
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", color="0.9")
 ax.legend(frameon=False)
+
+plt.show()

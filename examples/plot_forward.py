@@ -49,3 +49,5 @@ ax.set(yticks=range(10), xticks=[], xlim=(0, 1.1), ylim=(9.6, -0.6))
 ax.spines[["top", "right", "bottom"]].set_visible(False)
 ax.tick_params(length=0)
 ax.set_title("y = softmax(z)")
+
+plt.show()

@@ -66,3 +66,5 @@ try:
     nn.gradcheck(net, nn.CrossEntropy(), images, labels, raise_above=1e-7)
 except nn.GradientError as error:
     print(str(error).replace(": ", ":\n"))
+
+plt.show()

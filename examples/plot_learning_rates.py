@@ -44,3 +44,5 @@ try:
     trainer.fit(train, epochs=10, batch_size=64)
 except nn.DivergenceError as error:
     print(error)
+
+plt.show()

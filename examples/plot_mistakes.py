@@ -39,3 +39,5 @@ for i, (x, y) in enumerate(zip(means, shares, strict=True)):
 ax.set(xlabel="probability of the predicted class", ylabel="share that was right", xlim=(0, 1.05), ylim=(0, 1.08))
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False, loc="lower right")
+
+plt.show()

@@ -56,3 +56,5 @@ for ax, (label, options), color in zip(axes, runs.items(), ("#D55E00", "#0072B2"
     ax.set(ylabel="w2")
     ax.spines[["top", "right"]].set_visible(False)
 axes[-1].set(xlabel="w1")
+
+plt.show()

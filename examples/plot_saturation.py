@@ -11,6 +11,8 @@ mostly wrong. But with cross-entropy its gradient, (y - t) / n, does not vanish,
 it saturates again, as the network becomes sure with good reason.
 """
 
+import matplotlib.pyplot as plt
+
 import numnet as nn
 
 train, test = nn.datasets.digits()
@@ -33,3 +35,5 @@ history = trainer.fit(
     callbacks=[lambda trainer: shares.append(nn.plotting.saturated(trainer.net, test.images))],
 )
 nn.plotting.saturation(shares)
+
+plt.show()

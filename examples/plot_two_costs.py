@@ -27,3 +27,5 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrai
 for ax, scale, start in zip(axes, (1, 100), ("Usual start", "Saturated start: weights x 100"), strict=True):
     histories = {repr(cost): run(cost, scale) for cost in (nn.CrossEntropy(), nn.Quadratic())}
     nn.plotting.learning_curves(histories, ax=ax).set_title(start, loc="left")
+
+plt.show()

@@ -6,6 +6,8 @@ Each unit of the first layer has a weight for each pixel, so its weights are a p
 rough templates of the digits: bright where ink speaks for the class, dark where it speaks against it.
 """
 
+import matplotlib.pyplot as plt
+
 import numnet as nn
 
 # sphinx_gallery_thumbnail_number = 4
@@ -41,3 +43,5 @@ nn.plotting.weight_images(trained(net, weight_decay=0.01))
 # combines it.
 net = trained(nn.Sequential(nn.Linear(64, 20), nn.Sigmoid(), nn.Linear(20, 10), nn.Softmax(), seed=0), momentum=0.9)
 nn.plotting.weight_images(net)
+
+plt.show()
