@@ -136,7 +136,7 @@ def mathml(node: nodes.math | nodes.math_block, display: str) -> str:
     result = re.sub(r"<mi>(&#x000..;)</mi>", r'<mi mathvariant="normal">\1</mi>', result)  # \mathrm d, say
     # TeX has a thin space before ln, max or softmax, and after it unless a bracket follows.
     name = r"<(m[io])>([a-z]{2,})</\1>"
-    result = re.sub(name + r'(?=<mo[^>]*>(&#x00028;|\())', r'<mo lspace="0.167em" rspace="0">\2</mo>', result)
+    result = re.sub(name + r"(?=<mo[^>]*>(&#x00028;|\())", r'<mo lspace="0.167em" rspace="0">\2</mo>', result)
     return re.sub(name, r'<mo lspace="0.167em" rspace="0.167em">\2</mo>', result)
 
 
