@@ -20,7 +20,7 @@ import sympy
 DIGITS = 40
 CLOSE = sympy.Float(10) ** -30
 RELATIONS = {"=", r"\le", r"\approx"}
-COMPARISONS = {"=": "__eq__", r"\ne": "__ne__", ">": "__gt__", "<": "__lt__"}
+COMPARISONS = {"=": "__eq__", r"\ne": "__ne__", ">": "__gt__"}
 FUNCTIONS = {
     r"\ln": sympy.log,
     r"\exp": sympy.exp,
@@ -40,7 +40,7 @@ FENCES = {  # opening: closing, and what it does
 }
 ORDER = sympy.Symbol("O")  # O(h^2) is read as this times h^2
 TOKEN = re.compile(
-    r"\\operatorname\{Im\}|\\(?:hat|tilde) [a-z]|\\(?:begin|end)\{\w+\}|\\\\|\\[a-zA-Z]+|\d+(?:\.\d+)?|[a-zA-Z]|\S"
+    r"\\operatorname\{Im\}|\\hat [a-z]|\\(?:begin|end)\{\w+\}|\\\\|\\[a-zA-Z]+|\d+(?:\.\d+)?|[a-zA-Z]|\S"
 )
 LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\q?quad|\\[,;!]|\\(?:begin|end)\{aligned\}")
 
@@ -233,7 +233,7 @@ class _Parser:
                 sides.append((relation, self.sum(), self.source(start)))
             found.append(sides)
             if self.peek() is not None:
-                self.take(r"\\", ",")
+                self.take(r"\\")
         return found, self.letters
 
     def sum(self):
@@ -337,7 +337,6 @@ class _Parser:
         if self.accept("_"):
             if self.accept("{"):
                 while not self.accept("}"):
-                    self.accept(",")
                     first = self.index()
                     sign = self.accept("+", "-")
                     indices.append(_shifted(first, sign, self.index()) if sign else first)
@@ -391,10 +390,7 @@ class _Parser:
 
     def iverson(self):
         left = self.sum()
-        comparison = self.accept(*COMPARISONS)
-        if not comparison:  # brackets that only group
-            self.take("]")
-            return left
+        comparison = self.take(*COMPARISONS)
         right = self.sum()
         self.take("]")
 
