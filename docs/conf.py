@@ -177,7 +177,7 @@ def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
     """Train a network, and write the page to draw on for it."""
     if error is not None or app.builder.format != "html":
         return
-    train, test = numnet.datasets.digits()
+    train, _ = numnet.datasets.digits()
     layers = [numnet.Linear(64, 64), numnet.Sigmoid(), numnet.Linear(64, 10), numnet.Softmax()]
     net = numnet.Sequential(*layers, seed=0)
     sgd = numnet.SGD(lr=0.3, momentum=0.9)

@@ -146,8 +146,8 @@ def fashion_mnist(
 ) -> tuple[Dataset, Dataset]:
     """Load Fashion-MNIST, 70,000 pictures of clothes of 28 x 28 pixels.
 
-    Collected by H. Xiao, K. Rasul and R. Vollgraf. The classes are T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and ankle boot:
-    https://github.com/zalandoresearch/fashion-mnist.
+    Collected by H. Xiao, K. Rasul and R. Vollgraf. The classes are T-shirt/top, trouser, pullover, dress, coat, sandal,
+    shirt, sneaker, bag and ankle boot: https://github.com/zalandoresearch/fashion-mnist.
 
     Parameters
     ----------
