@@ -134,10 +134,15 @@ def mathml(node: nodes.math | nodes.math_block, display: str) -> str:
     if re.search(r"\\|&(?!#?\w+;)", result):
         logger.warning("latex2mathml does not know all of %s", latex, location=node)
     result = re.sub(r"<mi>(&#x000..;)</mi>", r'<mi mathvariant="normal">\1</mi>', result)  # \mathrm d, say
+    # A minus after another operator or an opening bracket is a sign, and stands close to what follows.
+    sign = r"(<mo[^>]*>&#x(?:0003D|00028|0005B|02264|02248|02212);</mo><mo)(>&#x02212;<)"
+    result = re.sub(sign, r'\1 form="prefix"\2', result)
     # TeX has a thin space before ln, max or softmax, and after it unless a bracket follows.
     name = r"<(m[io])>([a-z]{2,})</\1>"
     result = re.sub(name + r"(?=<mo[^>]*>(&#x00028;|\())", r'<mo lspace="0.167em" rspace="0">\2</mo>', result)
-    return re.sub(name, r'<mo lspace="0.167em" rspace="0.167em">\2</mo>', result)
+    result = re.sub(name, r'<mo lspace="0.167em" rspace="0.167em">\2</mo>', result)
+    # An operator has spaces of its own; only a closing bracket has none.
+    return re.sub(r'(?<!&#x00029;)</mo><mo lspace="0.167em"', '</mo><mo lspace="0"', result)
 
 
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:
