@@ -68,7 +68,7 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         values = f"analytic {self.analytic:.12g}, numerical {self.numerical:.12g}"
-        return f"relative error {self.error:.1e} at {self.where}: {values}"
+        return f"relative error {self.error:.1e} at {self.where}\n    {values}"
 
 
 class GradientReport(NamedTuple):

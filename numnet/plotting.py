@@ -841,7 +841,7 @@ def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: A
     columns = min(max(len(pictures), 1), _COLUMNS)
     rows = max(math.ceil(len(pictures) / columns), 1)
     above = 0.2 * max((caption.count("\n") + 1 for caption in captions), default=1)
-    ax = _axes(ax, 1.2 * columns + 1, 1.1 * (1 + above) * rows + 0.5)
+    ax = _axes(ax, 0.96 * columns + 0.8, 0.88 * (1 + above) * rows + 0.5)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x, y = i % _COLUMNS * 1.15, -(i // _COLUMNS) * (1 + above)
         ax.imshow(picture, extent=(x, x + 1, y, y + 1), interpolation="nearest", **style)
