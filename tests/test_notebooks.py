@@ -185,4 +185,4 @@ def test_committed_text_is_that_of_a_run(name, run, mnist):
 def outline(notebook):
     """Return what the cells print, but for what machines may differ in: numbers, where rounding is worst, who wins."""
     texts = ["".join(output.get("text", "") for output in cell.outputs) for cell in code_cells(notebook)]
-    return [re.sub(r" at layer .*| \S+ ahead by .*|[\d.e+-]*\d| +", " ", text) for text in texts]
+    return [re.sub(r" at (?:layer|x).*| \S+ ahead by .*|[\d.e+-]*\d| +", " ", text) for text in texts]
