@@ -6,6 +6,7 @@ import operator
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +146,18 @@ def mathml(node: nodes.math | nodes.math_block, display: str) -> str:
     return re.sub(r'(?<!&#x00029;)</mo><mo lspace="0.167em"', '</mo><mo lspace="0"', result)
 
 
+def take_commas(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the comma that follows a formula into its node, or else a line might begin with it."""
+    for node in doctree.findall(nodes.math):
+        after = node.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and unicodedata.category(after.astext()[0]) in ("Pe", "Po"):
+            node["comma"] = after.astext()[0]
+            after.parent.replace(after, nodes.Text(after.astext()[1:]))
+
+
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:
     """Write a formula in a line."""
-    self.body.append(mathml(node, "inline"))
+    self.body.append(f'<span class="formula">{mathml(node, "inline")}{node.get("comma", "")}</span>')
     raise nodes.SkipNode
 
 
@@ -203,5 +213,6 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("missing-reference", find_public_name)
     app.connect("object-description-transform", add_anchor)
+    app.connect("doctree-resolved", take_commas)
     app.connect("html-page-context", set_language)
     app.connect("build-finished", write_drawing_page)

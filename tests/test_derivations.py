@@ -3,7 +3,7 @@
 Each displayed formula there has a label, and here a world under the same label: what its names mean, by their
 definitions alone. `formulas.holds` reads the formula's LaTeX and checks each line of it in that world, so that what is
 checked is the text that people read. A translation, docs/LANGUAGE/derivations, has the same formulas under labels that
-begin with the language.
+end in the language.
 """
 
 import ast
@@ -456,12 +456,12 @@ def prose(page):
 
 
 def formulas_of(page):
-    """Return the LaTeX of each displayed formula of a page by its label, without the language that it begins with."""
+    """Return the LaTeX of each displayed formula of a page by its label, without the language that it ends in."""
     found = re.findall(r"^\$\$$(.*?)^\$\$(?: \(([\w-]+)\))?$", prose(page), re.MULTILINE | re.DOTALL)
     assert len(found) * 2 == prose(page).count("$$"), f"{page}: write each displayed formula as $$, LaTeX, $$ (label)"
-    language = "" if page not in TRANSLATIONS else f"{page.partition('/')[0]}-"
-    assert all(label.startswith(language) and label for _, label in found), f"{page}: a formula has no label"
-    labels = [label.removeprefix(language) for _, label in found]
+    language = "" if page not in TRANSLATIONS else f"-{page.partition('/')[0]}"
+    assert all(label.endswith(language) and label for _, label in found), f"{page}: a formula has no label"
+    labels = [label.removesuffix(language) for _, label in found]
     assert len(labels) == len(set(labels)), f"{page}: a label is there twice"
     return {label: latex for (latex, _), label in zip(found, labels, strict=True)}
 
