@@ -116,7 +116,7 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
         return nn.datasets.digits()
     if options.dataset == "fashion-mnist":
         return nn.datasets.fashion_mnist(options.data_dir)
-    if options.dataset == "mnist":
+    if options.dataset == "mnist" or options.data_dir:  # who names a folder wants what is in it
         return nn.datasets.mnist(options.data_dir)
     try:
         return nn.datasets.mnist(options.data_dir, timeout=AUTO_TIMEOUT)

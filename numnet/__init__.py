@@ -60,6 +60,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name == "plotting":  # on first use: matplotlib takes longer to import than all the rest
         return importlib.import_module(".plotting", __name__)

@@ -96,6 +96,9 @@ class GradientReport(NamedTuple):
     def __str__(self) -> str:
         return f"central differences: {self.central}\ncomplex step: {self.complex_step or 'not analytic, left out'}"
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def gradcheck(
     net: Sequential, cost: Cost, x: npt.ArrayLike, t: npt.ArrayLike, *, raise_above: float | None = None
@@ -175,16 +178,26 @@ def gradcheck(
 
 def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
     """Return the derived gradients of all parameters and inputs: the former from the training step itself."""
-    z = y = x
+    z, y, widths = x, x, []
     for i, layer in enumerate(net.layers):
         z, y = y, layer.forward(y)
+        widths.append(z.shape[1])
+        _check_shape(f"the forward of layer {i}, {layer!r},", y, (len(x), layer.outputs or z.shape[1]))
         _check_out(i, layer, y, layer.forward(z, np.full_like(y, np.nan)))
     grad = pair.gradient(z, y, t)
     for i, layer in reversed(list(enumerate(net.layers[:-1]))):
         dy, grad = grad, layer.backward(grad)
+        _check_shape(f"the backward of layer {i}, {layer!r},", grad, (len(x), widths[i]))
         _check_out(i, layer, grad, layer.backward(dy, np.full_like(grad, np.nan)))
     net.backpropagate(pair, x, t)
     return np.concatenate([backend.to(net.gradients, "cpu"), backend.to(grad, "cpu").ravel()])
+
+
+def _check_shape(what: str, result: object, shape: tuple[int, int]) -> None:
+    given = getattr(result, "shape", None)
+    if given != shape:
+        got = f"{result!r}: is its return missing?" if given is None else f"one of shape {given}"
+        raise GradientError(f"gradcheck: {what} must return an array of shape {shape}, got {got}")
 
 
 def _check_out(i: int, layer: Layer, fresh: Array, given: Array) -> None:

@@ -75,7 +75,8 @@ class Sequential:
         seen: set[int] = set()
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                hint = f": write {layer.__name__}()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+                hint = f": write {layer.__name__}(...)" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+                hint = ": give the layers one by one, Sequential(*layers)" if isinstance(layer, (list, tuple)) else hint
                 raise ValueError(f"layer {i} must be a numnet Layer, got {layer!r}{hint}")
             if layer.in_network or id(layer) in seen:
                 raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
@@ -231,7 +232,8 @@ class Sequential:
         x = backend.asarray(x)
         backend.check_together("inputs", x, self.device)
         if x.dtype.kind not in ("biufc" if self.dtype.kind == "c" else "biuf"):
-            raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}")
+            hint = ": give the images of the data set" if x.shape == () and hasattr(x.item(), "images") else ""
+            raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
         features = math.prod(x.shape[1:])
         if x.ndim < 2 or (self.inputs is not None and features != self.inputs):
             takes = "any number of" if self.inputs is None else self.inputs

@@ -6,6 +6,7 @@ import base64
 import html
 import math
 import struct
+import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -29,6 +30,12 @@ _LOOKS = {
     "training accuracy": 'stroke="#D55E00" stroke-dasharray="6 3"',
     "training cost": 'stroke="#009E73" stroke-dasharray="2 3"',
 }
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython is not None and hasattr(get_ipython(), "kernel")
 
 
 def history_html(history: History) -> str:

@@ -3,6 +3,8 @@
 Each function draws into the Axes that it is given, or else into a new figure, and returns the Axes; `cost_surface`, of
 several panels, and `report`, which puts a whole run on one page, return the Figure. What a colour says, a marker, a
 line style or a shade says too, for readers of grey print and the colour-blind.
+
+A notebook shows a new figure by itself, so end the cell with ``;`` where one is returned, or it is shown twice.
 """
 
 from __future__ import annotations
@@ -35,6 +37,20 @@ if TYPE_CHECKING:
     from .samples import Data
     from .training import Trainer
 
+__all__ = [
+    "activations_and_derivatives",
+    "confusion_matrix",
+    "cost_surface",
+    "learning_curves",
+    "live_curves",
+    "mistakes",
+    "report",
+    "sample_images",
+    "saturated",
+    "saturation",
+    "weight_images",
+]
+
 # Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _CURVES = {
@@ -48,6 +64,10 @@ _STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
 _ACTIVATIONS = (Sigmoid(), Tanh(), ReLU())
 _COSTS = (Quadratic(), CrossEntropy())
 _SEVERAL = (list, tuple, np.ndarray)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:

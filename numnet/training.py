@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from .checkpoint import CheckpointError, Left, Saver, blamed, load_run, number
 from .costs import Cost
 from .layers import Layer, Scratch
 from .network import Sequential, classes, generator
+from .notebook import in_notebook
 from .optimizers import SGD
 from .samples import Samples
 
@@ -198,7 +200,9 @@ class Trainer:
     def __init__(self, net: Sequential, cost: Cost, optimizer: SGD, seed: int | None = None) -> None:
         for name, value, kind in (("net", net, Sequential), ("cost", cost, Cost), ("optimizer", optimizer, SGD)):
             if not isinstance(value, kind):
-                raise ValueError(f"Trainer: {name} must be a {kind.__name__}, got {value!r}")
+                hint = f": write {value.__name__}(...)" if isinstance(value, type) and issubclass(value, kind) else ""
+                a = "an" if kind is SGD else "a"
+                raise ValueError(f"Trainer: {name} must be {a} {kind.__name__}, got {value!r}{hint}")
         if net.dtype.kind == "c":
             raise ValueError("Trainer: a complex network is for gradcheck; train one of float32 or float64")
         self.net, self.cost = net, cost
@@ -362,7 +366,8 @@ class Trainer:
                     raise
                 try:
                     if bar is not None:
-                        bar.set_postfix({"epoch": epoch, "cost": f"{cost:.4f}", "test": f"{test_accuracy:.4f}"})
+                        shown = {} if tests is None else {"test": f"{test_accuracy:.4f}"}
+                        bar.set_postfix({"epoch": epoch, "cost": f"{cost:.4f}", **shown})
                     for callback in callbacks:
                         callback(self)
                 finally:  # with what the callbacks have changed, and also where one of them raises
@@ -576,9 +581,13 @@ def _divergence(what: str, value: object, where: str, lr: float) -> str:
 def _bar(steps: int, progress: bool) -> AbstractContextManager[Any]:
     """Return a progress bar where somebody can see one: on a terminal, or in a notebook."""
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    if not progress or not (terminal or "ipykernel" in sys.modules):
+    if not progress or not (terminal or in_notebook()):
         return nullcontext()
-    from tqdm.auto import tqdm
+    from tqdm import TqdmWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets a bar of characters does as well
+        from tqdm.auto import tqdm
 
     # Without the batches a second, epoch, cost and test accuracy fit on a line of 80 columns.
     return tqdm(total=steps, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")

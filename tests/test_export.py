@@ -311,7 +311,7 @@ def page(browser, tmp_path):
     page.requests()
     yield page
     assert page.errors() == []
-    assert set(page.requests()) == {page.path.as_uri()}
+    assert set(page.requests()) <= {page.path.as_uri()}  # none where a test is skipped
 
 
 def trained(data, *layers, epochs=1, cost=nn.CrossEntropy, lr=0.5, dtype="float32"):

@@ -254,3 +254,31 @@ def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place
 
     layers = [nn.Linear(3, 4), before(), Halved(), nn.Sigmoid(), nn.Linear(4, 2), nn.Softmax()]
     nn.gradcheck(nn.Sequential(*layers, seed=0, device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
+
+
+class Broken(nn.Layer):
+    """y = x, with something left out."""
+
+    def __init__(self, forward=lambda x: x, backward=lambda grad: grad):
+        self._forward, self._backward = forward, backward
+
+    def forward(self, x, out=None):
+        return self._forward(x)
+
+    def backward(self, grad, out=None):
+        return self._backward(grad)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Broken(forward=lambda x: None), r"forward of layer 1, .* shape \(4, 3\), got None: is its return missing\?$"),
+        (Broken(forward=lambda x: x[:, 0]), r"forward of layer 1, .* shape \(4, 3\), got one of shape \(4,\)$"),
+        (Broken(backward=lambda grad: None), r"backward of layer 1, .* shape \(4, 3\), got None: is its return"),
+        (Broken(backward=lambda grad: grad.T), r"backward of layer 1, .* shape \(4, 3\), got one of shape \(3, 4\)$"),
+    ],
+)
+def test_a_layer_that_returns_nothing_or_another_shape_is_named(layer, message):
+    net = nn.Sequential(nn.Linear(2, 3), layer, nn.Linear(3, 2), seed=0)
+    with pytest.raises(nn.GradientError, match=message):
+        nn.gradcheck(net, nn.Quadratic(), np.ones((4, 2)), np.ones((4, 2)))

@@ -359,9 +359,12 @@ class Three(nn.Layer):
         ),
         (
             lambda: nn.Sequential(nn.Linear(2, 3), nn.Softmax),
-            r"layer 1 must be a numnet Layer, got .*: write Softmax\(\)",
+            r"layer 1 must be a numnet Layer, got .*: write Softmax\(\.\.\.\)",
         ),
-        (lambda: nn.Sequential([nn.Linear(2, 3)]), r"layer 0 must be a numnet Layer, got \[Linear\(2, 3\)\]$"),
+        (
+            lambda: nn.Sequential([nn.Linear(2, 3)]),
+            r"layer 0 must be a numnet Layer, got \[Linear\(2, 3\)\]: give the layers one by one",
+        ),
         (
             lambda: nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(100, 10)),
             r"layer 0, Linear\(784, 128\), gives 128 features, but layer 2, Linear\(100, 10\), takes 100",

@@ -4,9 +4,11 @@ import base64
 import io
 import math
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib.image
+import nbformat
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import numnet as nn
+from numnet.notebook import in_notebook
+
+IN_A_KERNEL = """
+import numnet as nn
+from numnet.notebook import in_notebook
+x, t = [[0.0], [1.0]], [0, 1]
+net = nn.Sequential(nn.Linear(1, 2), nn.Softmax())
+nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).fit((x, t), 2, 1)
+print(in_notebook())
+"""
 
 values = st.floats(-1e300, 1e300) | st.just(math.nan) | st.just(math.inf)
 
@@ -111,6 +123,20 @@ def test_other_images():
     many = parsed(nn.datasets.Dataset(np.zeros((1234, 2, 2)), np.arange(1234)))
     assert cells(many)[-1] == ["and 1,214 more"]
     assert len(pictures(many)) == 20
+
+
+def test_a_kernel_is_known_from_a_process_that_only_has_the_package(monkeypatch):
+    import ipykernel.kernelapp  # noqa: F401
+    import nbclient
+
+    assert not in_notebook()
+    monkeypatch.setenv("PYTHONPATH", str(Path(nn.__file__).parents[1]))
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(IN_A_KERNEL)])
+    nbclient.NotebookClient(book, kernel_name="python3", timeout=60).execute()
+    shown = "".join(output.get("text", "") for output in book.cells[0].outputs)
+    assert "True\n" in shown
+    assert "100%" in shown
+    assert "IProgress" not in shown
 
 
 def test_it_is_short_and_self_contained(mnist):

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..notebook import in_notebook
+
 if TYPE_CHECKING:
     import requests
 
@@ -197,7 +199,7 @@ def _transfer(url: str, part: Path, timeout: float, progress: bool) -> bool:
     import requests  # noqa: F401  (so that the time it takes to load is not the mirror's)
     from tqdm import tqdm
 
-    shown = progress and ("ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty()))
+    shown = progress and (in_notebook() or (sys.stderr is not None and sys.stderr.isatty()))
     name = url.rpartition("/")[2]
     with (
         open(part, "ab") as file,
