@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROWS = 20  # of a table at most
 _SAMPLES = 10  # images of a class
+_PIXELS = 64  # along a side of an image at most; they are shown on 28
 _WIDTH, _HEIGHT = 270, 110  # of a panel of curves, in pixels
 # Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
 _LOOKS = {
@@ -61,12 +62,13 @@ def dataset_html(data: Dataset) -> str:
     labels, images = backend.to(data.labels, "cpu"), data.images
     classes, counts = np.unique(labels, return_counts=True)
     pictures = len(images.shape) == 3 and images.dtype.kind in "buif" and 0 not in images.shape
+    step = math.ceil(max(1, *images.shape[1:]) / _PIXELS)  # 100 photographs would be too much for a notebook's file
     rows = []
     for label, count in list(zip(classes, counts, strict=True))[:_ROWS]:
         row = [f"{label}", f"{count:,}"]
         if pictures:
-            first = backend.to(images[np.flatnonzero(labels == label)[:_SAMPLES]], "cpu")
-            row.append(_strip(first, f"images of class {label}"))
+            first = images[np.flatnonzero(labels == label)[:_SAMPLES]][:, ::step, ::step]
+            row.append(_strip(backend.to(first, "cpu"), f"images of class {label}"))
         rows.append(row)
     if len(classes) > _ROWS:
         rows.append([f"and {len(classes) - _ROWS:,} more"])

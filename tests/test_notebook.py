@@ -139,6 +139,16 @@ def test_a_kernel_is_known_from_a_process_that_only_has_the_package(monkeypatch)
     assert "IProgress" not in shown
 
 
+@pytest.mark.parametrize("shape", [(1000, 1000), (1, 5000), (5000, 1), (65, 65)])
+def test_of_large_images_only_some_pixels_are_shown(shape):
+    images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+    shown = nn.datasets.Dataset(images, np.arange(20) % 2)
+    step = math.ceil(max(shape) / 64)
+    assert len(shown._repr_html_()) < 300_000
+    wanted = np.concatenate(list(images[::2, ::step, ::step]), axis=1)
+    np.testing.assert_array_equal(255 - pictures(parsed(shown))[0], wanted)
+
+
 def test_it_is_short_and_self_contained(mnist):
     for shown in (mnist[0], nn.datasets.digits()[0]):
         text = shown._repr_html_()
