@@ -413,14 +413,18 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
         raise ValueError(f"layers must be a list of layers, such as [Sigmoid(), Tanh()], got {layers!r}")
     x = np.linspace(-6, 6, 601)
     curves = [_elementwise(layer, x) for layer in layers]
+    seen = np.concatenate([part for y, dy in curves for part in (y[(np.abs(x) <= 2) | (np.abs(dy) < 0.1)], dy)])
+    seen = seen[np.isfinite(seen)]
+    if not seen.size:
+        raise ValueError(f"{', '.join(map(repr, layers))}: no y or dy/dx is finite for x from -6 to 6")
+    low, high = seen.min(), seen.max()
+    margin = 0.05 * (high - low) or 1.0
     ax = _axes(ax, 6.4, 4.4)
     for i, (layer, (y, dy), (color, marker)) in enumerate(zip(layers, curves, _looks(), strict=False)):
         look: dict[str, Any] = {"color": color, "marker": marker, "ms": 5, "markevery": (10 + 15 * i % 50, 50)}
         ax.plot(x, y, "-", label=repr(layer), **look)
         ax.plot(x, dy, "--", label=f"{layer!r}, dy/dx", mfc="white", **look)
-    seen = np.concatenate([part for y, dy in curves for part in (y[(np.abs(x) <= 2) | (np.abs(dy) < 0.1)], dy)])
-    low, high = np.nanmin(seen[np.isfinite(seen)]), np.nanmax(seen[np.isfinite(seen)])
-    ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    ax.set_ylim(low - margin, high + margin)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="0.9")
     ax.set_xlabel("x")
@@ -682,10 +686,14 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
         (0.07, 0.01, 0.855, 0.187),
     ]
     curves, matrix, weights, worst = (figure.add_axes(place) for place in places)
-    learning_curves(history, curves)
-    _confusion_matrix(labels, y, matrix)
-    weight_images(net, count=_COLUMNS, ax=weights)
-    _mistakes(net, images, labels, y, _COLUMNS, worst)
+    try:
+        learning_curves(history, curves)
+        _confusion_matrix(labels, y, matrix)
+        weight_images(net, count=_COLUMNS, ax=weights)
+        _mistakes(net, images, labels, y, _COLUMNS, worst)
+    except ValueError:
+        plt.close(figure)
+        raise
     if title is None:
         sizes = [net.inputs, *(layer.outputs for layer in net.layers if layer.outputs)]
         accuracy = _percent(np.mean(y.argmax(axis=1) == labels).round(4))

@@ -648,6 +648,26 @@ def test_a_layer_with_one_factor_for_all_features_is_elementwise():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), 3 * ax.lines[0].get_xdata())
 
 
+class Constant(nn.Layer):
+    def __init__(self, value):
+        self.value = value
+
+    def forward(self, x, out=None):
+        return np.full_like(x, self.value)
+
+    def backward(self, grad, out=None):
+        return np.full_like(grad, self.value)
+
+
+def test_a_layer_that_gives_one_number_has_a_flat_curve_and_one_that_gives_none_is_refused():
+    ax = activations_and_derivatives([Constant(0.0)])
+    assert ax.get_ylim() == (-1, 1)
+    before = plt.get_fignums()
+    with pytest.raises(ValueError, match=r"Constant\(\): no y or dy/dx is finite"):
+        activations_and_derivatives([Constant(np.nan)])
+    assert plt.get_fignums() == before
+
+
 LINEAR = [nn.Linear(*sizes) for sizes in ((3, 3), (3, 2), (2, 1), (1, 2))]
 
 
@@ -935,6 +955,19 @@ def test_nothing_on_the_page_overlaps(run, size):
     for ax in figure.axes[2:4]:
         captions = [text.get_window_extent() for text in ax.texts]
         assert not any(a.overlaps(b) for a, b in itertools.combinations(captions, 2))
+
+
+@pytest.mark.parametrize("wrong", ["history", "network"])
+def test_a_report_that_cannot_be_made_leaves_no_figure_open(run, wrong):
+    (net, h), test = run, nn.datasets.digits()[1]
+    if wrong == "history":
+        h = nn.History()
+    else:
+        net = nn.Sequential(nn.Sigmoid(), nn.Linear(64, 10), nn.Softmax(), seed=0)
+    before = plt.get_fignums()
+    with pytest.raises(ValueError, match="at least one epoch" if wrong == "history" else "number of a Linear layer"):
+        report(net, h, test)
+    assert plt.get_fignums() == before
 
 
 def test_report_can_be_saved(run, tmp_path):
