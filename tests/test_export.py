@@ -476,6 +476,48 @@ def test_screen_readers_hear_of_a_stroke_once(page, digits_net):
     assert page.run("return document.querySelector('[role=status]').id") == "answer"
 
 
+def hold(page, *moves):
+    """Move a mouse through places in the window; the button goes down and up where "down" and "up" stand."""
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    actions = ActionBuilder(page.browser, mouse=PointerInput("mouse", "mouse"), duration=8)
+    for move in moves:
+        if isinstance(move, str):
+            getattr(actions.pointer_action, f"pointer_{move}")()
+        else:
+            actions.pointer_action.move_to_location(*move)
+    actions.perform()
+
+
+def test_a_stroke_ends_where_the_pointer_is_released_also_beside_the_paper(page, digits_net):
+    place = page.open(digits_net).place
+    hold(page, place(0.5, 0.2), "down", place(0.9, 0.2), place(1.3, 0.2), "up", place(0.9, 0.8), place(0.1, 0.8))
+    assert page.ink()[112, 280:550].min() == 255
+    assert page.ink()[200:].max() == 0
+    assert page.answer.startswith("The network says ")
+
+
+def test_clear_ends_a_stroke_and_the_next_one_draws(page, digits_net):
+    place = page.open(digits_net).place
+    hold(page, place(0.2, 0.2), "down", place(0.5, 0.2))
+    page.run("document.getElementById('clear').click()")  # as by a second finger, or the keyboard
+    hold(page, place(0.8, 0.2), "up")
+    assert page.answer == "Nothing is drawn yet."
+    assert not page.see().any()
+    page.draw(STROKES[1])
+    assert page.see().any()
+
+
+def test_a_stroke_that_the_browser_cancels_has_ended(page, digits_net):
+    page.open(digits_net).touch("touchStart", (0.5, 0.5))
+    page.touch("touchCancel")
+    assert page.answer.startswith("The network says ")
+    page.clear()
+    page.draw(STROKES[1])
+    assert page.see().any()
+
+
 def test_only_the_main_button_draws(page, digits_net):
     page.open(digits_net).draw(STROKES[1], button=2)
     assert not page.see().any()
