@@ -99,6 +99,23 @@ def on_terminal(tmp_path, **extra):
     return written.decode()
 
 
+def test_what_is_shown_of_the_worst_mistake_and_of_what_is_wrong(tmp_path):
+    written = on_terminal(tmp_path)
+    label, predicted = map(int, re.search(r"The most confident mistake: a (\d), taken for a (\d)", written).groups())
+    assert label != predicted
+    rows = dict(re.findall(r"(\x1b\[38;5;\d+m)(\d)  +[\d.]+%", written))
+    assert rows == {"\x1b[38;5;208m": str(predicted), "\x1b[38;5;39m": str(label)}
+    shares = {int(k): float(p) for k, p in re.findall(r"(\d)  +([\d.]+)% ?", written.partition("mistake")[2])}
+    assert sorted(shares) == list(range(10))
+    assert max(shares, key=shares.get) == predicted
+    assert sum(shares.values()) == pytest.approx(100, abs=0.51)
+    epochs = re.findall(r"([\d.]+)% \x1b\[38;5;208m(█*)([▏▎▍▌▋▊▉]?)\x1b", written.partition("mistake")[0])
+    wrong, lengths = zip(
+        *((float(p), len(full) + " ▏▎▍▌▋▊▉".index(part or " ") / 8) for p, full, part in epochs), strict=True
+    )
+    assert lengths == pytest.approx([12 * min(p / wrong[0], 1) for p in wrong], abs=0.07)
+
+
 def read(terminal):
     """Return what a terminal has got; nothing where the program at its other end has ended."""
     try:
@@ -107,7 +124,9 @@ def read(terminal):
         return b""
 
 
-@pytest.mark.parametrize(("extra", "colours"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+@pytest.mark.parametrize(
+    ("extra", "colours"), [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
 def test_on_a_terminal_there_are_a_bar_and_colours(tmp_path, extra, colours):
     written = on_terminal(tmp_path, **extra)
     assert ("\x1b[1mtest accuracy" in written) == colours
