@@ -556,7 +556,8 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
     Raises
     ------
     ValueError
-        If the network has no such layer, x does not fit it or has no sample, or the threshold is out of range.
+        If the network has no such layer, x does not fit it or has no sample, an output is not finite, or the threshold
+        is out of range.
 
     Examples
     --------
@@ -580,11 +581,13 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
         raise ValueError("x must have at least one sample, got none")
     below, of = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
     for start in range(0, len(x), CHUNK):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             y = net.scaled(x[start : start + CHUNK])
             for i, layer in enumerate(net.layers):
                 y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
                 if i in labels:
+                    if not np.isfinite(y).all():
+                        raise ValueError(f"the outputs of {labels[i]} are not all finite: training has diverged")
                     below[i] += int(np.count_nonzero(y * (1 - y) < threshold))
                     of[i] += y.size
     return {label: below[i] / of[i] for i, label in labels.items()}

@@ -865,6 +865,12 @@ def test_threshold_of_saturation():
         assert saturated(net, x, threshold) == {"layer 1, Sigmoid()": share}
 
 
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_saturated_refuses_what_has_diverged(weight):
+    with pytest.raises(ValueError, match=r"outputs of layer 1, Sigmoid\(\) are not all finite"):
+        saturated(neuron(weight, 0), [[0.0], [1.0]])
+
+
 def test_saturated_takes_images_as_the_network_does(run):
     assert saturated(run[0], test.images) == saturated(run[0], test.images.reshape(-1, 64) / np.float32(255))
 
