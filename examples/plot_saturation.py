@@ -16,24 +16,20 @@ import matplotlib.pyplot as plt
 import numnet as nn
 
 train, test = nn.datasets.digits()
-net = nn.Sequential(
-    *(nn.Linear(64, 32), nn.Sigmoid()),
-    *(nn.Linear(32, 32), nn.Sigmoid()),
-    *(nn.Linear(32, 32), nn.Sigmoid()),
-    *(nn.Linear(32, 10), nn.Softmax()),
-    seed=0,
-)
+hidden = nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid()
+net = nn.Sequential(*hidden, nn.Linear(32, 10), nn.Softmax(), seed=0)
 net.parameters *= 10
 
 shares = [nn.plotting.saturated(net, test.images)]  # before the first epoch
+
+
+def record(trainer):
+    """Add the shares after an epoch."""
+    shares.append(nn.plotting.saturated(trainer.net, test.images))
+
+
 trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.1), seed=0)
-history = trainer.fit(
-    train,
-    epochs=20,
-    batch_size=64,
-    test=test,
-    callbacks=[lambda trainer: shares.append(nn.plotting.saturated(trainer.net, test.images))],
-)
+trainer.fit(train, epochs=20, batch_size=64, test=test, callbacks=[record])
 nn.plotting.saturation(shares)
 
 plt.show()

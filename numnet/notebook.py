@@ -105,7 +105,8 @@ def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
             for epoch, value in zip(epochs, values, strict=True)
             if math.isfinite(value)
         ]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        shown = points[:: max(len(points) // _WIDTH, 1)]  # more than a point a pixel nobody sees
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in shown)
         look = f'fill="none" stroke-width="2" {_LOOKS[name]}'
         if len(points) == 1:
             parts.append(f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2" {look}/>')
@@ -119,7 +120,7 @@ def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
         parts.append(f'<path d="M{left} {y}H{right}" stroke="currentColor" stroke-opacity="0.25"/>')
     span = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
     parts.append(f'<text x="{(left + right) / 2:.0f}" y="{bottom + 18}" text-anchor="middle">{span}</text>')
-    says = ", ".join(f"{name} {_share(v[-1]) if share else f'{v[-1]:.4g}'}" for name, v in curves.items())
+    says = ", ".join(f"{name} {(_share(v[-1]) or 'nan') if share else f'{v[-1]:.4g}'}" for name, v in curves.items())
     return (
         f'<svg role="img" aria-label="{says} after epoch {epochs[-1]}" width="{_WIDTH}" height="{_HEIGHT + 46}" '
         f'font-family="sans-serif" font-size="12" fill="currentColor">{"".join(parts)}</svg>'

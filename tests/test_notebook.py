@@ -98,6 +98,10 @@ def test_a_long_history_shows_its_ends(epochs, rows):
     assert [row[0] for row in table].count("⋮") == (epochs > 20)
 
 
+def test_a_very_long_history_is_not_a_large_page():
+    assert len(nn.History(nn.Epoch(i, 1.0, 0.5, 0.5, 0.1) for i in range(1, 100_001))._repr_html_()) < 30_000
+
+
 @given(
     hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 5), st.integers(1, 5))),
     st.integers(1, 3),
