@@ -179,6 +179,7 @@ def gradcheck(
 def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
     """Return the derived gradients of all parameters and inputs: the former from the training step itself."""
     z, y, widths = x, x, []
+    views = [dict(layer.gradients) for layer in net.layers]
     for i, layer in enumerate(net.layers):
         z, y = y, layer.forward(y)
         widths.append(z.shape[1])
@@ -190,6 +191,13 @@ def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
         _check_shape(f"the backward of layer {i}, {layer!r},", grad, (len(x), widths[i]))
         _check_out(i, layer, grad, layer.backward(dy, np.full_like(grad, np.nan)))
     net.backpropagate(pair, x, t)
+    for i, (layer, before) in enumerate(zip(net.layers, views, strict=True)):
+        for name in before:
+            if layer.gradients.get(name) is not before[name]:
+                raise GradientError(
+                    f"gradcheck: the backward of layer {i}, {layer!r}, replaces gradients[{name!r}], which the network "
+                    f"then does not see: write into it, self.gradients[{name!r}][...] = ..."
+                )
     return np.concatenate([backend.to(net.gradients, "cpu"), backend.to(grad, "cpu").ravel()])
 
 
