@@ -47,8 +47,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (temporary, str(temporary)):
-            error.filename = str(path)  # the name that was given
+        if isinstance(error, OSError) and str(temporary) in (str(error.filename), str(error.filename2)):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the name that was given
         raise
 
 

@@ -44,6 +44,19 @@ def test_an_error_leaves_what_was_there(folder):
     assert os.listdir(folder) == ["x"]
 
 
+def test_an_error_names_the_file_and_not_the_temporary_one(folder):
+    path = folder / ("x" * 250)  # with the ending of the temporary file it is too long
+
+    def write():
+        with atomic(path) as file:
+            file.write(b"new")
+
+    with pytest.raises(OSError, match="File name too long") as caught:
+        write()
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    assert os.listdir(folder) == []
+
+
 def test_others_may_read_it_as_they_may_any_new_file(folder):
     (folder / "usual").write_bytes(b"")
     with atomic(folder / "x") as file:

@@ -65,6 +65,12 @@ def test_mnist_that_cannot_be_had_is_one_message(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_is_named_and_has_no_mnist_is_an_error(tmp_path):
+    done = run(tmp_path, "examples/mnist_softmax.py", "--data-dir", tmp_path / "mnits")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: train-images-idx3-ubyte.gz could not be downloaded")
+
+
 def test_in_a_file_there_are_no_control_characters_and_80_columns(tmp_path):
     done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", "--epochs", "3")
     assert done.stderr == ""
