@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
     if options.dataset == "mnist" or options.data_dir:  # who names a folder wants what is in it
         return nn.datasets.mnist(options.data_dir)
     try:
-        return nn.datasets.mnist(options.data_dir, timeout=AUTO_TIMEOUT)
+        return nn.datasets.mnist(timeout=AUTO_TIMEOUT)
     except nn.datasets.DownloadError as error:
         print(f"notice: training on the 1,797 digits in the package instead of MNIST. {error}", file=sys.stderr)
         return nn.datasets.digits()
@@ -171,10 +172,10 @@ def show_worst(net: nn.Sequential, test: nn.datasets.Dataset) -> None:
         style = ORANGE if i == predicted else BLUE if i == label else ""
         bars.append(styled(f"{i}  {p:6.1%} {bar(p, 24)}", style))
     rows = picture(test.images[worst])
-    height = max(len(rows), len(bars))
-    rows = [*rows, *[" " * len(rows[0])] * (height - len(rows))]
-    bars = [*[""] * ((height - len(bars)) // 2), *bars, *[""] * height]
-    print("\n".join(f"  {row}  {bar}".rstrip() for row, bar in zip(rows, bars, strict=False)), end="\n\n")
+    above = [""] * ((len(rows) - len(bars)) // 2)
+    for row, beside in zip_longest(rows, above + bars, fillvalue=""):
+        print(f"  {row:{len(rows[0])}}  {beside}".rstrip())
+    print()
 
 
 def picture(image: np.ndarray) -> list[str]:

@@ -7,6 +7,7 @@ operations on whole vectors whatever the depth, and anything that works on a vec
 from __future__ import annotations
 
 import copy
+import html
 import math
 import os
 from typing import Any
@@ -18,6 +19,7 @@ from . import backend
 from .backend import Array
 from .costs import Pair, as_targets, check_labels, is_distribution
 from .layers import Layer, Scratch
+from .notebook import table
 
 _DTYPES = ("float32", "float64", "complex128")
 # Rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats.
@@ -362,14 +364,10 @@ class Sequential:
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
-        import html
-
-        head = "<tr><th></th><th>layer</th><th>shapes</th><th>parameters</th></tr>"
-        body = "".join(
-            f"<tr><td>{i}</td><td>{html.escape(name)}</td><td>(n, {a}) → (n, {b})</td><td>{n.split(' ')[0]}</td></tr>"
-            for i, name, a, b, n in self._summary()
-        )
-        return f"<table>{head}{body}</table><p>Sequential: {self._total()}</p>"
+        rows = [
+            (i, html.escape(name), f"(n, {a}) → (n, {b})", n.partition(" ")[0]) for i, name, a, b, n in self._summary()
+        ]
+        return f"{table(('', 'layer', 'shapes', 'parameters'), rows)}<p>Sequential: {self._total()}</p>"
 
     def _summary(self) -> list[tuple[str, str, str, str, str]]:
         widths = ["?" if w is None else str(w) for w in self._widths]

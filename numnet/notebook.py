@@ -1,4 +1,4 @@
-"""What a notebook shows for a History or a Dataset: HTML without scripts or files, drawn in the page's own colour."""
+"""What a notebook shows: HTML without scripts or files, in the page's own colour. And whether there is a notebook."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def history_html(history: History) -> str:
         {"test accuracy": history.test_accuracy, "training accuracy": history.train_accuracy},
         {"training cost": history.train_cost},
     ]
-    return "".join(_panel(history.epoch, curves) for curves in panels) + _table(head, rows)
+    return "".join(_panel(history.epoch, curves) for curves in panels) + table(head, rows)
 
 
 def dataset_html(data: Dataset) -> str:
@@ -73,10 +73,10 @@ def dataset_html(data: Dataset) -> str:
     if len(classes) > _ROWS:
         rows.append([f"and {len(classes) - _ROWS:,} more"])
     head = ("class", "images", "the first of them")[: 2 + pictures]
-    return f"<p>{html.escape(repr(data))}</p>{_table(head, rows)}"
+    return f"<p>{html.escape(repr(data))}</p>{table(head, rows)}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; cells are HTML."""
     lines = [f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>"]
     lines += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]

@@ -25,7 +25,7 @@ from .checkpoint import CheckpointError, Left, Saver, blamed, load_run, number
 from .costs import Cost
 from .layers import Layer, Scratch
 from .network import Sequential, classes, generator
-from .notebook import in_notebook
+from .notebook import history_html, in_notebook
 from .optimizers import SGD
 from .samples import Samples
 
@@ -158,8 +158,6 @@ class History:
 
     def _repr_html_(self) -> str:
         """Return the curves and the table that a notebook shows."""
-        from .notebook import history_html
-
         return history_html(self)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..notebook import dataset_html
 from .download import DownloadError, fetch, sha256_of
 from .idx import IdxError, read_idx, write_idx
 
@@ -85,8 +86,6 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """Return the classes, with counts and sample images, that a notebook shows."""
-        from ..notebook import dataset_html
-
         return dataset_html(self)
 
 
