@@ -20,7 +20,7 @@ from tqdm import tqdm
 import numnet as nn
 
 COSTS = {"cross-entropy": nn.CrossEntropy, "quadratic": nn.Quadratic}
-AUTO_TIMEOUT = 2.5  # seconds for each of MNIST's three mirrors, so that `auto` has decided within ten
+AUTO_TIMEOUT = 2.5  # seconds for each of MNIST's three mirrors, so that `auto` decides within ten seconds
 
 
 def main() -> int:
@@ -83,7 +83,7 @@ def parse_arguments() -> argparse.Namespace:
 def check_files(
     parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None, html: Path | None = None
 ) -> None:
-    """Refuse, before any work is done, files that could not be written after it."""
+    """Refuse files that could not be written at the end, before any work is done."""
     for file in filter(None, (plot, save, html)):
         writable = os.access(file if file.exists() else file.parent, os.W_OK)
         if not writable or (file.exists() and not file.is_file()):
@@ -117,7 +117,7 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
         return nn.datasets.digits()
     if options.dataset == "fashion-mnist":
         return nn.datasets.fashion_mnist(options.data_dir)
-    if options.dataset == "mnist" or options.data_dir:  # who names a folder wants what is in it
+    if options.dataset == "mnist" or options.data_dir:  # a user who names a folder wants its files
         return nn.datasets.mnist(options.data_dir)
     try:
         return nn.datasets.mnist(timeout=AUTO_TIMEOUT)
@@ -136,11 +136,11 @@ def make_network(inputs: int, hidden: list[int], outputs: int, seed: int, device
 
 
 def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequential, batch_size: int) -> None:
-    """Print what goes in: the data, the first batch, the network."""
+    """Print the data, the first batch and the network before training."""
     print(f"training set: {train}")
     print(f"test set:     {test}")
     x, t = train.images[:batch_size], train.labels[:batch_size]
-    print(f"first batch:  images {x.shape} {x.dtype}, as inputs {net.check_inputs(x).shape}")
+    print(f"first batch:  images {x.shape} {x.dtype}, as inputs {x.reshape(len(x), -1).shape}")
     print(f"              labels {t.shape}: {t[:10]} ...")
     print(f"batches:      {math.ceil(len(train) / batch_size)} an epoch")
     print(f"{net}\n")
@@ -148,17 +148,17 @@ def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequ
 
 
 def print_epoch(trainer: nn.Trainer) -> None:
-    """Print a line for the epoch that has just ended, with a bar for what is still wrong."""
+    """Print a line for the epoch that has just ended, with a bar for the images that are still wrong."""
     e = trainer.history[-1]
     wrong = 1 - e.test_accuracy
-    share = min(wrong / max(1 - trainer.history[0].test_accuracy, 1e-9), 1)  # of those after the first epoch
+    share = min(wrong / max(1 - trainer.history[0].test_accuracy, 1e-9), 1)  # of the images wrong after the first epoch
     line = f"{e.epoch:5}  {e.train_cost:7.4f}  {e.train_accuracy:17.4f}  {e.test_accuracy:13.4f}  {e.seconds:7.2f}"
-    tqdm.write(f"{line}  {wrong:6.2%} {styled(bar(share, 12), ORANGE)}")  # print would write into the bar
+    tqdm.write(f"{line}  {wrong:6.2%} {styled(bar(share, 12), ORANGE)}")  # print would write into the progress bar
     sys.stdout.flush()
 
 
 def show_worst(net: nn.Sequential, test: nn.datasets.Dataset) -> None:
-    """Print the test image of which the network is most certain and wrong, beside its probability of each class."""
+    """Print the most confident mistake: the test image, and beside it the probability of each class."""
     y = net(test.images)
     wrong = y.argmax(axis=1) != test.labels
     if not wrong.any():
@@ -189,7 +189,7 @@ def picture(image: np.ndarray) -> list[str]:
 
 
 def bar(share: float, width: int) -> str:
-    """Return a bar for a share of a width in characters, to an eighth of one where the output can show that."""
+    """Return a bar for a share of a width in characters, to an eighth of a character if the output can show that."""
     eighths = round(8 * width * share)
     part = " ▏▎▍▌▋▊▉"[eighths % 8] if shades()[-1] == "█" else ""
     return f"{shades()[-1] * (eighths // 8)}{part}".rstrip()
@@ -200,17 +200,17 @@ def shades() -> str:
     return " ░▒▓█" if (sys.stdout.encoding or "").lower().startswith("utf") else " .:*#"
 
 
-BOLD, ORANGE, BLUE = "1", "38;5;208", "38;5;39"  # by ECMA-48; the last two from the palette of 256 colours
+BOLD, ORANGE, BLUE = "1", "38;5;208", "38;5;39"  # by ECMA-48; the two colours are from the palette of 256 colours
 
 
 def styled(text: str, style: str) -> str:
-    """Return text in a style on a terminal; elsewhere, and where NO_COLOR is set (https://no-color.org), as it is."""
+    """Return text in a style on a terminal, unless NO_COLOR is set (https://no-color.org); otherwise the plain text."""
     plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if plain or not style else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def save(trainer: nn.Trainer, test: nn.datasets.Dataset, options: argparse.Namespace) -> None:
-    """Save what was asked for."""
+    """Save the files that the options name."""
     if options.save:
         trainer.net.save(options.save)
         print(f"network saved to {options.save}")

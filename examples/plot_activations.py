@@ -2,9 +2,10 @@
 Activations and their derivatives
 =================================
 
-What a unit makes of its input, and what of a gradient gets back through it. The sigmoid lets through at most a quarter,
-and nearly nothing where it is saturated; tanh at most all of it. The ReLU lets everything through, or nothing.
-:doc:`/derivations/index` has where the derivatives come from.
+Here are the outputs of three activations, and their derivatives. A gradient that comes back through a unit is
+multiplied by the unit's derivative. The sigmoid lets through at most a quarter of the gradient, and nearly nothing if
+the sigmoid is saturated. Tanh lets through at most the whole gradient. The ReLU lets through the whole gradient or
+nothing. :doc:`/derivations/index` derives the derivatives.
 """
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,8 @@ import numnet as nn
 nn.plotting.activations_and_derivatives()
 
 # %%
-# Behind several sigmoid layers little is left: each multiplies what comes back by 1/4 at best. Here is the gradient
-# that reaches each layer of a network of six, at its usual starting weights.
+# Behind several sigmoid layers, little of the gradient is left: each layer multiplies the gradient by 1/4 at most. Here
+# is the gradient that reaches each Linear layer of a network with six activations, at the usual starting weights.
 train, _ = nn.datasets.digits()
 x, t = train.images[:256] / 255, train.labels[:256]
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")

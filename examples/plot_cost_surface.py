@@ -2,9 +2,9 @@
 Two costs over two weights
 ==========================
 
-One sigmoid neuron is to answer 0 to x = 1. Over its weight and bias the quadratic cost is a step with a plateau: where
-the neuron is saturated and wrong, the ground is level, and a gradient has nothing to follow. Cross-entropy rises all
-the way, the more the more wrong the neuron is.
+One sigmoid neuron learns to answer 0 to x = 1. The pictures show two costs over the neuron's weight and bias. The
+quadratic cost is a step with a plateau: where the neuron is saturated and wrong, the cost is flat, and the gradient is
+nearly 0. Cross-entropy rises everywhere, and rises more steeply the more wrong the neuron is.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +16,8 @@ net.parameters = [0.0, 0.0]
 nn.plotting.cost_surface(net, [[1.0]], [0.0])
 
 # %%
-# So two neurons that start equally wrong, with w = b = 2 and y = 0.98, learn in two ways. The learning rates are chosen
-# so that both can be seen.
+# So two neurons that start equally wrong, with w = b = 2 and y = 0.98, learn in different ways. The learning rates are
+# chosen so that both curves can be seen.
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 runs = (nn.Quadratic(), 0.15, "-", "#D55E00"), (nn.CrossEntropy(), 0.005, "--", "#0072B2")
 for cost, lr, style, color in runs:

@@ -2,9 +2,10 @@
 From pixels to probabilities
 ============================
 
-All that a softmax network does with an image, x to z = x w + b to y = softmax(z), in one picture. In the middle, x
-times the weights of each class, pixel by pixel: bright pixels speak for the class, dark ones against it. Their sum,
-plus the bias, is the z above each; the softmax turns the ten z into ten probabilities y.
+One picture shows all that a softmax network does with an image: from x to z = x w + b, and from z to y = softmax(z).
+The middle shows x times the weights of each class, pixel by pixel. Bright pixels speak for the class, dark pixels speak
+against the class. The number z above each class is the sum over the pixels plus the bias. The softmax turns the ten
+numbers z into ten probabilities y.
 """
 
 import matplotlib.pyplot as plt
@@ -17,9 +18,9 @@ net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
 trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
 trainer.fit(train, epochs=10, batch_size=64)
 
-image = test.images[10]  # of which it is less sure than of most
+image = test.images[10]  # the network is less sure of this image than of most images
 linear = net.layers[0]
-evidence = (image.ravel() / 255)[:, None] * linear.weight  # x_k w_kj: their sum over k, plus b_j, is z_j
+evidence = (image.ravel() / 255)[:, None] * linear.weight  # x_k w_kj: the sum over k, plus b_j, is z_j
 z = evidence.sum(axis=0) + linear.bias
 y = net(image[None])[0]
 

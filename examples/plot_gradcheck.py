@@ -3,9 +3,9 @@ How to judge a derivative
 =========================
 
 A derivative that was derived by hand can be compared with differences of the cost. But a difference has errors of its
-own: with a large step h it is not yet the derivative, with a small one rounding eats it. So it agrees to some digits
-only, and one must know how many to expect. The complex step, Im E(w + ih) / h, subtracts nothing, so its h can be as
-small as one likes.
+own: with a large step h, the difference is not yet the derivative, and with a small h, rounding errors are large. So
+only a number of digits agree, and one must know how many digits to expect. The complex step, Im E(w + ih) / h,
+subtracts nothing, so its h can be as small as one likes.
 """
 
 import matplotlib.pyplot as plt
@@ -40,8 +40,8 @@ ax.grid(color="0.92")
 ax.legend(frameon=False)
 
 # %%
-# :func:`numnet.gradcheck` does both, for every parameter and input of a network, and chooses h by itself. Here it
-# judges tanh, and a tanh with a wrong sign in its derivative.
+# :func:`numnet.gradcheck` compares with central differences and with the complex step, for every parameter and every
+# input of a network, and chooses h by itself. Here it judges tanh, and a tanh with a wrong sign in its derivative.
 
 
 class WrongTanh(nn.Tanh):
@@ -61,7 +61,7 @@ for activation in nn.Tanh(), WrongTanh():
     print(f"the complex step by {report.complex_step.error:.0e}")
 
 # %%
-# The last network was the one with the wrong sign. To be told where, set a limit:
+# The last network had the wrong sign. If a limit is given, an error names the place of the largest error:
 try:
     nn.gradcheck(net, nn.CrossEntropy(), images, labels, raise_above=1e-7)
 except nn.GradientError as error:

@@ -2,8 +2,8 @@
 Learning rates: too small, right, too large
 ===========================================
 
-Too small a learning rate wastes epochs, too large a one jumps about. Here is a network with a hidden layer, at four of
-them.
+A learning rate that is too small wastes epochs. A learning rate that is too large makes the network jump about. Here is
+a network with a hidden layer, at four learning rates.
 """
 
 import matplotlib.pyplot as plt
@@ -24,7 +24,8 @@ ax = nn.plotting.learning_curves({f"lr {lr:g}": run(lr) for lr in (0.01, 0.1, 1.
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %%
-# In between there is a range that works, here about 0.3 to 3: try powers of ten first, and then numbers between them.
+# In between, a range of learning rates works, here about 0.3 to 3. Try powers of ten first, and then numbers between
+# the powers.
 lrs = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 accuracies = [100 * run(lr).test_accuracy[-1] for lr in lrs]
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -36,8 +37,9 @@ ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", color="0.9")
 
 # %%
-# A softmax with cross-entropy has gradients that are bounded, (y - t) / n, and only gets worse. A linear output with
-# the quadratic cost has not: each step overshoots by more than the last. numnet notices, and takes the epoch back.
+# A softmax with cross-entropy has bounded gradients, (y - t) / n. So with too large a learning rate, the accuracy only
+# gets worse. A linear output with the quadratic cost has gradients without a bound: each step overshoots by more than
+# the step before. numnet notices this, and undoes the epoch.
 net = nn.Sequential(nn.Linear(64, 10), seed=0)
 trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr=1.0), seed=0)
 try:

@@ -2,7 +2,8 @@
 Where a network is wrong, and how sure
 ======================================
 
-Accuracy is one number. Which digit is taken for which, and the mistakes that the network is surest of, say more.
+Accuracy is only one number. Two pictures say more: which digit is taken for which other digit, and the mistakes of
+which the network is most certain.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +23,8 @@ nn.plotting.mistakes(net, test)
 nn.plotting.confusion_matrix(net, test)
 
 # %%
-# Does a probability of 70 % mean right seven times in ten? Here are all test images, in groups by the probability of
-# the class that was predicted. This network is right more often than it says.
+# Does a probability of 70 % mean that the network is right seven times in ten? Here are all test images, in groups by
+# the probability of the predicted class. This network is right more often than its probabilities say.
 certainty = net(test.images).max(axis=1)
 right = net.predict(test.images) == test.labels
 edges = np.array([0.2, 0.5, 0.7, 0.8, 0.9, 1.0])

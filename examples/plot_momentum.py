@@ -2,13 +2,14 @@ r"""
 Momentum in a narrow valley
 ===========================
 
-Where a cost is steep across and flat along, plain gradient descent leaps from wall to wall and hardly gets on. Momentum
-adds up past steps: those across cancel, those along add. Nesterov's variant looks one step ahead and swings less.
-:doc:`/derivations/sgd` has the formulas.
+In a narrow valley, a cost is steep across the valley and flat along it. Plain gradient descent then leaps from wall to
+wall, and makes little progress along the valley. Momentum adds up past steps: the steps across the valley cancel, and
+the steps along the valley add up. Nesterov's variant looks one step ahead and swings less. :doc:`/derivations/sgd` has
+the formulas.
 
 The valley is a real cost, E = 1/4 (w1\ :sup:`2` + 25 w2\ :sup:`2`): a linear neuron of two weights, whose inputs
-differ in scale by a factor of 5. Each optimizer has the learning rate, of twenty, with which it comes furthest in 25
-steps.
+differ in scale by a factor of 5. For each optimizer, twenty learning rates are tried. The picture shows the
+path with the learning rate that reaches the lowest cost in 25 steps.
 """
 
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ def path(optimizer):
     weights = [net.parameters[:2].copy()]
     for _ in range(25):
         trainer.step(x, t)
-        net.layers[0].bias = 0.0  # so that there are two weights to look at, and no more
+        net.layers[0].bias = 0.0  # so that only the two weights change
         weights.append(net.parameters[:2].copy())
     return np.array(weights)
 

@@ -2,8 +2,8 @@
 A training run on one page
 ==========================
 
-:func:`numnet.plotting.report` puts what there is to see after a training on one page: how it went, what was taken for
-what, what the weights look like, and which mistakes the network was surest of.
+:func:`numnet.plotting.report` shows a whole training on one page: how the training went, which class was taken for
+what, what the weights look like, and of which mistakes the network was most certain.
 """
 
 import matplotlib.pyplot as plt

@@ -2,13 +2,13 @@
 Saturated units, layer by layer
 ===============================
 
-A sigmoid unit is saturated where y (1 - y) is nearly 0: then hardly any gradient gets through it. How many are, in
-which layer, and does training free them? Here for a network of three sigmoid layers that starts with weights ten times
-too large; epoch 0 is the start.
+A sigmoid unit is saturated if y (1 - y) is nearly 0. Then hardly any gradient gets through the unit. How many units are
+saturated in each layer, and does training free them? This network has three sigmoid layers, and starts with weights
+that are ten times too large. Epoch 0 is the start.
 
 Training hardly frees the hidden units, since little gradient gets through them. The softmax starts saturated, too, and
-mostly wrong. But with cross-entropy its gradient, (y - t) / n, does not vanish, so that is undone in one epoch; later
-it saturates again, as the network becomes sure with good reason.
+mostly wrong. But with cross-entropy the gradient of the softmax, (y - t) / n, does not vanish, so one epoch frees the
+softmax. Later the softmax saturates again, since the network becomes certain with good reason.
 """
 
 import matplotlib.pyplot as plt
@@ -24,7 +24,7 @@ shares = [nn.plotting.saturated(net, test.images)]  # before the first epoch
 
 
 def record(trainer):
-    """Add the shares after an epoch."""
+    """Add the saturated shares after an epoch."""
     shares.append(nn.plotting.saturated(trainer.net, test.images))
 
 

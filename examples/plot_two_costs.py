@@ -2,10 +2,10 @@
 Two costs from two starts
 =========================
 
-Is cross-entropy the better cost? From the usual small weights there is little between the two on these digits, once the
-learning rate suits both: of 0.1, 0.2, 0.5, 1, 2, 5 and 10, both end highest with 5. From weights so large that most
-first outputs are confident mistakes, the quadratic cost waits on its plateau, and cross-entropy learns at once.
-:doc:`/quadratic-vs-cross-entropy` does this on MNIST.
+Is cross-entropy the better cost? From the usual small weights, the two costs differ little on these digits if the
+learning rate suits both: of 0.1, 0.2, 0.5, 1, 2, 5 and 10, both end highest with 5. The other start has weights so
+large that most first outputs are confident mistakes. From this start, the quadratic cost stays on its plateau for a
+time, and cross-entropy learns at once. :doc:`/quadratic-vs-cross-entropy` makes the same comparison on MNIST.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ train, test = nn.datasets.digits()
 
 
 def run(cost, scale):
-    """Train a softmax network from weights `scale` times the usual ones."""
+    """Train a softmax network from `scale` times the usual weights."""
     net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
     net.parameters *= scale
     trainer = nn.Trainer(net, cost, nn.SGD(lr=5.0), seed=0)

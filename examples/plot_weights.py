@@ -2,8 +2,9 @@
 What weights look like
 ======================
 
-Each unit of the first layer has a weight for each pixel, so its weights are a picture. Those of a softmax network are
-rough templates of the digits: bright where ink speaks for the class, dark where it speaks against it.
+Each unit of the first layer has a weight for each pixel, so the weights of a unit are a picture. The weights of a
+softmax network are rough templates of the digits. A pixel is bright if ink there speaks for the class, and dark if ink
+there speaks against the class.
 """
 
 import matplotlib.pyplot as plt
@@ -26,21 +27,21 @@ net = trained(nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0))
 nn.plotting.weight_images(net)
 
 # %%
-# Where no digit has ink, in the corners, a weight gets no gradient and stays as it started. From a start ten times
-# larger than usual one sees that:
+# No digit has ink in the corners. There a weight gets no gradient, and keeps its starting value. Starting weights that
+# are ten times larger than usual make this visible:
 net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
 net.parameters *= 10
 nn.plotting.weight_images(trained(net))
 
 # %%
-# Weight decay takes away what the data do not ask for:
+# Weight decay makes the weights small for which the data give no reason:
 net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
 net.parameters *= 10
 nn.plotting.weight_images(trained(net, weight_decay=0.01))
 
 # %%
-# Hidden units need not be templates of whole digits: what each answers to, several digits may share, and the next layer
-# combines it.
+# Hidden units need not be templates of whole digits. A hidden unit may answer to a shape that several digits share, and
+# the next layer combines the answers of the hidden units.
 net = trained(nn.Sequential(nn.Linear(64, 20), nn.Sigmoid(), nn.Linear(20, 10), nn.Softmax(), seed=0), momentum=0.9)
 nn.plotting.weight_images(net)
 

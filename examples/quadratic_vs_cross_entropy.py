@@ -2,7 +2,8 @@
 
     python examples/quadratic_vs_cross_entropy.py --plot costs.png
 
-What it prints as found is worked out from the runs it has just made, not written here beforehand.
+Each sentence that begins with "Found" is computed from the runs that the program has just made. No result is written in
+this file.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ Curves = dict[str, list[list[float]]]  # by label, the test accuracies after eac
 class SoftmaxTwice(nn.Cost):
     """Cross-entropy from logits, given probabilities: E = -1/n sum t ln p with p = softmax(y), y = softmax(z).
 
-    This is what a cost that applies the softmax itself makes of a network that already ends in one. By the chain rule
-    dE/dy = (p - t) / n and dE/dz_i = y_i (g_i - sum_j g_j y_j) with g = dE/dy, where a single softmax has (y - t) / n.
+    A network that ends in a softmax gets this cost if the cost applies a softmax, too. By the chain rule
+    dE/dy = (p - t) / n and dE/dz_i = y_i (g_i - sum_j g_j y_j) with g = dE/dy. With a single softmax,
+    dE/dz = (y - t) / n.
     """
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> float:
@@ -58,10 +60,10 @@ class SoftmaxTwice(nn.Cost):
 
 
 COSTS = {"cross-entropy": nn.CrossEntropy(), "quadratic": nn.Quadratic()}
-AT_EQUAL_LR = {  # label: cost, and the learning rate that EQUAL_LR comes to
+AT_EQUAL_LR = {  # label: cost, and the learning rate with the same effect as EQUAL_LR
     "cross-entropy": (nn.CrossEntropy(), EQUAL_LR),
     "quadratic, 1/2 sum over classes": (nn.Quadratic(), EQUAL_LR),
-    # The mean over k classes of (y - t)^2 is 2/k times 1/2 their sum, and so is its gradient.
+    # The mean over k classes of (y - t)^2 is 2/k times 1/2 their sum, and the gradients have the same ratio.
     "quadratic, mean over classes": (nn.Quadratic(), EQUAL_LR * 2 / CLASSES),
     "softmax taken twice": (SoftmaxTwice(), EQUAL_LR),
 }
@@ -131,7 +133,7 @@ def one_neuron() -> list[list[float]]:
 
 
 def quickening(outputs: list[float]) -> float:
-    """Return how many times as much y falls in steps 150 to 200 as in the first 50."""
+    """Return how many times as much y falls in steps 150 to 200 as in the first 50 steps."""
     return (outputs[150] - outputs[200]) / (outputs[0] - outputs[50])
 
 
@@ -163,7 +165,7 @@ def at_equal_lr(train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: 
 def at_best_lr(
     title: str, train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: argparse.Namespace, scale: float
 ) -> tuple[dict[str, list[float]], Curves]:
-    """Find each cost's best of LRS on held-out images; print and return all scores, and the curves with the best."""
+    """Find each cost's best of LRS on held-out images. Print and return all scores, and the curves at the best."""
     held_out = len(train) // 6
     part = nn.datasets.Dataset(train.images[:-held_out], train.labels[:-held_out])
     judge = nn.datasets.Dataset(train.images[-held_out:], train.labels[-held_out:])
@@ -203,7 +205,7 @@ def accuracies(
     options: argparse.Namespace,
     scale: float,
 ) -> list[float]:
-    """Train a softmax network from weights `scale` times the usual ones; return its test accuracies."""
+    """Train a softmax network from `scale` times the usual weights; return its test accuracies."""
     linear = nn.Linear(math.prod(train.images.shape[1:]), CLASSES)
     net = nn.Sequential(linear, nn.Softmax(), seed=seed, device=options.device)
     net.parameters *= scale
@@ -227,13 +229,13 @@ def summary(values: list[float]) -> str:
 
 
 def versus(curves: Curves, one: str, other: str) -> str:
-    """Return in a sentence how two curves compare after the first and the last epoch."""
+    """Return a sentence that compares two curves after the first and the last epoch."""
     first, last = (difference([run[i] for run in curves[one]], [run[i] for run in curves[other]]) for i in (0, -1))
     return f"Found, {one} against {other}: {first} after the first epoch, {last} after the last."
 
 
 def difference(a: list[float], b: list[float]) -> str:
-    """Return how far the mean of some accuracies is from that of others, and whether their ranges overlap."""
+    """Return how far the mean of some accuracies is from the mean of others, and whether their ranges overlap."""
     points = 100 * (np.mean(a) - np.mean(b))
     overlap = max(a) >= min(b) and max(b) >= min(a)
     return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}{' (ranges overlap)' if overlap else ''}"

@@ -15,15 +15,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import backend, datasets
-from .backend import DeviceError
-from .checkpoint import CheckpointError, load
+from .checkpoint import load
+from .checks import CheckpointError, DeviceError, DivergenceError
 from .costs import Cost, CrossEntropy, Quadratic
 from .export import export_html
 from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
+from .history import Epoch, History
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
 from .optimizers import SGD
-from .training import DivergenceError, Epoch, History, Trainer
+from .training import Trainer
 
 if TYPE_CHECKING:
     from . import plotting

@@ -1,4 +1,4 @@
-"""A file that has its name only once it is whole."""
+"""Write files that get their names only after they are whole."""
 
 import os
 from collections.abc import Iterator
@@ -14,18 +14,19 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     path : str or os.PathLike
-        The name to be; what has it now stays until the new file is whole and on the disk. Links are followed.
+        The name of the new file. An old file of this name stays until the new file is whole and on the disk. Links are
+        followed.
 
     Yields
     ------
     binary file
-        A temporary file in the same folder, open for writing. Where the system can (Linux), it has no name until it is
-        whole, so that nothing is left of it if the process is killed while it writes.
+        A temporary file in the same folder, open for writing. If the system can do so (Linux), the temporary file has
+        no name until it is whole. Then nothing is left of the file if the process is killed while it writes.
 
     Raises
     ------
     OSError
-        If the folder is missing or cannot be written in, what has the name is no file, or the disk is full.
+        If the folder is missing or cannot be written in, `path` is a folder or a device, or the disk is full.
     """
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
@@ -35,12 +36,12 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         unnamed = _open_unnamed(path.parent)
-        # Not tempfile: its files are readable by their owner only, and the final file would stay so.
+        # Not with tempfile: only the owner can read its files, and only the owner could read the final file.
         with open(temporary if unnamed is None else unnamed, "xb" if unnamed is None else "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if unnamed is not None:  # Python calls linkat, which follows the link, only with a descriptor
+            if unnamed is not None:  # linkat follows the link, and Python calls linkat only if a descriptor is given
                 os.link(f"/proc/self/fd/{unnamed}", temporary, src_dir_fd=unnamed, follow_symlinks=True)
         os.replace(temporary, path)
         _sync_folder(path.parent)
@@ -48,12 +49,12 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and str(temporary) in (str(error.filename), str(error.filename2)):
-            raise OSError(error.errno, error.strerror, str(path)) from error  # the name that was given
+            raise OSError(error.errno, error.strerror, str(path)) from error  # with the name that the user gave
         raise
 
 
 def _open_unnamed(folder: Path) -> int | None:
-    """Open a file without a name; None where the system or the file system has none, see open(2), O_TMPFILE."""
+    """Open a file without a name; None if the system or the file system cannot do so: see O_TMPFILE in open(2)."""
     if not hasattr(os, "O_TMPFILE") or not os.path.exists("/proc/self/fd"):
         return None
     try:
@@ -63,7 +64,7 @@ def _open_unnamed(folder: Path) -> int | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Get the new name onto the disk, too, where the system lets folders be opened (not Windows)."""
+    """Get the new name onto the disk, too, if the system can open folders (Windows cannot)."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

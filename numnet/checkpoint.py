@@ -1,85 +1,29 @@
-"""A network, or a whole training run, as one file: NumPy's npz with a JSON header that says how to build it.
-
-There is no pickle, so no code, in it. A file is not trusted: what it claims is compared with what is there before
-memory is taken for it.
-"""
+"""Reading networks, and writing and reading whole training runs. npz.py is about what the files look like."""
 
 from __future__ import annotations
 
-import inspect
-import io
-import json
 import math
 import os
 import reprlib
-import textwrap
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib import format as npy
 
 from . import backend
-from .atomic import atomic
 from .backend import Array
+from .checks import CheckpointError
 from .costs import Cost
+from .history import Epoch
 from .layers import Layer, Linear
 from .network import Sequential
+from .npz import blamed, class_name, constructor_arguments, describe, read, write
 from .optimizers import SGD
+from .run import Progress, Run, Snapshot
 
-if TYPE_CHECKING:
-    from .training import Trainer
-
-_VERSIONS = {"numnet network": 1, "numnet run": 1}
-_PARTS = {"header.npy", "parameters.npy", "velocity.npy"}
-_NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _Kind = TypeVar("_Kind", Layer, Cost)
-
-
-class CheckpointError(ValueError):
-    """A file holds nothing that numnet can load, or something cannot be saved.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> import numnet as nn
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "net.npz")
-    ...     with open(path, "w") as file:
-    ...         _ = file.write("no network")
-    ...     try:
-    ...         nn.load(path)
-    ...     except nn.CheckpointError as error:
-    ...         print("the file" + str(error).removeprefix(path).partition(" (")[0])
-    the file is nothing that numnet has saved, or is damaged
-    """
-
-
-def save(net: Sequential, path: str | os.PathLike[str]) -> None:
-    """Write a network to a file: whole or not at all.
-
-    Of each layer the class name and the constructor's arguments are written; these must be attributes of the same
-    names, and numbers, strings or None. `numnet.Sequential.save` is the same as a method.
-
-    Parameters
-    ----------
-    net : Sequential
-    path : str or os.PathLike
-        By custom with the ending .npz.
-
-    Raises
-    ------
-    CheckpointError
-        If a layer's arguments cannot be read back from it.
-    OSError
-        If the file cannot be written.
-    """
-    _write(path, "numnet network", _description(net), parameters=net.parameters)
 
 
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
@@ -116,110 +60,130 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     True
     """
     device = backend.choose(device)
-    header, arrays = _read(path, tuple(_VERSIONS))
+    header, arrays = read(path, ("numnet network", "numnet run"))
     with blamed(path):
         return _network(path, header, arrays).to(device)
 
 
-def save_run(trainer: Trainer, path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write a trainer, with its network, and where it is in its run; `Trainer.fit` does that."""
-    header = {**_run_description(trainer), **state}
-    _write(path, "numnet run", header, parameters=trainer.net.parameters, velocity=trainer.optimizer.velocity)
+def save_run(run: Run, path: str | os.PathLike[str]) -> None:
+    """Write a run as it is now: the network, cost, optimizer and generator, and how far it has come."""
+    state = run.snapshot()
+    header = {
+        **_run_description(run),
+        "history": [[epoch, *map(_written, rest)] for epoch, *rest in state.history],
+        "generator": state.rng.bit_generator.state,
+        "progress": {name: _written(value) for name, value in vars(state.progress).items()},
+    }
+    write(path, "numnet run", header, parameters=state.parameters, velocity=state.velocity)
 
 
-def load_run(path: str | os.PathLike[str], device: str) -> tuple[Sequential, Cost, Array, dict[str, Any]]:
-    """Read what `save_run` wrote: network, cost, the optimizer's velocity, and the header."""
-    header, arrays = _read(path, ("numnet run",))
+def load_run(
+    path: str | os.PathLike[str], device: str, lr: float | Callable[[int], float] | None
+) -> tuple[Sequential, Cost, SGD, Snapshot]:
+    """Read what `save_run` wrote: network, cost, optimizer and state. `lr` replaces the learning rate of the file."""
+    header, arrays = read(path, ("numnet run",))
     with blamed(path):
         net = _network(path, header, arrays)
         velocity = arrays["velocity"]
         _check_vector(path, "velocities", velocity, net)
-        return net.to(device), _build(Cost, *header["cost"]), velocity, header
+        options = header["optimizer"]
+        if lr is None and options["lr"] is None:
+            raise CheckpointError(
+                f"{path}: the learning rate was a function of the epoch, which is not in the file: give it again, "
+                "Trainer.resume(path, lr=...)"
+            )
+        optimizer = SGD(**{**options, "lr": options["lr"] or 1.0})
+        history = [Epoch(row[0], *map(_number, row[1:])) for row in header["history"]]
+        if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
+            raise ValueError("its history does not count the epochs from 1")
+        progress = _progress(header, len(history))
+        state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress)
+        cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
+    if lr is not None:
+        optimizer.lr = SGD(lr).lr
+    return net.to(device), cost, optimizer, state
 
 
-@dataclass
-class Left:
-    """What a fit was asked for, and how far it has come in its epoch: sizes, mean costs and right answers of blocks."""
+def _generator(state: dict[str, Any]) -> np.random.Generator:
+    """Return a generator in a state; ValueError if PCG64 cannot have it."""
+    numbers = state["state"]
+    # To an even increment belong states that stay as they are.
+    if not all(type(n) is int for n in numbers.values()) or numbers["inc"] % 2 == 0:
+        raise ValueError("its generator's state is none of PCG64's")
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state
+    return rng
 
-    last: int
-    batch_size: int
-    samples: int
-    sizes: list[int] = field(default_factory=list)
-    costs: list[Any] = field(default_factory=list)
-    rights: list[Any] = field(default_factory=list)
-    seconds: float = 0.0
 
-    def written(self) -> dict[str, Any]:
-        """Return it for a file."""
-        costs, rights = ([_written(n) for n in backend.numbers(values)] for values in (self.costs, self.rights))
-        return {**vars(self), "costs": costs, "rights": rights}
-
-    @classmethod
-    def read(cls, written: dict[str, Any], epochs: int) -> Left:
-        """Return what `written` gave, after so many epochs; ValueError if that cannot be."""
-        left = cls(**written)
-        left.sizes, left.seconds = list(left.sizes), float(left.seconds)
-        left.costs, left.rights = [float(cost) for cost in left.costs], [number(right) for right in left.rights]
-        whole = [left.last, left.batch_size, left.samples, *left.sizes]
-        in_order = left.last > epochs or not left.sizes
-        if not all(type(n) is int and n > 0 for n in whole) or sum(left.sizes) > left.samples or not in_order:
-            raise ValueError(f"its place in the run cannot be: blocks of {left.sizes} in {left.samples} samples")
-        if not len(left.sizes) == len(left.costs) == len(left.rights):
+def _progress(header: dict[str, Any], epochs: int) -> Progress:
+    """Return how far a run has come, after so many whole epochs; ValueError if that cannot be."""
+    if header["version"] == 1:  # lists with one number for each block
+        written = dict(header["left"])
+        sizes, costs, rights = (written.pop(name) for name in ("sizes", "costs", "rights"))
+        if not len(sizes) == len(costs) == len(rights):
             raise ValueError("its place in the run has lists of unequal length")
-        return left
+        cost = sum(c * n for c, n in zip(costs, sizes, strict=True))
+        done = sum(sizes) if all(type(n) is int and n > 0 for n in sizes) else -1
+        progress = Progress(**written, done=done, cost=cost, right=sum(map(_number, rights)))
+    else:
+        progress = Progress(**header["progress"])
+    progress.cost, progress.right, progress.seconds = (
+        _number(value) for value in (progress.cost, progress.right, progress.seconds)
+    )
+    whole = [progress.last, progress.batch_size, progress.samples, progress.done + 1]
+    in_order = progress.last > epochs or not progress.done
+    if not all(type(n) is int and n > 0 for n in whole) or progress.done > progress.samples or not in_order:
+        raise ValueError(f"its place in the run cannot be: {progress.done} of {progress.samples} samples")
+    return progress
 
 
 class Saver:
-    """Writes a trainer's run to a file when it is time to; without a file, never."""
+    """Writes a run to a file when it is time to.
 
-    def __init__(self, trainer: Trainer, path: str | os.PathLike[str] | None, every: int | str, failure: str) -> None:
+    Parameters
+    ----------
+    run : Run
+        Refused if it could not be resumed.
+    path : str or os.PathLike
+    every : int or str
+        A number of epochs, or as in "500 batches".
+    failure : {"raise", "warn"}
+        What to do if the file cannot be written.
+    mapped : tuple or None
+        The file that the data are mapped from, first in the tuple. It must not be written over.
+    """
+
+    def __init__(
+        self, run: Run, path: str | os.PathLike[str], every: int | str, failure: str, mapped: tuple[str, Any] | None
+    ) -> None:
         count, _, unit = str(every).partition(" ")
-        units = ("", "epoch", "epochs", "batch", "batches")
-        if isinstance(every, bool) or not count.isdecimal() or int(count) < 1 or unit not in units:
-            raise ValueError(
-                f"fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got {every!r}"
-            )
-        if failure not in ("raise", "warn"):
-            raise ValueError(f"fit: checkpoint_failure must be 'raise' or 'warn', got {failure!r}")
-        self._trainer, self._failure = trainer, failure
         self._every, self._in_batches, self._batches = int(count), unit.startswith("batch"), 0
-        self._path = None if path is None else Path(path).absolute()  # the program may change its folder
-        if self._path is not None:
-            if not self._path.parent.is_dir():
-                raise FileNotFoundError(
-                    f"fit: checkpoint {os.fspath(self._path)!r} has no folder to be in: make it first"
-                )
-            if self._path.is_dir():
-                raise IsADirectoryError(f"fit: checkpoint {os.fspath(self._path)!r} is a folder: name a file in it")
-            _run_description(trainer)
-
-    def check_not(self, file: str | None) -> None:
-        """Raise ValueError if the checkpoint would be written over this file."""
-        if file is not None and self._path is not None and self._path.exists() and os.path.samefile(file, self._path):
+        self._failure = failure
+        self._path = Path(path).absolute()  # the program may change its folder
+        if not self._path.parent.is_dir():
+            raise FileNotFoundError(f"fit: checkpoint {os.fspath(self._path)!r} has no folder to be in: make it first")
+        if self._path.is_dir():
+            raise IsADirectoryError(f"fit: checkpoint {os.fspath(self._path)!r} is a folder: name a file in it")
+        if mapped is not None and self._path.exists() and os.path.samefile(mapped[0], self._path):
             raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is the file that the data are mapped from")
+        _run_description(run)
 
-    def after_batches(self, left: Left, count: int, rng: np.random.Generator) -> None:
-        """Take note of some more batches, in an epoch that began with this generator."""
-        self._batches += count
-        if self._path is not None and self._in_batches and self._batches >= self._every:
-            vectors = self._trainer.net.parameters, self._trainer.optimizer.velocity
-            # What has begun to diverge must not take the place of what has not; the epoch will soon end with an error.
-            if all(np.isfinite(v).all() for v in vectors) and np.isfinite(backend.numbers(left.costs)).all():
-                self._write(left, rng)
+    def after_block(self, run: Run, batches: int) -> None:
+        self._batches += batches
+        due = self._in_batches and self._batches >= self._every
+        # A run that has begun to diverge must not replace one that has not; an error will soon end the epoch.
+        if due and all(np.isfinite(vector).all() for vector in (run.net.parameters, run.optimizer.velocity)):
+            self._save(run)
 
-    def after_epoch(self, left: Left, epoch: int) -> None:
-        """Take note of the end of an epoch."""
-        if epoch >= left.last or (not self._in_batches and epoch % self._every == 0):
-            self._write(left, self._trainer.rng)
+    def after_epoch(self, run: Run) -> None:
+        epoch = len(run.history)
+        if epoch >= run.progress.last or (not self._in_batches and epoch % self._every == 0):
+            self._save(run)
 
-    def _write(self, left: Left, rng: np.random.Generator) -> None:
+    def _save(self, run: Run) -> None:
         self._batches = 0
-        if self._path is None:
-            return
-        history = [[epoch, *map(_written, rest)] for epoch, *rest in self._trainer.history]
-        state = {"history": history, "generator": rng.bit_generator.state, "left": left.written()}
         try:
-            save_run(self._trainer, self._path, state)
+            save_run(run, self._path)
         except OSError as error:
             if self._failure == "raise":
                 raise
@@ -231,94 +195,29 @@ class Saver:
             )
 
 
-def _written(number: float) -> float | None:
+def _written(number: Any) -> Any:
     """Return a number for JSON, which has no nan."""
-    return None if math.isnan(number) else number
+    return None if isinstance(number, float) and math.isnan(number) else number
 
 
-def number(written: float | None) -> float:
+def _number(written: float | None) -> float:
     """Return a number as it was written for JSON."""
     return math.nan if written is None else float(written)
 
 
-def _run_description(trainer: Trainer) -> dict[str, Any]:
-    """Return what a file has of a trainer; CheckpointError if it cannot be built again from that."""
+def _run_description(run: Run) -> dict[str, Any]:
+    """Return what a file has of a run; CheckpointError if the run cannot be built again from that."""
     for name, thing, kind in (
-        ("optimizer", trainer.optimizer, SGD),
-        ("generator", getattr(trainer.rng, "bit_generator", None), np.random.PCG64),
+        ("optimizer", run.optimizer, SGD),
+        ("generator", getattr(run.rng, "bit_generator", None), np.random.PCG64),
     ):
         if type(thing) is not kind:
             raise CheckpointError(f"a run can be saved if its {name} is a {kind.__name__}, but it is {thing!r}")
     return {
-        **_description(trainer.net),
-        "cost": [_name(type(trainer.cost)), _arguments(trainer.cost)],
-        "optimizer": trainer.optimizer.options(),
+        **describe(run.net),
+        "cost": [class_name(type(run.cost)), constructor_arguments(run.cost)],
+        "optimizer": run.optimizer.options(),
     }
-
-
-def _description(net: Sequential) -> dict[str, Any]:
-    return {"dtype": net.dtype.name, "layers": [[_name(type(layer)), _arguments(layer)] for layer in net.layers]}
-
-
-def _write(path: str | os.PathLike[str], kind: str, header: Mapping[str, Any], **arrays: Any) -> None:
-    text = json.dumps({"format": kind, "version": _VERSIONS[kind], **header}, allow_nan=False)
-    values: dict[str, Any] = {name: backend.to(array, "cpu") for name, array in arrays.items()}
-    with atomic(path) as file:
-        np.savez(file, header=np.array(text), **values)
-
-
-def _read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the header and the arrays of a file that is one of these kinds."""
-    with open(path, "rb") as file, blamed(path):
-        arrays = _arrays(file)
-        header = json.loads(str(arrays.pop("header")))
-        kind, version = header["format"], header["version"]
-        if kind in _VERSIONS and kind not in kinds:
-            raise CheckpointError(f"{path} holds a network, not a run: load it with numnet.load")
-        if _VERSIONS.get(kind) != version:
-            known = ", ".join(f"{name!r}, version {number}" for name, number in _VERSIONS.items() if name in kinds)
-            raise CheckpointError(
-                f"{path} has format {kind!r}, version {version!r}; this numnet reads {known}: update numnet, or save "
-                "the network again with this one"
-            )
-        return header, arrays
-
-
-def _arrays(file: BinaryIO) -> dict[str, Array]:
-    """Return the arrays in an npz file. `numpy.load` would take memory as the file claims; this as the file has."""
-    arrays = {}
-    length = os.fstat(file.fileno()).st_size
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > length or any(m.compress_type for m in members):
-            raise ValueError("its parts are packed, or claim to be longer than the file")
-        if len(members) > len(_PARTS) or {member.filename for member in members} - _PARTS:
-            raise ValueError(f"its parts are not {', '.join(sorted(_PARTS))}")
-        for member in members:
-            data = archive.read(member)
-            part = io.BytesIO(data)
-            version = npy.read_magic(part)
-            shape, fortran, dtype = _NPY_HEADERS[version](part)
-            size = len(data) - part.tell()
-            if dtype.kind not in "Ufc" or fortran or size != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"{member.filename!r} claims {shape} of {dtype} in {size} bytes")
-            array = np.frombuffer(data, dtype, offset=part.tell()) if size else np.empty(0, dtype)
-            arrays[member.filename.removesuffix(".npy")] = array.reshape(shape)
-    return arrays
-
-
-@contextmanager
-def blamed(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn any error of the block into a CheckpointError: a damaged file can raise nearly any of them."""
-    try:
-        yield
-    except (CheckpointError, backend.DeviceError):
-        raise
-    except Exception as error:
-        said = textwrap.shorten(str(error), 300, placeholder=" ...")  # it may quote the file at length
-        raise CheckpointError(
-            f"{path} is nothing that numnet has saved, or is damaged ({said}): save it again, or take an older copy"
-        ) from error
 
 
 def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[str, Array]) -> Sequential:
@@ -334,7 +233,7 @@ def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[
         raise CheckpointError(
             f"{path} holds {parameters.size} parameters, but its layers need {needed} or more: the file is damaged"
         )
-    layers = [_build(Layer, name, arguments) for name, arguments in header["layers"]]
+    layers = [_class(Layer, name)(**arguments) for name, arguments in header["layers"]]
     net = Sequential(*layers, seed=0, dtype=header["dtype"])
     _check_vector(path, "parameters", parameters, net)
     net.parameters = parameters
@@ -349,29 +248,9 @@ def _check_vector(path: str | os.PathLike[str], name: str, vector: Array, net: S
         )
 
 
-def _arguments(thing: Layer | Cost) -> dict[str, Any]:
-    """Return the constructor's arguments, by name."""
-    init = type(thing).__init__
-    names = [] if init is object.__init__ else list(inspect.signature(init).parameters)[1:]
-    try:
-        arguments = {name: getattr(thing, name) for name in names}
-        json.dumps(arguments, allow_nan=False)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{thing!r} cannot be saved: each argument of its __init__ must be kept as an attribute of the same name, "
-            f"and be a number, a string or None ({error})"
-        ) from error
-    return arguments
-
-
-def _build(base: type[_Kind], name: str, arguments: dict[str, Any]) -> _Kind:
-    thing: _Kind = _class(base, name)(**arguments)
-    return thing
-
-
 def _class(base: type[_Kind], name: str) -> type[_Kind]:
     """Return the class of layers or costs with this name, which the program must have defined."""
-    known = [kind for kind in _subclasses(base) if _name(kind) == name]
+    known = [kind for kind in _subclasses(base) if class_name(kind) == name]
     if not known:
         raise CheckpointError(
             f"the file has a {base.__name__.lower()} {reprlib.repr(name)} that is not defined here: define or import "
@@ -382,12 +261,6 @@ def _class(base: type[_Kind], name: str) -> type[_Kind]:
             f"several classes are named {name!r} here: the file could mean any of them, rename the others"
         )
     return known[-1]  # the last of those of a notebook cell that was run again
-
-
-def _name(kind: type[Layer | Cost]) -> str:
-    """Return the name of a class in a file, such that another's Softmax is not taken for numnet's."""
-    own = kind.__module__ in (Layer.__module__, Cost.__module__)
-    return f"numnet.{kind.__name__}" if own else kind.__name__
 
 
 def _subclasses(kind: type[_Kind]) -> Iterator[type[_Kind]]:

@@ -1,4 +1,4 @@
-"""A network as a page to draw on: one HTML file that a browser opens without a network, a server or a library."""
+"""A network as a page to draw on: one HTML file that a browser opens offline, without a server or a library."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ from .backend import Array
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
 
-_KINDS: tuple[type[Layer], ...] = (Linear, Sigmoid, Tanh, ReLU, Softmax)  # those that page.html can compute
+_KINDS: tuple[type[Layer], ...] = (Linear, Sigmoid, Tanh, ReLU, Softmax)  # the layers that page.html can compute
 
 
 def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
-    """Write a page on which to draw an image and watch the network's outputs: one HTML file, whole or not at all.
+    """Write a page on which to draw an image and watch the network's outputs.
 
-    The file holds all that it needs, and loads nothing: the parameters, the forward pass in a few lines of JavaScript,
-    and a canvas for mouse, pen and finger. Its source is there to be read.
+    The page is one HTML file, which is written as a whole or not at all. The file loads nothing, and holds all that the
+    page needs: the parameters, the forward pass in a few lines of JavaScript, and a canvas for mouse, pen and finger.
+    The source of the page is meant to be read.
 
     Parameters
     ----------
     net : Sequential
-        Of Linear, Sigmoid, Tanh, ReLU and Softmax, on square images, with any number of outputs. It should have been
-        trained on images with bright ink (towards 1, or 255 as bytes) on an empty ground (0), as MNIST's are.
+        A network of Linear, Sigmoid, Tanh, ReLU and Softmax layers that takes square images and has any number of
+        outputs. The network should have been trained on images with bright ink (close to 1, or to 255 as bytes) on an
+        empty ground (0), as the images of MNIST are.
     path : str or os.PathLike
-        By custom with the ending .html.
+        The name of the file. By custom it ends in .html.
 
     Raises
     ------
     ValueError
-        If the page could not compute the network's outputs, or the path is a folder; nothing is written then.
+        If the page could not compute the network's outputs, or the path is a folder. Nothing is written then.
     OSError
         If the file cannot be written.
 
     Notes
     -----
-    The parameters are in the file as float32 and the page computes with them in float64, so that its outputs are those
-    of ``net`` but for rounding.
+    The file holds the parameters as float32, and the page computes with them in float64. So the outputs of the page are
+    the outputs of ``net``, except for rounding.
 
-    What is drawn goes to the network in the form of its training images. MNIST's digits were fitted into 20 x 20 pixels
-    with their proportions kept, and then put on 28 x 28 with their centre of mass in the middle:
-    http://yann.lecun.com/exdb/mnist/. Other sides are treated in proportion, but for 8 x 8, which is taken for
-    `numnet.datasets.digits`: those fill the height, and are 5 pixels wide or less.
+    The page gives a drawing the form of the training images before the network sees the drawing. MNIST's digits were
+    fitted into 20 x 20 pixels with their proportions kept, and then put on 28 x 28 pixels with their centre of mass in
+    the middle: http://yann.lecun.com/exdb/mnist/. Images of other sizes are treated in proportion, except images of
+    8 x 8 pixels. They are taken for the images of `numnet.datasets.digits`, whose digits fill the height and are at
+    most 5 pixels wide.
 
     Examples
     --------
@@ -64,7 +67,8 @@ def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
 
     if os.path.isdir(path):
         raise ValueError(f"export_html: {os.fspath(path)!r} is a folder: name a file in it, draw.html say")
-    # No text of the user's gets into the page: the network is numbers, base64 and names from _KINDS.
+    # Nothing needs to be escaped, since no text of the user gets into the page: the network is numbers, base64 and
+    # names from _KINDS.
     network = json.dumps(_description(net), indent=1)
     page = (files("numnet") / "page.html").read_text(encoding="utf-8").replace("@NETWORK@", network)
     with atomic(path) as file:
@@ -72,10 +76,10 @@ def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
 
 
 def _description(net: Sequential) -> dict[str, Any]:
-    """Return what the page has to know of a network; ValueError if it could not compute it."""
+    """Return what the page has to know about a network; ValueError if the page could not compute the network."""
     if not isinstance(net, Sequential):
         raise ValueError(f"export_html: net must be a Sequential, got {net!r}")
-    for name in ("__call__", "check_inputs", "scaled", "infer"):
+    for name in ("__call__", "scaled", "infer"):
         if getattr(type(net), name) is not getattr(Sequential, name):
             raise ValueError(
                 f"export_html: {type(net).__name__} has a {name} of its own, which the page would not know: give a "
@@ -102,7 +106,7 @@ def _description(net: Sequential) -> dict[str, Any]:
 
 
 def _kind(i: int, layer: Layer) -> type[Layer]:
-    """Return the class whose forward a layer has: its own, or one that it is derived from."""
+    """Return the class whose forward a layer has: the class of the layer, or a class from which it is derived."""
     for kind in _KINDS:
         if isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward:
             return kind
@@ -124,7 +128,7 @@ def _linear(i: int, layer: Layer) -> dict[str, Any]:
 
 
 def _base64(name: str, array: Array) -> str:
-    """Return an array's float32, little-endian and row by row, as base64; ValueError if one is infinite or nan."""
+    """Return an array's float32, little-endian and row by row, as base64; ValueError if a number is not finite."""
     with np.errstate(over="ignore"):
         values = backend.to(array, "cpu").astype("<f4")
     if not np.isfinite(values).all():

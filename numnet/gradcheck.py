@@ -1,22 +1,25 @@
-"""gradcheck: the numerical judge of every derivation."""
+"""gradcheck: compare every derivative that was derived by hand with a numerical derivative."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from . import backend
+from . import backend, checks
 from .backend import Array
-from .costs import Cost, Pair, as_targets
+from .costs import Cost, Pair
 from .layers import Layer
 from .network import Sequential
 
-_SMALL = 0.1  # smaller derivatives, next to the largest, are compared with this: they carry the rounding of large terms
-_STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # large ones suit large costs, small ones steep networks
-_DOUBT = 1e-9  # of a derivative of size 1: no better step is needed
-_ROUNDING = 1e-15  # of a cost, relative
+# The floor of the relative error, as a share of the largest derivative. Small derivatives carry the rounding of large
+# terms, so the error of a derivative below the floor is divided by the floor.
+_SMALL = 0.1
+_STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # large steps suit large costs, small steps suit steep networks
+_DOUBT = 1e-9  # for a derivative of size 1: with so little doubt, no other step is tried
+_ROUNDING = 1e-15  # the relative rounding error of a cost
 _COMPLEX_STEP = 1e-30
 
 
@@ -46,11 +49,12 @@ class Comparison(NamedTuple):
     ----------
     error : float
         Largest relative error, ``|analytic - numerical| / max(|analytic|, |numerical|, floor)``, where the floor is a
-        tenth of the largest of all these derivatives, or of 1 where none is larger: below it rounding takes over.
+        tenth of the largest of all these derivatives, or a tenth of 1 if no derivative is larger than 1. Below the
+        floor, rounding takes over.
     where : str
-        The number it was found at, such as ``layer 0, Linear(3, 4), weight[1, 2]``.
+        The parameter or input with this error, such as ``layer 0, Linear(3, 4), weight[1, 2]``.
     analytic, numerical : float
-        The two derivatives there.
+        The two derivatives by this parameter or input.
 
     Examples
     --------
@@ -79,7 +83,7 @@ class GradientReport(NamedTuple):
     central : Comparison
         With central differences.
     complex_step : Comparison or None
-        With the complex step; None where a layer or the cost is not marked as analytic.
+        With the complex step; None if a layer or the cost is not marked as analytic.
 
     Examples
     --------
@@ -93,11 +97,8 @@ class GradientReport(NamedTuple):
     central: Comparison
     complex_step: Comparison | None
 
-    def __str__(self) -> str:
-        return f"central differences: {self.central}\ncomplex step: {self.complex_step or 'not analytic, left out'}"
-
     def __repr__(self) -> str:
-        return str(self)
+        return f"central differences: {self.central}\ncomplex step: {self.complex_step or 'not analytic, left out'}"
 
 
 def gradcheck(
@@ -105,24 +106,27 @@ def gradcheck(
 ) -> GradientReport:
     """Compare the gradient of every parameter and every input with numerical derivatives of the cost.
 
-    All is computed on a float64 copy, on the network's device; the network is left alone. Central differences
-    ``D(h) = (E(w+h) - E(w-h)) / 2h`` are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``, with h from 0.01 down
-    as far as it pays. The complex step, ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation,
-    and is used where every layer and the cost are marked as `analytic`; it is always taken on the CPU.
+    All is computed on a float64 copy of the network, on the network's device. The network itself is left as it is.
+
+    Central differences ``D(h) = (E(w+h) - E(w-h)) / 2h`` are combined to the fourth order, ``(4 D(h) - D(2h)) / 3``.
+    The first h is 0.01, and a smaller h is tried until the estimate is good enough. The complex step,
+    ``Im E(w + ih) / h`` with h = 1e-30, has neither truncation nor cancellation. The complex step is used if every
+    layer and the cost are marked as `analytic`, and is always computed on the CPU.
 
     Parameters
     ----------
     net : Sequential
-        Of any layers, your own included. A small one: the time grows with the square of the number of parameters. And a
-        shallow one: a derivative that is tiny next to the others, as behind many saturated layers, is hardly judged.
+        A network of any layers, also of your own layers. Give a small network: the time grows with the square of the
+        number of parameters. Give a shallow network: a derivative that is tiny compared with the other derivatives, as
+        behind many saturated layers, is hardly judged.
     cost : Cost
     x : array_like of shape (n, ...)
-        A few samples. Keep clear, by some 0.02, of a layer's kinks, as that of `ReLU` at 0, where there is no
-        derivative, and of the edge of its domain.
+        A few samples. A layer has no derivative at a kink, as `ReLU` has at 0. So keep the inputs of each layer at
+        least about 0.02 away from its kinks, and from the edge of its domain.
     t : array_like of shape (n,) or (n, outputs)
         Targets.
     raise_above : float, optional
-        Raise an error when either largest relative error is above this, 1e-7 say.
+        Raise an error if the largest relative error of either method is above this number, for example 1e-7.
 
     Returns
     -------
@@ -131,8 +135,9 @@ def gradcheck(
     Raises
     ------
     GradientError
-        If `raise_above` is given and exceeded, by NaN too: it says where. Or if a layer's results with `out` are not
-        those without.
+        If `raise_above` is given and a relative error is above it or is NaN; the message names the parameter or input.
+        Also if a layer returns one result with `out` and another result without `out`, returns an array of a wrong
+        shape, or replaces its gradients.
     ValueError
         If x or t do not fit the network.
 
@@ -152,12 +157,12 @@ def gradcheck(
     True
     """
     real = net.astype("float64")
-    x = backend.to(real.scaled(real.check_inputs(x)), "cpu")
-    t = as_targets(backend.to(t, "cpu"), real.outputs or x.shape[1], np.float64)
+    rows = checks.inputs(x, real)
+    x = backend.to(real.scaled(rows), "cpu")
+    t = checks.targets(backend.to(t, "cpu"), real.outputs or x.shape[1], np.float64)
     pair = cost.pair(real.layers)
-    if len(x) != len(t) or not len(x):
-        raise ValueError(f"one target for each of at least one sample is needed, got {len(x)} and {len(t)}")
-    pair.check(t)
+    checks.samples(x, t, real.dtype)
+    pair.cost.check("t", t)
 
     point = np.concatenate([backend.to(real.parameters, "cpu"), x.ravel()])
     analytic = _analytic(real, pair, backend.to(x, real.device), backend.to(t, real.device))
@@ -177,7 +182,7 @@ def gradcheck(
 
 
 def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
-    """Return the derived gradients of all parameters and inputs: the former from the training step itself."""
+    """Return the derived gradients of all parameters, from the training step itself, and of all inputs."""
     z, y, widths = x, x, []
     views = [dict(layer.gradients) for layer in net.layers]
     for i, layer in enumerate(net.layers):
@@ -185,12 +190,12 @@ def _analytic(net: Sequential, pair: Pair, x: Array, t: Array) -> Array:
         widths.append(z.shape[1])
         _check_shape(f"the forward of layer {i}, {layer!r},", y, (len(x), layer.outputs or z.shape[1]))
         _check_out(i, layer, y, layer.forward(z, np.full_like(y, np.nan)))
-    grad = pair.gradient(z, y, t)
+    grad = pair.error(z, y, t)
     for i, layer in reversed(list(enumerate(net.layers[:-1]))):
         dy, grad = grad, layer.backward(grad)
         _check_shape(f"the backward of layer {i}, {layer!r},", grad, (len(x), widths[i]))
         _check_out(i, layer, grad, layer.backward(dy, np.full_like(grad, np.nan)))
-    net.backpropagate(pair, x, t)
+    net.backpropagate(pair, *net.forward(x), t)
     for i, (layer, before) in enumerate(zip(net.layers, views, strict=True)):
         for name in before:
             if layer.gradients.get(name) is not before[name]:
@@ -217,11 +222,12 @@ def _central(net: Sequential, pair: Pair, point: Array, i: int, t: Array) -> flo
     """Return dE/d(the i-th number) by central differences, from the step with the least truncation and rounding."""
     best, least_doubt, before = np.nan, np.inf, np.nan
     for h in _STEPS:
-        with np.errstate(all="ignore"):  # a step may leave the domain of a layer; a smaller one then does better
+        with np.errstate(all="ignore"):  # a step may leave the domain of a layer; a smaller step is better then
             low2, low, high, high2 = (_cost_at(net, pair, point, i, k * h, t) for k in (-2, -1, 1, 2))
         once, twice = (high - low) / (2 * h), (high2 - low2) / (4 * h)
         estimate = float(4 * once - twice) / 3
-        # Truncation is what a lower order or a longer step changes, whichever is less; near a kink the latter is much.
+        # The truncation error is estimated by how much the estimate changes with a lower order and with a longer step.
+        # The smaller change counts, since near a kink the longer step changes the estimate much.
         doubt = np.fmin(abs(estimate - once), abs(estimate - before)) + _ROUNDING * abs(high) / h
         before = estimate
         if doubt < least_doubt:
@@ -232,7 +238,7 @@ def _central(net: Sequential, pair: Pair, point: Array, i: int, t: Array) -> flo
 
 
 def _cost_at(net: Sequential, pair: Pair, point: Array, i: int, step: complex, t: Array) -> Any:
-    """Return E where the i-th of all parameters and inputs is moved by a step."""
+    """Return E after a step of the i-th of all parameters and inputs."""
     moved = point.astype(net.dtype)
     moved[i] += step
     net.parameters = moved[: net.parameters.size]
@@ -247,15 +253,16 @@ def _worst(net: Sequential, x: Array, analytic: Array, numerical: Array) -> Comp
     sizes = np.maximum(np.abs(analytic), np.abs(numerical))
     errors = np.abs(analytic - numerical) / np.maximum(sizes, _SMALL * max(1, sizes.max()))
     i = int(np.argmax(errors))
-    return Comparison(float(errors[i]), _place(net, x, i), float(analytic[i]), float(numerical[i]))
-
-
-def _place(net: Sequential, x: Array, i: int) -> str:
-    """Name the i-th of all parameters and inputs."""
     arrays = [
         (f"layer {j}, {layer!r}, {n}", a) for j, layer in enumerate(net.layers) for n, a in layer.parameters.items()
     ]
-    for name, array in [*arrays, ("x", x)]:
+    where = entry_name([*arrays, ("x", x)], i)
+    return Comparison(float(errors[i]), where, float(analytic[i]), float(numerical[i]))
+
+
+def entry_name(arrays: Sequence[tuple[str, Array]], i: int) -> str:
+    """Name the i-th number of named arrays that follow one another."""
+    for name, array in arrays:
         if i < array.size:
             return f"{name}[{', '.join(str(k) for k in np.unravel_index(i, array.shape))}]"
         i -= array.size

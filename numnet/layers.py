@@ -6,21 +6,20 @@ Notation throughout: x input, z = x w + b pre-activation, y = f(z) output, E cos
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import backend
-from .backend import Array, fused
+from . import backend, checks
+from .backend import Array
 
 
 class Layer:
     """A function of a batch that can take a gradient back through itself; the base of every layer.
 
-    A new layer defines `forward` and `backward`. One that is trained puts its arrays into `parameters`; the network
-    gives it `gradients` of the same names and shapes, which its `backward` fills in place.
+    A new layer defines `forward` and `backward`. If it is trained, it puts its arrays into `parameters`. The network
+    then gives the layer `gradients` of the same names and shapes, which its `backward` fills in place.
 
     Attributes
     ----------
@@ -32,13 +31,10 @@ class Layer:
     in_network : bool
         Whether a network owns the arrays.
     probabilities : {None, "distribution", "independent"}
-        What the outputs are, for costs that need to know: each row one distribution (softmax), each number a
+        What the outputs are, for costs that need to know: each row is one distribution (softmax), each number is a
         probability of its own (sigmoid), or neither.
     analytic : bool
         Whether `forward` accepts complex numbers as an analytic function, so that `gradcheck` may use the complex step.
-    recordable : bool
-        Whether, called again with other numbers in the same arrays, `forward` and `backward` do the same with them: no
-        randomness, no counting, no `if` on what they see. Then a GPU can repeat them without Python, much faster.
 
     Examples
     --------
@@ -67,16 +63,14 @@ class Layer:
     outputs: int | None = None
     probabilities: str | None = None
     analytic: bool = False
-    recordable: bool = False
     parameters: dict[str, Array]
     gradients: dict[str, Array]
     in_network: bool = False
-    _scratch: Scratch
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Give each layer dictionaries of its own."""
         layer = super().__new__(cls)
-        layer.parameters, layer.gradients, layer._scratch = {}, {}, Scratch()
+        layer.parameters, layer.gradients = {}, {}
         return layer
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -88,10 +82,10 @@ class Layer:
         Parameters
         ----------
         x : ndarray of shape (n, inputs)
-            The batch, one sample a row. It is kept, not copied, for `backward`.
+            The batch, one sample a row. The layer keeps it for `backward`, without a copy.
         out : ndarray of shape (n, outputs), optional
-            Where to write the result, as for NumPy's functions; it must not overlap `x`. Without it a fresh array is
-            returned.
+            Where to write the result, as for NumPy's functions; it must not overlap `x`. Without `out`, return a fresh
+            array.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
@@ -103,23 +97,23 @@ class Layer:
         grad : ndarray of shape (n, outputs)
             dE/d(output).
         out : ndarray of shape (n, inputs), optional
-            Where to write the result; it must not overlap `grad`. Without it a fresh array is returned.
+            Where to write the result; it must not overlap `grad`. Without `out`, return a fresh array.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def backward_parameters(self, grad: Array) -> None:
-        """Fill `gradients` alone: the first layer of a network needs no dE/dx, and may save the work."""
+        """Fill `gradients` alone. The first layer of a network needs no dE/dx, and may save the work for it."""
         self.backward(grad)
 
+    def __copy__(self) -> Any:
+        """Return a layer with the same arrays, which can go forward without changing what this layer keeps."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     def __repr__(self) -> str:
-        sizes = (
-            ""
-            if self.inputs is None
-            else f"{self.inputs}"
-            if self.outputs is None
-            else f"{self.inputs}, {self.outputs}"
-        )
-        return f"{type(self).__name__}({sizes})"
+        sizes = [str(size) for size in (self.inputs, self.outputs) if size is not None]
+        return f"{type(self).__name__}({', '.join(sizes)})"
 
 
 class Linear(Layer):
@@ -164,12 +158,9 @@ class Linear(Layer):
     """
 
     analytic = True
-    recordable = True
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        for name, value in (("inputs", inputs), ("outputs", outputs)):
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Linear: {name} must be a whole number of at least 1, got {value!r}")
+        checks.whole_numbers("Linear", inputs=inputs, outputs=outputs)
         self.inputs, self.outputs = int(inputs), int(outputs)
         shapes = {"weight": (self.inputs, self.outputs), "bias": (self.outputs,)}
         self.parameters = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -199,17 +190,20 @@ class Linear(Layer):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.x = x
-        z = backend.matmul(x, self.parameters["weight"], out=out)
-        bias = self.parameters["bias"]
-        return np.add(z, bias if out is None else self._scratch.filled(bias, z), out=z)
-
-    def backward_parameters(self, grad: Array) -> None:
-        backend.matmul(self.x.T, grad, out=self.gradients["weight"])
-        np.add.reduce(grad, axis=0, out=self.gradients["bias"])
+        z = backend.product(x, self.parameters["weight"], out=out)
+        return np.add(z, self.parameters["bias"], out=z)
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         self.backward_parameters(grad)
-        return backend.matmul(grad, self.weight.T, out=out)
+        return backend.product(grad, self.parameters["weight"].T, out=out)
+
+    def backward_parameters(self, grad: Array) -> None:
+        weight = self.gradients["weight"]
+        # For a single sample. backend.outer converts nothing, so all must be of one dtype.
+        single = len(grad) == 1 and grad.dtype == self.x.dtype == weight.dtype
+        product = backend.outer if single else backend.product
+        product(self.x.T, grad, out=weight)
+        np.add.reduce(grad, axis=0, out=self.gradients["bias"])
 
 
 class Sigmoid(Layer):
@@ -229,32 +223,21 @@ class Sigmoid(Layer):
 
     probabilities = "independent"
     analytic = True
-    recordable = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        self.y = _sigmoid(x, out=out)
+        y = np.multiply(x, -1.0, out=out)  # a float also if x is of whole numbers without a sign
+        if y.dtype.kind == "c":  # if exp overflows, real numbers come to 1/inf = 0, but complex numbers to nan
+            np.minimum(y, 709, out=y)
+        with np.errstate(over="ignore"):
+            np.exp(y, out=y)
+        np.add(y, 1, out=y)
+        self.y = np.divide(1, y, out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
-        return _sigmoid_backward(self.y, grad, out=out)
-
-
-@fused("T x", "T y", "y = 1 / (1 + exp(-x))")
-def _sigmoid(x: Array, out: Array | None = None) -> Array:
-    y = np.multiply(x, -1.0, out=out)
-    if y.dtype.kind == "c":  # where exp overflows, real numbers come to 1/inf = 0, but complex ones to nan
-        np.minimum(y, 709, out=y)
-    with np.errstate(over="ignore"):
-        y = np.exp(y, out=out)
-    np.add(y, 1, out=y)
-    return np.divide(1, y, out=y)
-
-
-@fused("T y, T grad", "T dx", "dx = (1 - y) * y * grad")
-def _sigmoid_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
-    slope = np.subtract(1, y, out=out)
-    np.multiply(slope, y, out=slope)
-    return np.multiply(slope, grad, out=slope)
+        slope = np.subtract(1, self.y, out=out)
+        np.multiply(slope, self.y, out=slope)
+        return np.multiply(slope, grad, out=slope)
 
 
 class Tanh(Layer):
@@ -273,27 +256,21 @@ class Tanh(Layer):
     """
 
     analytic = True
-    recordable = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = np.tanh(x, out=out)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
-        return _tanh_backward(self.y, grad, out=out)
-
-
-@fused("T y, T grad", "T dx", "dx = (1 - y * y) * grad")
-def _tanh_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
-    slope = np.multiply(y, y, out=out)
-    np.subtract(1, slope, out=slope)
-    return np.multiply(slope, grad, out=slope)
+        slope = np.multiply(self.y, self.y, out=out)
+        np.subtract(1, slope, out=slope)
+        return np.multiply(slope, grad, out=slope)
 
 
 class ReLU(Layer):
     """y = max(x, 0).
 
-    dy/dx is 1 where x > 0 and 0 where x < 0; at the kink, where there is none, we take 0. Since y >= 0::
+    dy/dx is 1 for x > 0 and 0 for x < 0. At x = 0 there is no derivative, and we take 0. Since y >= 0::
 
         dy/dx = sign(y)
 
@@ -305,20 +282,13 @@ class ReLU(Layer):
     array([[0., 0., 2.]])
     """
 
-    recordable = True
-
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = np.maximum(x, 0, out=out)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
-        return _relu_backward(self.y, grad, out=out)
-
-
-@fused("T y, T grad", "T dx", "dx = y > 0 ? grad : y * grad")
-def _relu_backward(y: Array, grad: Array, out: Array | None = None) -> Array:
-    slope = np.sign(y, out=out)
-    return np.multiply(slope, grad, out=slope)
+        slope = np.sign(self.y, out=out)
+        return np.multiply(slope, grad, out=slope)
 
 
 class Softmax(Layer):
@@ -331,8 +301,8 @@ class Softmax(Layer):
 
     Notes
     -----
-    Subtracting a row's maximum from it changes no y and keeps exp from overflowing. A gap beyond the largest float
-    becomes -inf, and its exp rightly 0; with `out`, to keep NumPy from warning of it is for the caller, as a network.
+    Subtracting a row's maximum from the row changes no y and keeps exp from overflowing. If a gap is beyond the largest
+    float, the difference is -inf and its exp is rightly 0.
 
     Examples
     --------
@@ -345,78 +315,27 @@ class Softmax(Layer):
 
     probabilities = "distribution"
     analytic = True
-    recordable = True
+    column: Array = np.empty((0, 1))
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        one = None if out is None else self._scratch("one a row", (len(x), 1), x)
-        maximum = x.max(axis=1, keepdims=True, out=one)
-        if out is None:
-            with np.errstate(over="ignore"):
-                y = np.subtract(x, maximum)
-        else:
-            y = np.subtract(x, self._scratch.filled(maximum, x), out=out)
+        column = self._column(x, out)
+        largest = x.max(axis=1, keepdims=True, out=column)
+        with np.errstate(over="ignore"):
+            y = np.subtract(x, largest, out=out)
         y = np.exp(y, out=out)
-        total = np.add.reduce(y, axis=1, keepdims=True, out=one)
-        self.y = np.divide(y, total if out is None else self._scratch.filled(total, y), out=y)
+        self.y = np.divide(y, np.add.reduce(y, axis=1, keepdims=True, out=column), out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         dx = np.multiply(grad, self.y, out=out)
-        one = None if out is None else self._scratch("one a row", (len(dx), 1), dx)
-        total = np.add.reduce(dx, axis=1, keepdims=True, out=one)
-        np.subtract(grad, total if out is None else self._scratch.filled(total, dx), out=dx)
+        total = np.add.reduce(dx, axis=1, keepdims=True, out=self._column(dx, out))
+        np.subtract(grad, total, out=dx)
         return np.multiply(dx, self.y, out=dx)
 
-
-class Scratch:
-    """Arrays for passing results, each known by a name: a training step takes the memory that the last one had.
-
-    A copy starts empty.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Array] = {}
-        self._outgrown: list[Array] = []
-
-    def __call__(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        like: Array,
-        dtype: npt.DTypeLike | None = None,
-        order: Literal["C", "F"] = "C",
-    ) -> Array:
-        """Return an array on the device of `like`, of its dtype or another, its contents undefined.
-
-        The one that last had this name is no longer valid.
-        """
-        dtype = like.dtype if dtype is None else dtype
-        array = self._arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype or type(array) is not type(like):
-            size = math.prod(shape)
-            memory = None if array is None or array.dtype != dtype or type(array) is not type(like) else array.base
-            if memory is None or memory.size < size:
-                if array is not None and backend.on_gpu(array):  # what has been recorded on a GPU goes on writing there
-                    self._outgrown.append(array)
-                memory = np.empty(size, dtype, like=like)
-            array = self._arrays[name] = memory[:size].reshape(shape, order=order)
-        return array
-
-    def like(self, name: str, x: Array) -> Array:
-        """Return an array of the shape and dtype of x, made on its device and in its memory layout."""
-        array = self._arrays.get(name)
-        # Soon found in every step: NumPy has one object for each of its dtypes.
-        if array is not None and array.dtype is x.dtype and array.shape == x.shape and type(array) is type(x):
-            return array
-        return self(name, x.shape, x, order="F" if x.flags.fnc else "C")
-
-    def filled(self, values: Array, x: Array) -> Array:
-        """Return values broadcast to the shape of x: NumPy's arithmetic would do so itself, but in new memory."""
-        if not isinstance(x, np.ndarray):
-            return values
-        array = self.like("filled", x)
-        array[...] = values
-        return array
-
-    def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
-        return Scratch, ()
+    def _column(self, x: Array, out: Array | None) -> Array | None:
+        """Return an array for one number a row. Like `out`, it is the same array from one batch to the next."""
+        if out is None:
+            return None
+        if len(self.column) != len(x) or self.column.dtype is not x.dtype or type(self.column) is not type(x):
+            self.column = np.empty_like(x[:, :1])
+        return self.column

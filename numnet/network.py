@@ -1,29 +1,31 @@
 """Sequential: a chain of layers over one flat vector of parameters and one of gradients.
 
 Every layer's weight and bias is a view into the two vectors, in layer order. So a step of the optimizer is a few
-operations on whole vectors whatever the depth, and anything that works on a vector works on a network.
+operations on whole vectors whatever the depth, and any function of a vector works on a network.
 """
 
 from __future__ import annotations
 
 import copy
-import html
-import math
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from . import backend
+from . import backend, checks, notebook, npz
 from .backend import Array
-from .costs import Pair, as_targets, check_labels, is_distribution
-from .layers import Layer, Scratch
-from .notebook import table
+from .costs import Pair
+from .layers import Layer
 
-_DTYPES = ("float32", "float64", "complex128")
-# Rows at a time in inference: enough for the products' speed, while 60,000 images never stand there as floats.
-CHUNK = 4096
+
+class _Buffers(NamedTuple):
+    """The arrays of a training step for batches of one shape."""
+
+    forward: list[tuple[Layer, Array]]  # each layer, and where its output goes
+    backward: list[tuple[Layer, Array]]  # from the last but one to the second, and where dE/d(its input) goes
+    error: Array  # dE/dz
+    dy: Array  # dE/dy
 
 
 class Sequential:
@@ -34,21 +36,20 @@ class Sequential:
     *layers : Layer
         In order. A layer belongs to one network, once.
     seed : int, optional
-        Of the generator that draws the starting parameters; the same seed gives the same bits.
+        Seed of the generator that draws the starting parameters; the same seed gives the same bits.
     dtype : {"float32", "float64", "complex128"}
-        Of parameters and all computation.
+        Precision of the parameters and of all computation.
     device : {"cpu", "gpu", "auto"}
-        Where parameters and all computation are. "auto": on the GPU if there is one, and else, with a warning, on the
-        CPU. The same seed gives the same start on both.
+        Where the parameters are, and where all is computed. "auto" is the GPU if there is one. If there is none, "auto"
+        is the CPU, with a warning. The same seed gives the same start on both.
 
     Attributes
     ----------
     layers : tuple of Layer
     parameters, gradients : ndarray of shape (number of parameters,)
-        All weights and biases, and dE/d(each) of the last batch trained on. Assigning to either copies
-        the values in.
+        All weights and biases, and dE/d(each) of the last batch trained on. Assigning to either copies the values in.
     inputs, outputs : int or None
-        Features taken and given; None where no layer fixes them.
+        Features taken and given; None if no layer fixes them.
 
     Examples
     --------
@@ -68,29 +69,17 @@ class Sequential:
     (101770,)
     """
 
-    _parameters: Array
-    _gradients: Array
-
     def __init__(
         self, *layers: Layer, seed: int | None = None, dtype: npt.DTypeLike = "float32", device: str = "cpu"
     ) -> None:
-        seen: set[int] = set()
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                hint = f": write {layer.__name__}(...)" if isinstance(layer, type) and issubclass(layer, Layer) else ""
-                hint = ": give the layers one by one, Sequential(*layers)" if isinstance(layer, (list, tuple)) else hint
-                raise ValueError(f"layer {i} must be a numnet Layer, got {layer!r}{hint}")
-            if layer.in_network or id(layer) in seen:
-                raise ValueError(f"layer {i}, {layer!r}, is in a network already: make a new layer for each place")
-            seen.add(id(layer))
-        if not layers:
-            raise ValueError("Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say")
-        dtype, rng, device = _network_dtype(dtype), generator(seed), backend.choose(device)
+        checks.layers(layers, Layer)
+        dtype, rng, device = checks.network_dtype(dtype), checks.generator(seed), backend.choose(device)
         self.layers = layers
-        self._widths = _widths(layers)
-        self.inputs, self.outputs = self._widths[0], self._widths[-1]
+        self.widths = checks.widths(layers)
+        self.inputs, self.outputs = self.widths[0], self.widths[-1]
         values = [np.ravel(array) for layer in layers for array in layer.parameters.values()]
-        self._set_vector(np.concatenate([np.empty(0), *values]), dtype)
+        vector = np.concatenate([np.empty(0), *values]).astype(dtype)
+        self._tie(vector, np.zeros_like(vector), "cpu")
         for layer in layers:
             layer.initialize(rng)
         self.to(device)
@@ -114,45 +103,40 @@ class Sequential:
         backend.assign(self._gradients, values)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._parameters.dtype
-
-    @property
-    def device(self) -> str:
-        """Where the network is, "cpu" or "gpu"."""
-        return backend.device_of(self._parameters)
-
-    @property
     def decayed(self) -> Array:
-        """1 where a parameter is a layer's "weight", which weight decay acts on, and 0 elsewhere."""
+        """1 for each parameter of a layer's "weight", which weight decay acts on, and 0 for every other."""
         flags = [np.full(a.size, name == "weight") for layer in self.layers for name, a in layer.parameters.items()]
         return backend.to(np.concatenate([np.empty(0), *flags]).astype(self.dtype), self.device)
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """Return the outputs for a batch.
 
-        Several threads may call at once, also between training steps: nothing that `backward` needs is touched.
+        Several threads may call a network at once, also between training steps: a call leaves alone what `backward`
+        needs.
 
         Parameters
         ----------
         x : array_like of shape (n, ...)
             One sample for each entry of the first axis; the other axes are flattened. uint8 means images with
-            intensities from 0 to 255 and is scaled by 1/255.
+            intensities from 0 to 255, and is scaled by 1/255.
 
         Returns
         -------
         ndarray of shape (n, outputs)
-            Where x is: an array on the GPU gives one there, and anything else NumPy's, wherever the network is.
+            On the GPU if x is there. Otherwise an array of NumPy's, wherever the network is.
 
         Raises
         ------
         ValueError
-            If x has not the number of features that the network takes.
+            If x has not the number of features that the network takes, or a number that is not finite.
         """
-        return self.infer(self.check_inputs(x))
+        rows = checks.inputs(x, self)
+        starts = range(0, len(rows) or 1, checks.CHUNK)
+        outputs = [self.infer(rows[start : start + checks.CHUNK], start) for start in starts]
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
-        """Return the class of each sample: its largest output, or for a single output whether it is above 1/2.
+        """Return the class of each sample: its largest output, or for a single output whether that is above 1/2.
 
         Parameters
         ----------
@@ -162,7 +146,7 @@ class Sequential:
         Returns
         -------
         ndarray of int, shape (n,)
-            NumPy's, wherever the images are.
+            An array of NumPy's, wherever the images are.
         """
         return backend.to(classes(self(images)), "cpu")
 
@@ -174,8 +158,8 @@ class Sequential:
         images : array_like of shape (n, ...)
             As for a call of the network.
         targets : array_like of shape (n,) or (n, outputs)
-            Class indices, or rows that sum to 1: each stands for the class of its largest number. For a single output,
-            (n,) numbers that stand for yes where they are above 1/2.
+            Class indices, or rows that sum to 1: each row stands for the class of its largest number. For a single
+            output, (n,) numbers that stand for yes if they are above 1/2.
 
         Raises
         ------
@@ -185,94 +169,77 @@ class Sequential:
         y = backend.to(self(images), "cpu")
         t, outputs = backend.to(targets, "cpu"), y.shape[1]
         indices = t.ndim == 1 and outputs > 1
-        wanted = check_labels(t, outputs) if indices else row_classes(as_targets(t, outputs, np.float64))
-        if wanted is None:
-            raise ValueError("accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1")
-        if len(y) != len(wanted) or not len(wanted):
-            raise ValueError(f"accuracy needs one target for each image, got {len(y)} images and {len(wanted)} targets")
-        return float(np.mean(classes(y) == wanted))
+        wanted = checks.labels(t, outputs) if indices else row_classes(checks.targets(t, outputs, np.float64))
+        return float(np.mean(classes(y) == checks.wanted_classes(y, wanted)))
 
-    def backpropagate(self, pair: Pair, x: Array, t: Array, out: tuple[Array, ...] = ()) -> tuple[Array, Array]:
-        """Take a batch forward and the gradient of its cost back, into `gradients`.
-
-        All results lie in arrays that the network keeps: from one batch to the next, none is allocated.
-
-        Parameters
-        ----------
-        pair : Pair
-            From ``cost.pair(net.layers)``.
-        x : ndarray of shape (n, inputs)
-        t : ndarray of shape (n, outputs)
-            Both of the network's dtype, and where the network is.
-        out : tuple of ndarray, optional
-            Where the outputs of the last one or two layers, that is y or z and y, are written. A network of one layer
-            leaves the first of two alone: its z is x.
-
-        Returns
-        -------
-        z, y : ndarray
-            The last layer's input and output, for ``pair.value(z, y, t)``; the next call overwrites them.
-        """
-        if x.shape != self._batch_shape:
-            self._size_buffers(x.shape)
-        outputs = self._outputs
-        if out:
-            given = out[-len(self.layers) :]
-            outputs = [*outputs[: -len(given)], *zip(self.layers[-len(given) :], given, strict=True)]
-        z = x
-        for layer, array in outputs[:-1]:
-            z = layer.forward(z, array)
-        y, grad = pair.forward_backward(z, t, outputs[-1][1], self._input_gradients[-1][1])
-        for layer, array in self._input_gradients[-2:0:-1]:
-            grad = layer.backward(grad, array)
-        if len(self.layers) > 1:
-            self.layers[0].backward_parameters(grad)
-        return z, y
-
-    def check_inputs(self, x: npt.ArrayLike) -> Array:
-        """Return x flattened to (n, features), otherwise as it is; ValueError if it does not fit or is not finite."""
-        x = backend.asarray(x)
-        backend.check_together("inputs", x, self.device)
-        if x.dtype.kind not in ("biufc" if self.dtype.kind == "c" else "biuf"):
-            hint = ": give the images of the data set" if x.shape == () and hasattr(x.item(), "images") else ""
-            raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
-        features = math.prod(x.shape[1:])
-        if x.ndim < 2 or (self.inputs is not None and features != self.inputs):
-            takes = "any number of" if self.inputs is None else self.inputs
-            hint = ": for a single sample give x[None]" if x.size == self.inputs else ""
-            hint = ": for samples of one feature give x[:, None]" if x.ndim == 1 == self.inputs else hint
-            raise ValueError(
-                f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
-            )
-        x = x.reshape(len(x), features)
-        for start in range(0, len(x) if x.dtype.kind in "fc" else 0, CHUNK):  # x may be larger than memory
-            with np.errstate(over="ignore"):
-                finite = np.isfinite(x[start : start + CHUNK].astype(self.dtype, copy=False))
-            if not finite.all():
-                row, feature = np.argwhere(~finite)[0]
-                value = x[start + row, feature]
-                raise ValueError(f"inputs must be finite, but feature {feature} of sample {start + row} is {value}")
-        return x
+    def infer(self, rows: Array, start: int = 0) -> Array:
+        """Return the outputs for a few thousand rows, where the rows are; `start` is the number of the first sample."""
+        with self.operations.quiet(over="ignore"):  # as in training, what overflows comes to its limit
+            y = self.scaled(rows)
+            if rows.dtype.kind in "fc":
+                checks.finite(y, rows, start)
+            for layer in self.layers:
+                y = copy.copy(layer).forward(y)  # the copy keeps what forward keeps for backward
+        return y if type(y) is type(rows) else backend.to(y, backend.device_of(rows))
 
     def scaled(self, x: Array, out: Array | None = None) -> Array:
         """Return rows in the network's dtype and where it is, bytes as intensities from 0 to 1."""
-        x = backend.to(x, self.device)  # bytes are the shortest way there
-        if out is None:
-            out = np.empty(x.shape, self.dtype, like=x)
+        x = x if type(x) is type(self._parameters) else backend.to(x, self.device)  # bytes are the shortest way there
+        if x.dtype == self.dtype and out is None:
+            return x
+        out = np.empty(x.shape, self.dtype, like=self._parameters) if out is None else out
         np.copyto(out, x, casting="same_kind")
         if x.dtype == np.uint8:
             np.multiply(out, self.dtype.type(1 / 255), out=out)
         return out
 
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """Take a batch forward, for training.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, inputs)
+            Of the network's dtype, and where the network is.
+
+        Returns
+        -------
+        z, y : ndarray
+            The last layer's input and output, in arrays that the network keeps. The next batch overwrites them.
+        """
+        self._batch = self._buffers.get(x.shape) or self._allocate(x.shape)
+        z = y = x
+        for layer, out in self._batch.forward:
+            z, y = y, layer.forward(y, out)
+        return z, y
+
+    def backpropagate(self, pair: Pair, z: Array, y: Array, t: Array) -> None:
+        """Take the error dE/dz of the batch that went forward last back, and fill `gradients`.
+
+        Parameters
+        ----------
+        pair : Pair
+            From ``cost.pair(net.layers)``.
+        z, y : ndarray
+            What `forward` returned.
+        t : ndarray of shape (n, outputs)
+            Targets.
+        """
+        error = pair.error(z, y, t, self._batch.error, self._batch.dy)
+        for layer, out in self._batch.backward:
+            error = layer.backward(error, out)
+        if len(self.layers) > 1:
+            self.layers[0].backward_parameters(error)  # nobody needs dE/dx
+
     def astype(self, dtype: npt.DTypeLike) -> Sequential:
         """Return a copy with the same parameters in another precision."""
-        dtype = _network_dtype(dtype)
+        dtype = checks.network_dtype(dtype)
         net = copy.deepcopy(self)
-        net._set_vector(self._parameters, dtype)
+        vector = self._parameters.astype(dtype)
+        net._tie(vector, np.zeros_like(vector), self.device)
         return net
 
     def to(self, device: str) -> Sequential:
-        """Move the network, in place, and return it; a `Trainer` of it follows.
+        """Move the network, in place, and return it; a `Trainer` of the network follows.
 
         Parameters
         ----------
@@ -285,146 +252,86 @@ class Sequential:
             If there is no GPU that works, or not enough memory on it; nothing is changed then.
         """
         device = backend.choose(device)
-        if device == self.device:
-            return self
-        moved = [backend.to(vector, device) for vector in (self._parameters, self._gradients)]
-        self._parameters, self._gradients = moved
-        self._tie()
+        if device != self.device:
+            vectors = [backend.to(vector, device) for vector in (self._parameters, self._gradients)]
+            self._tie(vectors[0], vectors[1], device)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a file that `numnet.load` reads; see there."""
-        from .checkpoint import save
+        """Write the network to a file that `numnet.load` reads: whole or not at all.
 
-        save(self, path)
+        Of each layer the file has the class name and the constructor's arguments. These must be attributes of the same
+        names, and numbers, strings or None.
 
-    def infer(self, x: Array) -> Array:
-        """Return the outputs for rows that `check_inputs` has returned, computed some thousands at a time.
+        Parameters
+        ----------
+        path : str or os.PathLike
+            By custom with the ending .npz.
 
-        They come to where the rows are.
+        Raises
+        ------
+        CheckpointError
+            If a layer's arguments cannot be read back from the layer.
+        OSError
+            If the file cannot be written.
         """
-        outputs = []
-        place = backend.device_of(x)
-        for start in range(0, max(len(x), 1), CHUNK):
-            # As in training, what overflows in a layer comes to its limit, or to inf.
-            with np.errstate(over="ignore"), backend.advice():
-                y = self.scaled(x[start : start + CHUNK])
-                for layer in self.layers:
-                    y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
-            outputs.append(backend.to(y, place))
-        return np.concatenate(outputs)
+        npz.write(path, "numnet network", npz.describe(self), parameters=self.parameters)
 
-    def _set_vector(self, values: Array, dtype: npt.DTypeLike) -> None:
-        self._parameters = values.astype(dtype)
-        self._gradients = np.zeros_like(self._parameters)
-        self._tie()
-
-    def _tie(self) -> None:
-        """Make every layer's parameters and gradients views into the two vectors, and drop the training buffers."""
+    def _tie(self, parameters: Array, gradients: Array, device: str) -> None:
+        """Take two vectors, make every layer's parameters and gradients views into them, and drop the buffers."""
+        self._parameters, self._gradients, self.dtype = parameters, gradients, parameters.dtype
+        self.device, self.operations = device, backend.DEVICES[backend.choose(device)]
         start = 0
         for layer in self.layers:
-            parameters, gradients = {}, {}
+            views: tuple[dict[str, Array], dict[str, Array]] = {}, {}
             for name, array in layer.parameters.items():
-                part, shape = slice(start, start + np.size(array)), np.shape(array)
-                parameters[name] = self._parameters[part].reshape(shape)
-                gradients[name] = self._gradients[part].reshape(shape)
+                part = slice(start, start + np.size(array))
+                for vector, named in zip((parameters, gradients), views, strict=True):
+                    named[name] = vector[part].reshape(np.shape(array))
                 start = part.stop
-            layer.parameters, layer.gradients = parameters, gradients
-        self._scratch, self._batch_shape = Scratch(), (0, 0)
+            layer.parameters, layer.gradients = views
+        self._buffers: dict[tuple[int, ...], _Buffers] = {}
 
-    def _size_buffers(self, shape: tuple[int, int]) -> None:
-        """Give each layer, for batches of this shape, an array for its output and one for the gradient of its input."""
+    def empty(self, n: int, width: int) -> Array:
+        """Return a new array for n rows, as training works with them."""
+        order = self.operations.narrow if n > width else "C"
+        return np.empty((n, width), self.dtype, order=order, like=self._parameters)
+
+    def _allocate(self, shape: tuple[int, ...]) -> _Buffers:
+        """Make the arrays of a training step for batches of this shape, and keep them."""
         n, width = shape
-
-        on_cpu = self.device == "cpu"
-
-        def array(name: str) -> Array:  # NumPy is fastest along the contiguous axis if that is the longer one
-            return self._scratch(name, (n, width), self._parameters, order="F" if on_cpu and n > width else "C")
-
-        self._outputs, self._input_gradients = [], []
-        for i, layer in enumerate(self.layers):
-            self._input_gradients.append((layer, array(f"input gradient of {i}")))
+        inputs, outputs = [], []
+        for layer in self.layers:
+            inputs.append(self.empty(n, width))
             width = layer.outputs or width
-            self._outputs.append((layer, array(f"output of {i}")))
-        self._batch_shape = shape
+            outputs.append(self.empty(n, width))
+        forward = list(zip(self.layers, outputs, strict=True))
+        backward = list(zip(self.layers[1:-1], inputs[1:-1], strict=True))[::-1]
+        if len(self._buffers) > 1:  # whole batches and the short batch at the end of an epoch are kept, and no more
+            self._buffers.clear()
+        self._buffers[shape] = buffers = _Buffers(forward, backward, error=inputs[-1], dy=self.empty(n, width))
+        return buffers
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_outputs", "_input_gradients")}
+        return {name: value for name, value in vars(self).items() if name not in ("_buffers", "_batch", "operations")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._tie()  # copied or unpickled arrays are no longer views
+        self._tie(self._parameters, self._gradients, self.device)  # copied or unpickled arrays are no longer views
 
     def __repr__(self) -> str:
-        rows = self._summary()
-        columns = [[row[i] for row in rows] for i in range(5)]
-        w = [max(map(len, column)) for column in columns]
-        lines = [f"  {i:>{w[0]}}  {name:<{w[1]}}  {a:>{w[2]}} -> {b:<{w[3]}}  {n:>{w[4]}}" for i, name, a, b, n in rows]
-        return "\n".join(["Sequential(", *(line.rstrip() for line in lines), f")  {self._total()}"])
+        return notebook.network_text(self)
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows."""
-        rows = [
-            (i, html.escape(name), f"(n, {a}) → (n, {b})", n.partition(" ")[0]) for i, name, a, b, n in self._summary()
-        ]
-        return f"{table(('', 'layer', 'shapes', 'parameters'), rows)}<p>Sequential: {self._total()}</p>"
-
-    def _summary(self) -> list[tuple[str, str, str, str, str]]:
-        widths = ["?" if w is None else str(w) for w in self._widths]
-        counts = [sum(a.size for a in layer.parameters.values()) for layer in self.layers]
-        return [
-            (str(i), repr(layer), widths[i], widths[i + 1], f"{count:,} parameters" if count else "")
-            for i, (layer, count) in enumerate(zip(self.layers, counts, strict=True))
-        ]
-
-    def _total(self) -> str:
-        place = ", on the GPU" if self.device == "gpu" else ""
-        return f"{self._parameters.size:,} parameters, {self.dtype.name}{place}"
+        return notebook.network_html(self)
 
 
-def classes(y: Array, out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
-    """Return each row's class: its largest output, or for a single output 1 where it is above 1/2."""
-    if y.shape[1] > 1:
-        return np.argmax(y, axis=1, out=out)
-    return np.greater(y[:, 0], 0.5, out=np.empty(len(y), np.intp, like=y) if out is None else out)
+def classes(y: Array) -> npt.NDArray[np.intp]:
+    """Return each row's class: its largest output, or for a single output 1 if it is above 1/2."""
+    return y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.intp)
 
 
 def row_classes(rows: Array) -> npt.NDArray[np.intp] | None:
-    """Return the classes that rows of targets stand for; None where they are no distributions."""
-    return classes(rows) if rows.shape[1] == 1 or is_distribution(rows) else None
-
-
-def generator(seed: int | None) -> np.random.Generator:
-    """Return the generator of a seed; ValueError if it is none."""
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise ValueError(f"seed must be a whole number of at least 0, or None, got {seed!r}") from None
-
-
-def _network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """Return the dtype; ValueError if networks cannot have it."""
-    try:
-        if dtype is not None and np.dtype(dtype) in map(np.dtype, _DTYPES):
-            return np.dtype(dtype)
-    except TypeError:
-        pass
-    raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
-
-
-def _widths(layers: tuple[Layer, ...]) -> list[int | None]:
-    """Return the features before the first layer and after each; ValueError where two layers do not fit together."""
-    widths: list[int | None] = [None]
-    setter = 0
-    for i, layer in enumerate(layers):
-        known = widths[-1]
-        if layer.inputs is not None and known is None:
-            widths = [layer.inputs] * len(widths)
-        elif layer.inputs is not None and layer.inputs != known:
-            raise ValueError(
-                f"layer {setter}, {layers[setter]!r}, gives {known} features, but layer {i}, {layer!r}, takes "
-                f"{layer.inputs}: make the two equal"
-            )
-        widths.append(layer.outputs or widths[-1])
-        setter = i if layer.outputs or layer.inputs else setter
-    return widths
+    """Return the classes that rows of targets stand for; None if they are no distributions."""
+    return classes(rows) if rows.shape[1] == 1 or checks.is_distribution(rows) else None

@@ -1,4 +1,7 @@
-"""What a notebook shows: HTML without scripts or files, in the page's own colour. And whether there is a notebook."""
+"""What a notebook shows: HTML without scripts or files, in the text colour of the page.
+
+`in_notebook` says whether there is a notebook.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +20,10 @@ import numpy.typing as npt
 from . import backend
 from .backend import Array
 
-if TYPE_CHECKING:
-    from .datasets import Dataset
-    from .training import History
-
-_ROWS = 20  # of a table at most
-_SAMPLES = 10  # images of a class
-_PIXELS = 64  # along a side of an image at most; they are shown on 28
-_WIDTH, _HEIGHT = 270, 110  # of a panel of curves, in pixels
+_ROWS = 20  # rows of a table at most
+_SAMPLES = 10  # images of each class
+_PIXELS = 64  # along a side of an image at most; the image is shown 28 pixels high
+_WIDTH, _HEIGHT = 270, 110  # the size of a panel of curves, in pixels
 # Colours that colour-blind readers tell apart, by M. Okabe and K. Ito: https://jfly.uni-koeln.de/color/
 _LOOKS = {
     "test accuracy": 'stroke="#0072B2"',
@@ -39,8 +38,8 @@ def in_notebook() -> bool:
     return get_ipython is not None and hasattr(get_ipython(), "kernel")
 
 
-def history_html(history: History) -> str:
-    """Return the curves of a run, and its table; of a long one the first and the last epochs."""
+def history_html(history: Any) -> str:
+    """Return the curves and the table of a run. The table of a long run has the first and the last epochs."""
     if not len(history):
         return "<p>History: no epochs yet</p>"
     head = ("epoch", "training cost", "training accuracy", "test accuracy", "seconds")
@@ -50,19 +49,17 @@ def history_html(history: History) -> str:
     ]
     if len(rows) > _ROWS:
         rows[_ROWS // 2 : -_ROWS // 2] = [("⋮",) * len(head)]
-    panels = [
-        {"test accuracy": history.test_accuracy, "training accuracy": history.train_accuracy},
-        {"training cost": history.train_cost},
-    ]
-    return "".join(_panel(history.epoch, curves) for curves in panels) + table(head, rows)
+    accuracies = {"test accuracy": history.test_accuracy, "training accuracy": history.train_accuracy}
+    cost = {"training cost": history.train_cost}
+    return _panel(history.epoch, accuracies) + _panel(history.epoch, cost) + table(head, rows)
 
 
-def dataset_html(data: Dataset) -> str:
-    """Return how many images each class has, and the first few of them."""
+def dataset_html(data: Any) -> str:
+    """Return a table of the classes: how many images each class has, and its first images."""
     labels, images = backend.to(data.labels, "cpu"), data.images
     classes, counts = np.unique(labels, return_counts=True)
     pictures = len(images.shape) == 3 and images.dtype.kind in "buif" and 0 not in images.shape
-    step = math.ceil(max(1, *images.shape[1:]) / _PIXELS)  # 100 photographs would be too much for a notebook's file
+    step = math.ceil(max(1, *images.shape[1:]) / _PIXELS)  # whole photographs would make the notebook's file large
     rows = []
     for label, count in list(zip(classes, counts, strict=True))[:_ROWS]:
         row = [f"{label}", f"{count:,}"]
@@ -74,6 +71,34 @@ def dataset_html(data: Dataset) -> str:
         rows.append([f"and {len(classes) - _ROWS:,} more"])
     head = ("class", "images", "the first of them")[: 2 + pictures]
     return f"<p>{html.escape(repr(data))}</p>{table(head, rows)}"
+
+
+def network_text(net: Any) -> str:
+    """Return a line for each layer of a network: its number, name, shapes and parameters."""
+    rows = _layers(net)
+    w = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"  {i:>{w[0]}}  {name:<{w[1]}}  {a:>{w[2]}} -> {b:<{w[3]}}  {n:>{w[4]}}" for i, name, a, b, n in rows]
+    return "\n".join(["Sequential(", *(line.rstrip() for line in lines), f")  {_total(net)}"])
+
+
+def network_html(net: Any) -> str:
+    """Return the layers of a network as a table."""
+    rows = [(i, html.escape(name), f"(n, {a}) → (n, {b})", n.partition(" ")[0]) for i, name, a, b, n in _layers(net)]
+    return f"{table(('', 'layer', 'shapes', 'parameters'), rows)}<p>Sequential: {_total(net)}</p>"
+
+
+def _layers(net: Any) -> list[tuple[str, str, str, str, str]]:
+    widths = ["?" if width is None else str(width) for width in net.widths]
+    counts = [sum(a.size for a in layer.parameters.values()) for layer in net.layers]
+    return [
+        (str(i), repr(layer), widths[i], widths[i + 1], f"{count:,} parameters" if count else "")
+        for i, (layer, count) in enumerate(zip(net.layers, counts, strict=True))
+    ]
+
+
+def _total(net: Any) -> str:
+    place = ", on the GPU" if net.device == "gpu" else ""
+    return f"{net.parameters.size:,} parameters, {net.dtype.name}{place}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -88,7 +113,7 @@ def _share(value: float) -> str:
 
 
 def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
-    """Return an SVG of curves over epochs, with the lowest and the highest value; nothing where there are no values."""
+    """Return an SVG of curves over epochs, with their lowest and highest value; an empty text if no value is finite."""
     curves = {name: values for name, values in curves.items() if np.isfinite(values).any()}
     if not curves:
         return ""
@@ -98,38 +123,35 @@ def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
     parts = []
     for i, (name, values) in enumerate(curves.items()):
         points = [
-            (
-                left + (right - left) * _position(epoch, epochs[0], epochs[-1]),
-                bottom - (bottom - top) * _position(value, low, high),
-            )
+            (_pixel(epoch, epochs[0], epochs[-1], left, right), _pixel(value, low, high, bottom, top))
             for epoch, value in zip(epochs, values, strict=True)
             if math.isfinite(value)
         ]
-        shown = points[:: max(len(points) // _WIDTH, 1)]  # more than a point a pixel nobody sees
+        shown = points[:: max(len(points) // _WIDTH, 1)]  # nobody sees more than one point for each pixel
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in shown)
         look = f'fill="none" stroke-width="2" {_LOOKS[name]}'
         if len(points) == 1:
             parts.append(f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2" {look}/>')
         parts.append(f'<polyline points="{path}" {look}/>')
-        line = 12 + 15 * i  # of the legend
+        line = 12 + 15 * i  # the height of this entry of the legend
         parts.append(f'<path d="M{left} {line - 4}h26" {look}/><text x="{left + 32}" y="{line}">{name}</text>')
-    share = "accuracy" in next(iter(curves))
+    written = _share if "accuracy" in next(iter(curves)) else "{:.4g}".format
     for y, value in [(bottom, low), (top, high)] if high > low else [((top + bottom) / 2, low)]:
-        text = _share(value) if share else f"{value:.4g}"
+        text = written(value)
         parts.append(f'<text x="{left - 6}" y="{y}" text-anchor="end" dominant-baseline="middle">{text}</text>')
         parts.append(f'<path d="M{left} {y}H{right}" stroke="currentColor" stroke-opacity="0.25"/>')
     span = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
     parts.append(f'<text x="{(left + right) / 2:.0f}" y="{bottom + 18}" text-anchor="middle">{span}</text>')
-    says = ", ".join(f"{name} {(_share(v[-1]) or 'nan') if share else f'{v[-1]:.4g}'}" for name, v in curves.items())
+    says = ", ".join(f"{name} {written(values[-1]) or 'nan'}" for name, values in curves.items())
     return (
         f'<svg role="img" aria-label="{says} after epoch {epochs[-1]}" width="{_WIDTH}" height="{_HEIGHT + 46}" '
         f'font-family="sans-serif" font-size="12" fill="currentColor">{"".join(parts)}</svg>'
     )
 
 
-def _position(value: float, low: float, high: float) -> float:
-    """Return where a value lies between two, from 0 to 1; in the middle where they are equal."""
-    return (value - low) / (high - low) if high > low else 0.5
+def _pixel(value: float, low: float, high: float, start: int, end: int) -> float:
+    """Return the pixel of a value, if low is at the pixel start and high at the pixel end."""
+    return start + (end - start) * ((value - low) / (high - low) if high > low else 0.5)
 
 
 def _strip(images: Array, says: str) -> str:
@@ -146,7 +168,7 @@ def _strip(images: Array, says: str) -> str:
 
 
 def _png(grey: npt.NDArray[np.uint8]) -> bytes:
-    """Return an image as a PNG file, by https://www.w3.org/TR/png-3: each row begins with 0 for no filter."""
+    """Return an image as a PNG file, by https://www.w3.org/TR/png-3. Each row begins with 0, which means no filter."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,10 +1,12 @@
 """Pictures: of the data, of a run while and after it trains, of what the network learned, and of the theory behind it.
 
-Each function draws into the Axes that it is given, or else into a new figure, and returns the Axes; `cost_surface`, of
-several panels, and `report`, which puts a whole run on one page, return the Figure. What a colour says, a marker, a
-line style or a shade says too, for readers of grey print and the colour-blind.
+Each function draws into the Axes that it is given, or into a new figure if no Axes are given, and returns the Axes.
+Two functions return the Figure: `cost_surface`, which has several panels, and `report`, which puts a whole run on one
+page. Colour is never the only sign: a marker, a line style or a shade says the same, for readers of grey print and for
+colour-blind readers.
 
-A notebook shows a new figure by itself, so end the cell with ``;`` where one is returned, or it is shown twice.
+A notebook shows a new figure by itself. So if a function returns a Figure, end the cell with ``;``. Otherwise the
+notebook shows the figure twice.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,18 +26,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from . import backend
+from . import backend, checks
 from .backend import Array
-from .costs import Cost, CrossEntropy, Quadratic, check_labels
+from .costs import Cost, CrossEntropy, Quadratic
+from .data import Data, Samples
 from .datasets import Dataset
+from .gradcheck import entry_name
+from .history import History
 from .layers import Layer, Linear, ReLU, Sigmoid, Tanh
-from .network import CHUNK, Sequential
-from .samples import Samples
-from .training import History
-
-if TYPE_CHECKING:
-    from .samples import Data
-    from .training import Trainer
+from .network import Sequential
+from .training import Trainer
 
 __all__ = [
     "activations_and_derivatives",
@@ -58,9 +58,9 @@ _CURVES = {
     "train_accuracy": ("training accuracy", _COLORS[1], "s--"),
     "train_cost": ("training cost", "0.45", ".:"),
 }
-_COLUMNS = 10  # of small pictures
-_GRID = 51  # points along each side of a cost surface; odd, so that the middle one is where the network is
-_STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
+_COLUMNS = 10  # small pictures in a row
+_GRID = 51  # points along each side of a cost surface; odd, so that the middle point is where the network is
+_STEPS = (1, 2, 5, 10)  # the distance between ticks, times a power of ten
 _ACTIVATIONS = (Sigmoid(), Tanh(), ReLU())
 _COSTS = (Quadratic(), CrossEntropy())
 _SEVERAL = (list, tuple, np.ndarray)
@@ -73,28 +73,28 @@ def __dir__() -> list[str]:
 def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     """Show some images of a data set, each with its label above it.
 
-    The classes take turns, 0, 1, 2, ..., each with as many images as the others while it has some left, and those of a
-    class are spread evenly from its first to its last. So every class is seen, also where the data are sorted by class
-    or a class is rare, and with ten classes each has a column. The same data always give the same picture.
+    The classes take turns, 0, 1, 2, ..., and a class misses its turn only if it has no image left. The images of a
+    class are spread evenly from the first to the last of the class. So every class is seen, also if the data are sorted
+    by class or a class is rare. With ten classes, each class has a column. The same data always give the same picture.
 
     Parameters
     ----------
     data : Dataset or (images, labels)
         Square images, flattened or not; labels are class indices.
     count : int, default 40
-        The most images to show. With fewer than there are classes, the last classes are left out.
+        The most images to show. If count is less than the number of classes, the last classes are left out.
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        Its `images` are the pictures, dark where the intensity is high, all on one scale; its `texts` are the labels.
+        Its `images` are the pictures, all on one scale, and a high intensity is dark. Its `texts` are the labels.
 
     Raises
     ------
     ValueError
-        If the images are not square, not one label is given for each, or count is less than 1.
+        If the images are not square, there is not one label for each image, or count is less than 1.
 
     Examples
     --------
@@ -106,12 +106,12 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     """
     images, labels = _images_and_labels(data)
     count = _at_least_one(count)
-    Dataset(images, labels)  # refuses what is none
+    Dataset(images, labels)  # only to check images and labels
     places = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     turns = sorted((turn, i) for i, found in enumerate(places) for turn in range(min(len(found), count)))[:count]
     taken = np.bincount([i for _, i in turns], minlength=len(places))
     chosen = [places[i][turn * len(places[i]) // taken[i]] for turn, i in turns]
-    ax = _ink(_squares(images[chosen], "images"), [str(label) for label in labels[chosen]], ax)
+    ax = _ink(images[chosen], [str(label) for label in labels[chosen]], ax)
     name = getattr(data, "name", "")
     return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {len(labels):,} images")
 
@@ -122,9 +122,10 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
     Parameters
     ----------
     history : History or mapping of str to History
-        Of one run: test accuracy (solid), training accuracy (dashed), and training cost (dotted) with its scale at the
-        right. Of several, by label: the test accuracy of each. What was not recorded is left out: without test accuracy
-        runs are compared by training accuracy, and without that by training cost.
+        For one run, the picture shows the test accuracy (solid), the training accuracy (dashed), and the training cost
+        (dotted) with its scale at the right. For several runs, by label, the picture compares the test accuracies. A
+        column that was not recorded is left out: without test accuracy, the runs are compared by training accuracy, and
+        without training accuracy by training cost.
     ax : Axes, optional
         Where to draw.
 
@@ -135,12 +136,12 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
     Raises
     ------
     ValueError
-        If a history has no epochs, or the runs to compare have nothing recorded in common.
+        If a history has no epochs, or no column was recorded in all the runs to compare.
 
     Notes
     -----
-    Training accuracy and cost are means over an epoch, during which the network improves; test accuracy is taken after
-    it. So early on, the test accuracy may well be the higher one.
+    Training accuracy and cost are means over an epoch, and the network improves during the epoch. The test accuracy is
+    taken after the epoch. So in the first epochs, the test accuracy may well be higher than the training accuracy.
 
     Examples
     --------
@@ -191,19 +192,19 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
 def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     """Return a callback for `Trainer.fit` that draws `learning_curves` anew after each epoch.
 
-    In a notebook one picture is updated in place. In a window of an interactive backend likewise; in a script, add
-    ``matplotlib.pyplot.show()`` after `fit` to keep it open. With other backends, such as Agg, the figure is kept up to
-    date to be saved.
+    In a notebook, one picture is updated in place. With an interactive backend, one window is updated in place; in a
+    script, add ``matplotlib.pyplot.show()`` after `fit` to keep the window open. With other backends, such as Agg,
+    nothing is shown, but the figure is kept up to date, so that it can be saved.
 
     Parameters
     ----------
     ax : Axes, optional
-        Where to draw; what is on them is cleared each time. By default a figure is made after the first epoch.
+        Where to draw. The Axes are cleared after each epoch. By default a figure is made after the first epoch.
 
     Returns
     -------
     callable
-        For one run: a function of the trainer, to be given in ``callbacks``.
+        A function of the trainer, to be given in ``callbacks``. It serves one run.
 
     Examples
     --------
@@ -218,7 +219,7 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     True
     """
     ax = None if ax is None else _check_axes(ax)
-    added: list[Axes] = []  # beside ax, for the scale of the cost
+    added: list[Axes] = []  # besides ax: the Axes for the scale of the cost
     shown: Any = None
 
     def redraw(trainer: Trainer) -> None:
@@ -232,7 +233,7 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
         before = figure.axes
         learning_curves(trainer.history, ax)
         added = [other for other in figure.axes if other not in before]
-        if "inline" in plt.get_backend():  # a notebook's, which would show an open figure once more after the cell
+        if "inline" in plt.get_backend():  # this backend shows an open figure again after the cell
             plt.close(figure)
             png, ipython = io.BytesIO(), importlib.import_module("IPython.display")
             figure.savefig(png, format="png", bbox_inches=None if figure.get_layout_engine() else "tight")
@@ -245,38 +246,37 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
         if shown is None and canvas.manager is not None and canvas.required_interactive_framework:
             figure.show()
             shown = figure
-        if shown is not None and not plt.fignum_exists(figure.number):
-            return  # the window has been closed
-        canvas.draw()  # draw_idle would leave the last epoch to an event loop that may never run
-        canvas.flush_events()
+        if shown is None or plt.fignum_exists(figure.number):  # otherwise the window has been closed
+            canvas.draw()  # draw_idle would leave the last epoch to an event loop that may never run
+            canvas.flush_events()
 
     return redraw
 
 
 def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None) -> Axes:
-    """Show the weights of each unit of a Linear layer as a picture: bright where input counts for the unit, else dark.
+    """Show the weights of each unit of a Linear layer as a picture: positive weights bright, negative weights dark.
 
     Parameters
     ----------
     net : Sequential
     layer : int, default 0
-        The layer's number.
+        The number of the layer, counted from 0.
     count : int, default 100
-        The most units to show: the first ones.
+        The most units to show: the first units of the layer.
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        Its `images` are the pictures, on one scale symmetric about 0: from dark blue for the most negative weights by
-        grey for 0 to bright yellow. The scale ends at the 99th percentile of the weights' sizes, so that a few large
-        ones do not make all others grey.
+        Its `images` are the pictures, on one scale that is symmetric about 0: dark blue for the most negative weights,
+        grey for 0, and bright yellow for the most positive weights. The scale ends at the 99th percentile of the
+        absolute weights, so that a few large weights do not make all other weights grey.
 
     Raises
     ------
     ValueError
-        If the layer is not Linear, its inputs are not the pixels of a square, or count is less than 1.
+        If the layer is not Linear, the inputs of the layer are not the pixels of a square, or count is less than 1.
 
     Examples
     --------
@@ -296,14 +296,14 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
     ax = _tiles(pictures, [str(i) for i in range(len(pictures))], ax, cmap="cividis", vmin=-limit, vmax=limit)
     width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
-    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, 1 / height))  # beside the last picture, as high
+    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, 1 / height))  # right of the bottom row, as high as a picture
     ax.figure.colorbar(ax.images[0], cax=bar, extend="both", label="weight")
     shown = "" if len(pictures) == units else f"the first {len(pictures)} of "
     return _titled(ax, f"Weights of {shown}{units} units")
 
 
 def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axes:
-    """Show how often each class was taken for each other.
+    """Show how often each class was taken for each other class.
 
     Parameters
     ----------
@@ -316,13 +316,14 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     Returns
     -------
     Axes
-        Rows are the true classes, columns the predicted ones. The numbers are counts, with 0 left out; the shade is the
-        share of the row. The diagonal, which is right, stays grey, so that the mistakes stand out.
+        Rows are the true classes, columns are the predicted classes. The numbers are counts, and a count of 0 is left
+        out. The shade is the share of the row. The diagonal, which holds the right answers, stays grey, so that the
+        mistakes stand out.
 
     Raises
     ------
     ValueError
-        If the data is not what the network takes, or a label is not the number of one of its outputs.
+        If the data do not fit the network, or a label is not the number of one of the network's outputs.
 
     Examples
     --------
@@ -336,11 +337,30 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     True
     """
     _, labels, y = _answers(net, data)
-    return _confusion_matrix(labels, y, ax)
+    classes = y.shape[1]
+    counts = np.bincount(labels * classes + y.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(share, 0)
+    most = share.max() or 1.0
+    ax = _axes(ax, 5.8, 5.0)
+    shades = np.ma.masked_array(share, np.eye(classes, dtype=bool))
+    image = ax.imshow(shades, cmap="Oranges", vmin=0, vmax=most, aspect="auto")
+    ax.set_facecolor("0.94")
+    size = min(9, 120 / classes)
+    for i, j in np.argwhere(counts):
+        color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
+        ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
+    ticks = range(0, classes, math.ceil(classes / 20))
+    ax.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    bar = ax.inset_axes((1.02, 0, 0.02, 1))
+    ax.figure.colorbar(image, cax=bar, format=_percent, ticks=MaxNLocator(5, steps=_STEPS), label="share of the row")
+    return _titled(ax, f"Confusion matrix of {len(labels):,} images")
 
 
 def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = None) -> Axes:
-    """Show the images of which the network is most certain and wrong.
+    """Show the images about which the network is wrong and most certain.
 
     Parameters
     ----------
@@ -355,8 +375,8 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     Returns
     -------
     Axes
-        Its `images` are the pictures and its `texts` say true class, predicted class and that one's output, the largest
-        first; as a percentage where outputs are probabilities.
+        Its `images` are the pictures, the most certain mistake first. Its `texts` say the true class, the predicted
+        class, and the output for the predicted class. The output is a percentage if outputs are probabilities.
 
     Raises
     ------
@@ -374,7 +394,15 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     >>> len(ax.images)
     3
     """
-    return _mistakes(net, *_answers(net, data), count, ax)
+    images, labels, y = _answers(net, data)
+    predicted, output = y.argmax(axis=1), y.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-output[wrong], kind="stable")][: _at_least_one(count)]
+    says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"
+    certainty = [says.format(value).replace("%", " %") for value in output[worst]]
+    captions = [f"{labels[i]} taken for {predicted[i]}\n{text}" for i, text in zip(worst, certainty, strict=True)]
+    ax = _ink(images[worst], captions, ax)
+    return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
 
 
 def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes | None = None) -> Axes:
@@ -385,21 +413,22 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     Parameters
     ----------
     layers : sequence of Layer
-        Each must treat every number alike and by itself, as `Sigmoid` does and `Softmax` or `Linear` do not. Your own
-        may be among them. Copies are drawn, so layers of a network are left as they are.
+        Each layer must treat every number in the same way, and independently of all other numbers. `Sigmoid` does so;
+        `Softmax` and `Linear` do not. Layers of your own may be among the layers. Copies are drawn, so layers of a
+        network are left as they are.
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        Its `lines` are y and dy/dx of each layer in turn. Where y goes on steeply beyond x = -2 or 2, as that of
-        `ReLU`, it may leave the frame.
+        Its `lines` are y and dy/dx of each layer in turn. If a curve y is still steep beyond x = -2 or x = 2, as the
+        curve of `ReLU` is, the curve may leave the frame.
 
     Raises
     ------
     ValueError
-        If there is no layer, or one is not elementwise.
+        If there is no layer, a layer is not elementwise, or no value is finite.
 
     Examples
     --------
@@ -424,11 +453,9 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
         look: dict[str, Any] = {"color": color, "marker": marker, "ms": 5, "markevery": (10 + 15 * i % 50, 50)}
         ax.plot(x, y, "-", label=repr(layer), **look)
         ax.plot(x, dy, "--", label=f"{layer!r}, dy/dx", mfc="white", **look)
-    ax.set_ylim(low - margin, high + margin)
+    ax.set(xlabel="x", ylabel="y (solid) and dy/dx (dashed)", ylim=(low - margin, high + margin))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="0.9")
-    ax.set_xlabel("x")
-    ax.set_ylabel("y (solid) and dy/dx (dashed)")
     ax.legend()
     return _titled(ax, "Activations and their derivatives")
 
@@ -442,41 +469,41 @@ def cost_surface(
     width: float = 8.0,
     ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
-    """Show costs E over two of a network's parameters, all others held where they are.
+    """Show costs E over two of a network's parameters, while all other parameters keep their values.
 
-    The levels of each panel are evenly spaced in E, from its least to its largest value. So the lines between them lie
-    close where E is steep, and where none is, E is flat: on the plateau of the quadratic cost over a saturated sigmoid,
-    say, where the cross-entropy has a slope.
+    The levels of each panel are evenly spaced in E, from the least to the largest E. So the lines between the levels
+    lie close together where E is steep, and there are no lines where E is flat. For example, the quadratic cost over a
+    saturated sigmoid has a flat plateau, and the cross-entropy has a slope in the same place.
 
     Parameters
     ----------
     net : Sequential
-        Left as it is: a copy, on the CPU and in float64, is evaluated.
+        The network is left as it is: a copy of it is evaluated, on the CPU and in float64.
     x : array_like of shape (n, ...)
-        Samples. They go through the network 2,601 times, so take some hundred at most.
+        Samples. All samples go through the network 2,601 times, so give about a hundred at most.
     t : array_like of shape (n,) or (n, outputs)
         Targets.
     costs : sequence of Cost
         One panel each.
     parameters : pair of int
-        Which entries of ``net.parameters`` to vary: the first to the right, the second upwards.
+        Which entries of ``net.parameters`` to vary: the first entry to the right, the second entry upwards.
     width : float, default 8.0
-        How far to vary them, to both sides of where they are.
+        How far to vary the two parameters, to both sides of their present values.
     ax : Axes or sequence of Axes, optional
-        Where to draw: as many as there are costs, best in a figure of ``layout="constrained"``, which has room for the
-        colour bars.
+        Where to draw: as many Axes as there are costs. A figure of ``layout="constrained"`` is best, since it makes
+        room for the colour bars.
 
     Returns
     -------
     Figure
-        Of the panels. Each is titled by its cost, its axes are named by layer and entry, and a white dot marks where
-        the network is.
+        The figure with the panels. The title of each panel is its cost. The axes of a panel are named by layer and
+        entry. A white dot marks the present parameters of the network.
 
     Raises
     ------
     ValueError
-        If x or t do not fit the network or a cost, E becomes infinite within the width, or another argument is not
-        usable.
+        If x or t do not fit the network or a cost, E is not finite everywhere within the width, or another argument is
+        not valid.
 
     Examples
     --------
@@ -505,7 +532,8 @@ def cost_surface(
     if ax is not None and len(axes) != len(costs):
         raise ValueError(f"ax must be one Axes for each of the {len(costs)} costs, got {len(axes)}")
 
-    names = [_entry(net, i) for i in entries]
+    arrays = [(f"layer {i} {name}", a) for i, layer in enumerate(net.layers) for name, a in layer.parameters.items()]
+    names = [entry_name(arrays, i) for i in entries]
     net = net.astype("float64").to("cpu")
     present = net.parameters[entries]
     right, up = present[:, None] + np.linspace(-width, width, _GRID)
@@ -515,7 +543,7 @@ def cost_surface(
         axes = list(figure.subplots(1, len(costs), squeeze=False)[0])
     for panel, cost, surface in zip(axes, costs, surfaces, strict=True):
         low, high = surface.min(), surface.max()
-        least = 1e-3 * abs(low) + 1e-9  # that the levels span, so that rounding is no slope
+        least = 1e-3 * abs(low) + 1e-9  # the levels span at least this much, so that rounding is not a slope
         levels = MaxNLocator(14, steps=_STEPS).tick_values(low, max(high, low + least))
         filled = panel.contourf(right, up, surface, levels, cmap="cividis")
         lines = [level for level in levels if low < level < high]
@@ -525,8 +553,7 @@ def cost_surface(
         here = surface[_GRID // 2, _GRID // 2]
         panel.plot(*present, "o", color="black", mfc="white", ms=9, mew=1.5, label=f"the network: E = {here:.3g}")
         panel.legend(loc="lower left")
-        panel.set_xlabel(names[0])
-        panel.set_ylabel(names[1])
+        panel.set(xlabel=names[0], ylabel=names[1])
         panel.figure.colorbar(filled, cax=panel.inset_axes((1.03, 0, 0.04, 1)), label="E")
         _titled(panel, repr(cost))
     return axes[0].figure.canvas.figure
@@ -535,9 +562,10 @@ def cost_surface(
 def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dict[str, float]:
     """Return the share of the outputs y of each Sigmoid and Softmax layer for which y (1 - y) is below a threshold.
 
-    y (1 - y) is the derivative of a sigmoid, and of each softmax output by its own input: where it is nearly 0 the
-    unit is saturated, and a gradient that comes back through it vanishes. In hidden layers that stops learning. In the
-    last layer it does so if the cost is quadratic and y is wrong; where y is right, it means certainty.
+    y (1 - y) is the derivative of a sigmoid, and also the derivative of each softmax output by its own input. If
+    y (1 - y) is nearly 0, the unit is saturated, and a gradient that comes back through the unit vanishes. In hidden
+    layers, saturation stops learning. In the last layer, saturation stops learning if the cost is quadratic and y is
+    wrong; if y is right, saturation means certainty.
 
     Parameters
     ----------
@@ -545,13 +573,14 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
     x : array_like of shape (n, ...)
         As for a call of the network.
     threshold : float, default 0.01
-        Above 0 and at most 1/4, the largest value of y (1 - y). 0.01 is passed where y is above 0.99 or below 0.01.
+        Above 0 and at most 1/4, the largest value of y (1 - y). With 0.01, y is saturated above about 0.99 and below
+        about 0.01.
 
     Returns
     -------
     dict of str to float
-        By a label such as ``layer 1, Sigmoid()``, for every layer whose `probabilities` is not None, from 0 to 1: over
-        all samples and units.
+        The share, from 0 to 1 and over all samples and units, of every layer whose `probabilities` is not None. The
+        keys are labels such as ``layer 1, Sigmoid()``.
 
     Raises
     ------
@@ -576,15 +605,16 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
     labels = {i: f"layer {i}, {layer!r}" for i, layer in enumerate(net.layers) if layer.probabilities is not None}
     if not labels:
         raise ValueError("no layer of the network has probabilities as outputs, as Sigmoid and Softmax have")
-    x = net.check_inputs(x)
+    x = checks.inputs(x, net)
     if not len(x):
         raise ValueError("x must have at least one sample, got none")
     below, of = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
-    for start in range(0, len(x), CHUNK):
+    for start in range(0, len(x), checks.CHUNK):
         with np.errstate(over="ignore", invalid="ignore"):
-            y = net.scaled(x[start : start + CHUNK])
+            y = net.scaled(x[start : start + checks.CHUNK])
+            checks.finite(y, x[start : start + checks.CHUNK], start)
             for i, layer in enumerate(net.layers):
-                y = copy.copy(layer).forward(y)  # what forward keeps for backward is kept on the copy
+                y = copy.copy(layer).forward(y)  # the copy keeps what forward keeps for backward
                 if i in labels:
                     if not np.isfinite(y).all():
                         raise ValueError(f"the outputs of {labels[i]} are not all finite: training has diverged")
@@ -599,19 +629,19 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
     Parameters
     ----------
     shares : sequence of dict
-        What `saturated` returned before training, and then after each epoch.
+        The results of `saturated`: the first from before training, then a result from after each epoch.
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        With a line for each layer; epoch 0 is before training.
+        Axes with a line for each layer. Epoch 0 is before training.
 
     Raises
     ------
     ValueError
-        If `shares` is empty or not such a list, or two of its entries have not the same layers.
+        If `shares` is empty, is not a list of such results, or has two results with different layers.
 
     Examples
     --------
@@ -635,13 +665,10 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
     every = max(1, len(shares) // 20)
     for label, (color, marker) in zip(shares[0], _looks(), strict=False):
         values = [share[label] for share in shares]
-        ax.plot(
-            range(len(shares)), values, f"{marker}-", color=color, label=label, ms=5, markevery=every, clip_on=False
-        )
+        ax.plot(values, f"{marker}-", color=color, label=label, ms=5, markevery=every, clip_on=False)
     _by_epoch(ax)
     ax.yaxis.set_major_formatter(_percent)
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel("saturated share of outputs")
+    ax.set(ylim=(0, None), ylabel="saturated share of outputs")
     ax.legend()
     return _titled(ax, "Saturation")
 
@@ -652,11 +679,11 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     Parameters
     ----------
     net : Sequential
-        Its first layer is Linear.
+        A network whose first layer is Linear.
     history : History
-        Of its training.
+        The history of the network's training.
     test : Dataset or (images, labels)
-        Square images that it was not trained on.
+        Square images that the network was not trained on.
     title : str, optional
         By default the sizes of the network's layers, the epochs and the accuracy on `test`.
 
@@ -667,7 +694,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     Raises
     ------
     ValueError
-        If one of the four functions would raise it.
+        If `learning_curves`, `confusion_matrix`, `weight_images` or `mistakes` would raise it.
 
     Examples
     --------
@@ -679,21 +706,18 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     >>> figure = nn.plotting.report(net, history, test)
     >>> figure.savefig("report.png")  # doctest: +SKIP
     """
-    images, labels, y = _answers(net, test)
+    _, labels, y = _answers(net, test)
     figure = plt.figure(figsize=(12.8, 7.2), dpi=125)
-    # The size is fixed, so the places can be: to work them out takes matplotlib as long as to draw all the rest.
-    places = [
-        (0.07, 0.5, 0.385, 0.415),
-        (0.545, 0.5, 0.38, 0.415),
-        (0.07, 0.24, 0.855, 0.16),
-        (0.07, 0.01, 0.855, 0.187),
-    ]
-    curves, matrix, weights, worst = (figure.add_axes(place) for place in places)
+    # The places can be fixed, since the size is: matplotlib takes as long to work out a layout as to draw all the rest.
+    curves = figure.add_axes((0.07, 0.5, 0.385, 0.415))
+    matrix = figure.add_axes((0.545, 0.5, 0.38, 0.415))
+    weights = figure.add_axes((0.07, 0.24, 0.855, 0.16))
+    worst = figure.add_axes((0.07, 0.01, 0.855, 0.187))
     try:
         learning_curves(history, curves)
-        _confusion_matrix(labels, y, matrix)
+        confusion_matrix(net, test, matrix)
         weight_images(net, count=_COLUMNS, ax=weights)
-        _mistakes(net, images, labels, y, _COLUMNS, worst)
+        mistakes(net, test, _COLUMNS, worst)
     except ValueError:
         plt.close(figure)
         raise
@@ -706,7 +730,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
 
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return the Axes given, or those of a new figure of a size in inches."""
+    """Return the given Axes, or the Axes of a new figure of this size in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else _check_axes(ax)
 
 
@@ -725,12 +749,12 @@ def _check_net(net: Sequential) -> None:
 
 
 def _looks() -> Iterator[tuple[str, str]]:
-    """Yield colours and markers; both change, so that in grey the marker still tells."""
+    """Yield colours and markers. Both change, so that the markers tell the lines apart in grey print."""
     return zip(itertools.cycle(_COLORS), itertools.cycle("os^Dv<>P"), strict=False)
 
 
 def _by_epoch(ax: Axes) -> None:
-    """Make Axes ready for values by epoch: a tick is a whole epoch."""
+    """Make Axes ready for values by epoch: every tick is a whole epoch."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="0.9")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=_STEPS))
@@ -738,18 +762,18 @@ def _by_epoch(ax: Axes) -> None:
 
 
 def _titled(ax: Axes, title: str) -> Axes:
-    """Return the Axes with a title; at a fixed height, since to look for one takes matplotlib long."""
+    """Return the Axes with a title. The height of the title is fixed, since matplotlib takes long to work it out."""
     ax.set_title(title, loc="left", y=1)
     return ax
 
 
 def _percent(share: float, position: object = None) -> str:
-    """Return a share as a percentage, also as the label of a tick."""
+    """Return a share as a percentage. Also a tick formatter: matplotlib calls it with a position."""
     return f"{100 * share:g} %"
 
 
 def _images_and_labels(data: Any) -> tuple[Array, Array]:
-    """Return the two arrays of data as a user gives it."""
+    """Return the images and labels of a Dataset or a pair, as arrays on the CPU."""
     pair = (data.images, data.labels) if hasattr(data, "images") else data
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"data must be a Dataset or a pair of arrays (images, labels), got {type(data).__name__}")
@@ -761,20 +785,20 @@ def _answers(net: Sequential, data: Any) -> tuple[Array, npt.NDArray[np.intp], A
     _check_net(net)
     images, labels = _images_and_labels(data)
     y = net(images)
-    if y.shape[1] == 1:  # one output stands for class 1 against class 0
+    if y.shape[1] == 1:  # a single output means class 1 against class 0
         y = np.hstack([1 - y, y])
     if labels.shape != (len(y),) or len(y) == 0:
         raise ValueError(f"data must have one label for each image, got {len(y)} images and labels {labels.shape}")
-    return images, check_labels(labels, y.shape[1]).astype(np.intp), y
+    return images, checks.labels(labels, y.shape[1]).astype(np.intp), y
 
 
 def _elementwise(layer: Layer, x: Array) -> tuple[Array, Array]:
-    """Return y = f(x) and dy/dx, by a copy of the layer; ValueError if it is not elementwise."""
+    """Return y = f(x) and dy/dx from a copy of the layer; ValueError if the layer is not elementwise."""
     layer = copy.deepcopy(layer)
     layer.parameters = {name: backend.to(array, "cpu") for name, array in layer.parameters.items()}
     layer.gradients = {name: np.zeros_like(array) for name, array in layer.parameters.items()}
     shifts = 100 * np.arange(layer.inputs or 2)
-    batch = np.stack([np.roll(x, shift) for shift in shifts], axis=1)  # each x in other company in each column
+    batch = np.stack([np.roll(x, shift) for shift in shifts], axis=1)  # each column puts other numbers beside x
     half = len(x) // 2
     with np.errstate(all="ignore"):
         part, y = layer.forward(batch[:half]), layer.forward(batch)
@@ -788,87 +812,37 @@ def _elementwise(layer: Layer, x: Array) -> tuple[Array, Array]:
     return y[:, 0], dy[:, 0]
 
 
-def _entry(net: Sequential, i: int) -> str:
-    """Name an entry of the vector of parameters by its layer."""
-    arrays = [(j, name, array) for j, layer in enumerate(net.layers) for name, array in layer.parameters.items()]
-    ends = np.cumsum([array.size for _, _, array in arrays])
-    which = int(np.searchsorted(ends, i, side="right"))
-    j, name, array = arrays[which]
-    place = np.unravel_index(i - ends[which] + array.size, array.shape)
-    return f"layer {j} {name}[{', '.join(map(str, place))}]"
-
-
 def _surfaces(
     net: Sequential, x: Any, t: Any, costs: Sequence[Cost], entries: list[int], right: Array, up: Array
-) -> list[Array]:
-    """Return E of each cost where two parameters take all values, the first's along a row; they are left changed."""
+) -> Array:
+    """Return E of each cost on a grid of two parameters, the first along the rows; both parameters stay changed."""
     pairs = [cost.pair(net.layers) for cost in costs]
     for pair in pairs:
         samples = Samples(net, pair, (backend.to(x, "cpu"), backend.to(t, "cpu")), "cost_surface")
-    x, t, _ = samples.take(np.arange(len(samples)))
-    surfaces = [np.empty((_GRID, _GRID)) for _ in costs]
+    x, t, _ = samples.take(np.arange(samples.size))
+    surfaces = np.empty((len(costs), _GRID, _GRID))
     with np.errstate(over="ignore", invalid="ignore"):
         for row, column in np.ndindex(_GRID, _GRID):
             net.parameters[entries] = right[column], up[row]
             z = y = x
             for layer in net.layers:
                 z, y = y, layer.forward(y)
-            for pair, surface in zip(pairs, surfaces, strict=True):
-                surface[row, column] = pair.value(z, y, t)
+            surfaces[:, row, column] = [pair.value(z, y, t) for pair in pairs]
     for cost, surface in zip(costs, surfaces, strict=True):
         if not np.isfinite(surface).all():
             raise ValueError(f"{cost!r} is not finite everywhere within the width: choose a smaller one")
     return surfaces
 
 
-def _confusion_matrix(labels: npt.NDArray[np.intp], y: Array, ax: Axes | None) -> Axes:
-    """Draw how often each class was taken for each other."""
-    classes = y.shape[1]
-    counts = np.bincount(labels * classes + y.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    np.fill_diagonal(share, 0)
-    most = share.max() or 1.0
-    ax = _axes(ax, 5.8, 5.0)
-    shades = np.ma.masked_array(share, np.eye(classes, dtype=bool))
-    image = ax.imshow(shades, cmap="Oranges", vmin=0, vmax=most, aspect="auto")
-    ax.set_facecolor("0.94")
-    size = min(9, 120 / classes)
-    for i, j in np.argwhere(counts):
-        color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
-        ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
-    ax.set_xticks(range(0, classes, math.ceil(classes / 20)))
-    ax.set_yticks(ax.get_xticks())
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.set_xlabel("predicted class")
-    ax.set_ylabel("true class")
-    bar = ax.inset_axes((1.02, 0, 0.02, 1))
-    ax.figure.colorbar(image, cax=bar, format=_percent, ticks=MaxNLocator(5, steps=_STEPS), label="share of the row")
-    return _titled(ax, f"Confusion matrix of {len(labels):,} images")
-
-
-def _mistakes(
-    net: Sequential, images: Array, labels: npt.NDArray[np.intp], y: Array, count: int, ax: Axes | None
-) -> Axes:
-    """Draw the wrong answers with the largest outputs."""
-    predicted, output = y.argmax(axis=1), y.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-output[wrong], kind="stable")][: _at_least_one(count)]
-    says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"
-    certainty = [says.format(value).replace("%", " %") for value in output[worst]]
-    captions = [f"{labels[i]} taken for {predicted[i]}\n{text}" for i, text in zip(worst, certainty, strict=True)]
-    ax = _ink(_squares(images, "images")[worst], captions, ax)
-    return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
-
-
-def _ink(pictures: Array, captions: Sequence[str], ax: Axes | None) -> Axes:
-    """Draw images as dark ink on white, all on one scale: that of bytes, or else from 0 to the largest intensity."""
+def _ink(images: Array, captions: Sequence[str], ax: Axes | None) -> Axes:
+    """Draw images as dark ink on white, all on one scale: 0 to 255 for bytes, otherwise 0 to the largest intensity."""
+    pictures = _squares(images, "images")
     ends = (0, 255) if pictures.dtype == np.uint8 else (pictures.min(initial=0), pictures.max(initial=0))
     return _tiles(pictures, captions, ax, cmap="gray_r", vmin=ends[0], vmax=ends[1])
 
 
 def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: Any) -> Axes:
-    """Draw small pictures row by row, each 1 wide and high, with a caption above it."""
+    """Draw small pictures row by row. Each picture is 1 wide and 1 high, with its caption above."""
     columns = min(max(len(pictures), 1), _COLUMNS)
     rows = max(math.ceil(len(pictures) / columns), 1)
     above = 0.2 * max((caption.count("\n") + 1 for caption in captions), default=1)
@@ -883,7 +857,7 @@ def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: A
 
 
 def _squares(rows: Array, what: str) -> Array:
-    """Return rows of pixels as square pictures."""
+    """Return rows of pixels as square pictures; ValueError if they are not square."""
     pixels = math.prod(rows.shape[1:])
     side = math.isqrt(pixels)
     if side * side != pixels or rows.shape[-1] not in (side, pixels):
@@ -892,7 +866,7 @@ def _squares(rows: Array, what: str) -> Array:
 
 
 def _at_least_one(count: int) -> int:
-    """Return the number of pictures to show."""
+    """Return the number of pictures to show; ValueError if it is not a whole number of at least 1."""
     if not isinstance(count, (int, np.integer)) or count < 1:
         raise ValueError(f"count must be a whole number of at least 1, got {count!r}")
     return count

@@ -15,10 +15,30 @@ hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
 hypothesis.settings.register_profile("thorough", parent=hypothesis.settings.get_profile("default"), max_examples=2500)
 hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("ci"), max_examples=15)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 # A shell starts what runs in the background with Ctrl-C ignored, and processes pass that on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run also the long searches and whole programs, at full depth")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer random cases without --slow; the profile that --hypothesis-profile names is loaded after this one."""
+    name = "ci" if os.environ.get("CI") else "default"
+    if not config.getoption("--slow"):
+        hypothesis.settings.register_profile(f"{name}, brief", hypothesis.settings.get_profile(name), max_examples=20)
+        name += ", brief"
+    hypothesis.settings.load_profile(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow, and say so by the number of tests that are deselected."""
+    if not config.getoption("--slow"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
 
 _largest: dict[str, float] = {}
 

@@ -5,18 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from numnet import backend
+from numnet import backend, gpu
 
 from . import strict
 
-RealBlas = backend._Blas
+RealBlas = gpu.Blas
 try:
-    backend._gpu()
+    gpu.library()
     REAL_GPU, WHY_NOT = True, ""
 except backend.DeviceError as error:
     REAL_GPU, WHY_NOT = False, str(error)
-    backend._gpu = lambda: strict
-    backend._Blas = strict.Blas
+    gpu.library = lambda: strict
+    gpu.Blas = strict.Blas
 
 DEVICES = ["cpu", pytest.param("gpu", marks=pytest.mark.gpu) if REAL_GPU else pytest.param("gpu", id="stand-in")]
 

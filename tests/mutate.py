@@ -14,19 +14,20 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILES = [f"numnet/{name}.py" for name in ("layers", "optimizers", "costs", "checkpoint", "network", "datasets/idx")]
+NAMES = ["layers", "costs", "network", "optimizers", "data", "run", "history", "training", "checkpoint", "npz"]
+FILES = [*(f"numnet/{name}.py" for name in NAMES), "numnet/datasets/idx.py"]
 # First the tests of the files themselves; then, for the mutants that are left, what is slower.
 ROUNDS = [
     [
-        *(f"tests/test_{name}.py" for name in ("layers", "optimizers", "costs", "checkpoint", "network", "gradcheck")),
+        *(f"tests/test_{name}.py" for name in (*NAMES[:7], "checkpoint", "gradcheck")),
         *("tests/datasets/test_idx.py", "numnet/network.py"),
         *("-k", "not (truncated or flipped or threads or every_grad)"),
     ],
     [
-        *("tests/test_training.py", "tests/test_backend.py", "tests/test_resume.py"),
+        *("tests/test_training.py", "tests/test_backend.py", "tests/test_resume.py", "tests/test_checks.py"),
         "-k",
-        "(allocates and not C-64 and not C-4096) or (test_backend and not missing and not cu)"
-        " or (test_resume and not killed and not ctrl_c and not truncated and not threads)",
+        "test_training or test_checks or (test_backend and not missing and not cu)"
+        " or (test_resume and not killed and not ctrl_c_at and not truncated and not threads and not disk)",
     ],
 ]
 SURVIVED = (0, 33, None)  # mutmut's codes: the tests passed, there are none, it was not run

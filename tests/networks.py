@@ -54,6 +54,13 @@ def cases(draw, dtype="float64", scales=(0.1, 1.0, 10.0)):
     return Case(net, cost(), x, draw_targets(draw, rng, n, widths[-1], distribution=last is nn.Softmax))
 
 
+def backpropagated(net, pair, x, t):
+    """Take a batch forward and its error back, as a training step does; return the last layer's input and output."""
+    z, y = net.forward(x)
+    net.backpropagate(pair, z, y, t)
+    return z, y
+
+
 def draw_targets(draw, rng, n, outputs, distribution):
     """Draw class indices, one-hot rows or probabilities."""
     kind = draw(st.sampled_from(["indices", "one-hot", "probabilities"]))

@@ -1,22 +1,33 @@
 """A stand-in for CuPy on machines without a GPU: arrays over NumPy's that are as strict, and count what crosses.
 
 As CuPy's (14.2), they refuse to meet NumPy's arrays or to become them unasked, know no `where=` and no reduction by a
-method of a ufunc but `add` and `multiply`, and take functions only from a list. `transfers` has the bytes of each
-journey between host and device. While a stream is recorded nothing is computed and nothing may come to the host;
-launching the graph computes what was noted down, in the same memory.
+method of a ufunc but `add` and `multiply`, and take functions and ufuncs only from lists. `transfers` has the bytes of
+each journey between host and device.
+
+While a stream is recorded, what is called in its context is not computed, nothing may come to the host, and products
+are refused. A launch of the graph computes what was noted down, in the same memory. If somebody has given a part of
+that memory back meanwhile, the launch fails, as it may on a GPU.
 """
 
 import contextlib
+import functools
 import numbers
+import threading
 import types
+import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
 
 FUNCTIONS = [
     *("all", "any", "argmax", "argwhere", "array_equal", "clip", "concatenate", "copyto", "count_nonzero", "dot"),
-    *("empty", "empty_like", "eye", "flatnonzero", "full", "full_like", "isfinite", "max", "mean", "min", "ones"),
+    *("empty", "empty_like", "flatnonzero", "full", "full_like", "isfinite", "max", "mean", "min", "ones"),
     *("ones_like", "ravel", "reshape", "shape", "size", "stack", "sum", "where", "zeros", "zeros_like"),
+]
+UFUNCS = [
+    *("absolute", "add", "divide", "equal", "exp", "greater", "greater_equal", "invert", "isfinite", "less"),
+    *("less_equal", "log", "log1p", "matmul", "maximum", "minimum", "multiply", "negative", "power", "sign", "square"),
+    *("subtract", "tanh"),
 ]
 
 
@@ -39,24 +50,46 @@ class Transfers:
 transfers = Transfers()
 
 
-class Recording(list):
-    """What a stream that is recorded has noted down; none if it is None."""
+class Memory:
+    """Some bytes, which are given back when nobody holds them any more."""
 
-    current = None
+    def __init__(self, size):
+        if size > transfers.limit:
+            raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes.")
+
+
+class Now(threading.local):
+    """What each thread has of its own: the stream that it works on, and where its memory comes from."""
+
+    stream = None
+    malloc = Memory
+
+    @property
+    def graph(self):
+        """The graph that is being recorded, or None."""
+        return self.stream and self.stream.graph
+
+
+now = Now()
 
 
 def _done(compute, out=None):
     """Compute into `out` or new memory, or note that for later; return the array."""
     if out is None:
-        with np.errstate(all="ignore" if Recording.current is not None else None):
+        with np.errstate(all="ignore" if now.graph else None):
             out = ndarray(np.array(compute()))  # when recording, for the shape
-        if Recording.current is None:
+        if not now.graph:
             return out
-    if Recording.current is None:
-        np.copyto(out._array, compute(), casting="same_kind")
+    step = functools.partial(_write, _host(out), compute)
+    if now.graph:
+        now.graph.steps.append(step)
     else:
-        Recording.current.append(lambda: np.copyto(out._array, compute(), casting="same_kind"))
+        step()
     return out
+
+
+def _write(array, compute):
+    np.copyto(array, compute(), casting="same_kind")
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
@@ -65,8 +98,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def __init__(self, array, base=None):
         assert type(array) is np.ndarray
-        if array.nbytes > transfers.limit:
-            raise OutOfMemoryError(f"Out of memory allocating {array.nbytes:,} bytes.")
+        self.memory = now.malloc(array.nbytes) if base is None else base.memory
         self._array, self.base = array, base
 
     # What NumPy's arrays have, too.
@@ -75,8 +107,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     size = property(lambda self: self._array.size)
     ndim = property(lambda self: self._array.ndim)
     nbytes = property(lambda self: self._array.nbytes)
-    flags = property(lambda self: self._array.flags)
     T = property(lambda self: self._view(self._array.T))
+    real = property(lambda self: self._view(self._array.real))
+
+    @property
+    def flags(self):
+        names = "c_contiguous", "f_contiguous", "owndata", "fnc", "forc"
+        return types.SimpleNamespace(**{name: getattr(self._array.flags, name) for name in names})
 
     def _view(self, array):
         return ndarray(array, self if self.base is None else self.base)
@@ -92,14 +129,16 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         if any(isinstance(key, np.ndarray) for key in keys):
             raise TypeError("an index that would be sent to the device at each use")
         if any(isinstance(key, ndarray) for key in keys):
-            return _done(lambda: self._array[tuple(map(_host, keys))])
+            array, keys = _host(self), tuple(map(_host, keys))
+            return _done(lambda: array[keys])
         return self._view(self._array[keys if Ellipsis in keys else (*keys, ...)])  # a view also of a single number
 
     def __setitem__(self, index, value):
         if isinstance(value, np.ndarray) and value.shape:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        target = self[index]
-        _done(lambda: np.broadcast_to(_host(value), target.shape).astype(self.dtype), target)
+        target, value = self[index], _host(value)
+        assert target.base is not None, "it would be written to a copy"
+        _done(lambda: np.broadcast_to(value, target.shape).astype(target.dtype), target)
 
     def reshape(self, *shape, order="C"):
         part = self._array.reshape(*shape, order=order)
@@ -107,13 +146,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._view(part)
 
     def ravel(self):
-        return self.reshape(-1) if self.flags.c_contiguous else _done(lambda: self._array.ravel())
+        return self.reshape(-1) if self.flags.c_contiguous else _done(_host(self).ravel)
 
     def astype(self, dtype, copy=True):
-        return self if not copy and self.dtype == dtype else _done(lambda: self._array.astype(dtype))
+        array = _host(self)
+        return self if not copy and self.dtype == dtype else _done(lambda: array.astype(dtype))
 
     def copy(self):
-        return _done(self._array.copy)
+        return _done(_host(self).copy)
 
     __copy__ = copy
 
@@ -124,23 +164,30 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         self[...] = value
 
     def max(self, axis=None, out=None, keepdims=False):
-        return _done(lambda: self._array.max(axis, keepdims=keepdims), out)
+        array = _host(self)
+        return _done(lambda: array.max(axis, keepdims=keepdims), out)
 
     def min(self, axis=None, out=None, keepdims=False):
-        return _done(lambda: self._array.min(axis, keepdims=keepdims), out)
+        array = _host(self)
+        return _done(lambda: array.min(axis, keepdims=keepdims), out)
+
+    def argmax(self, axis=None, out=None):
+        array = _host(self)
+        return _done(lambda: array.argmax(axis), out)
 
     def sum(self, axis=None, dtype=None, out=None, keepdims=False):
-        return _done(lambda: self._array.sum(axis, dtype, keepdims=keepdims), out)
+        array = _host(self)
+        return _done(lambda: array.sum(axis, dtype, keepdims=keepdims), out)
 
     def all(self):
-        return _done(lambda: self._array.all())
+        return _done(_host(self).all)
 
     def any(self):
-        return _done(lambda: self._array.any())
+        return _done(_host(self).any)
 
     # The way to the host, which is what takes time.
     def get(self):
-        assert Recording.current is None, "a recorded stream cannot wait for the host"
+        _no_transfer()
         transfers.to_host.append(self.nbytes)
         return self._array.copy()
 
@@ -179,14 +226,16 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         for value in (*inputs, *out):
             if not isinstance(value, (ndarray, numbers.Number, np.generic)):
                 raise TypeError(f"Unsupported type {type(value)}")
-        if "where" in options:
-            raise TypeError("Wrong arguments: where")
+        if ufunc.__name__ not in UFUNCS:
+            return NotImplemented
         if method not in ("__call__", "reduce") or (method == "reduce" and ufunc not in (np.add, np.multiply)):
             raise NotImplementedError(f"{ufunc.__name__}.{method} is not supported yet")
+        if wrong := options.keys() - ({"casting", "dtype"} if method == "__call__" else {"axis", "dtype", "keepdims"}):
+            raise TypeError(f"Wrong arguments: {', '.join(wrong)}")
         if ufunc is np.matmul:
-            transfers.products += 1
-            assert not out or out[0].flags.c_contiguous, "it would be made in other memory, and copied"
-        return _done(lambda: getattr(ufunc, method)(*map(_host, inputs), **options), *out)
+            _product(*inputs, *out)
+        inputs = tuple(map(_host, inputs))
+        return _done(lambda: getattr(ufunc, method)(*inputs, **options), *out)
 
     def __array_function__(self, function, types, arguments, options):
         if function in (np.iscomplexobj, np.shares_memory):
@@ -198,16 +247,42 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         name = function.__name__
         if name == "copyto":
             target, source = arguments
-            _done(lambda: _host(source), target)
+            casting = options.pop("casting", "same_kind")
+            if isinstance(source, ndarray) and not np.can_cast(source.dtype, target.dtype, casting):
+                raise TypeError(f"Cannot cast {source.dtype} to {target.dtype} in {casting} casting mode")
+            assert not options, options
+            source = _host(source)
+            _done(lambda: source, target)
             return None
         if name in ("shape", "size"):
             return getattr(arguments[0], name)
         out = options.pop("out", None)
-        return _done(lambda: function(*_host(arguments), **options), out)
+        if name == "dot":
+            _product(*arguments, *([] if out is None else [out]))
+            if out is not None and out.dtype != np.result_type(*(array.dtype for array in arguments)):
+                raise ValueError("Not supported dtype combination.")
+        arguments = _host(arguments)
+        return _done(lambda: function(*arguments, **options), out)
+
+
+def _product(a, b, out=None):
+    """Refuse what CuPy refuses, or does by way of a copy."""
+    if now.graph:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    transfers.products += a.ndim == b.ndim == 2
+    assert out is None or out.flags.c_contiguous, "it would be made in other memory, and copied"
+
+
+def _no_transfer():
+    if now.graph:
+        raise RuntimeError("a recorded stream cannot wait for the host")
 
 
 def _host(value):
+    """Return NumPy's array, or several; a graph that is recorded notes that it uses the memory."""
     if isinstance(value, ndarray):
+        if now.graph:
+            now.graph.memory.add(weakref.ref(value.memory))
         return value._array
     if isinstance(value, (tuple, list)):
         return type(value)(_host(part) for part in value)
@@ -219,7 +294,7 @@ def _host(value):
 def asarray(array):
     if isinstance(array, ndarray):
         return array
-    assert Recording.current is None, "a recorded stream cannot wait for the host"
+    _no_transfer()
     array = np.array(array, dtype=np.asarray(array).dtype.newbyteorder("="), order="C")
     transfers.to_device.append(array.nbytes)
     return ndarray(array)
@@ -229,47 +304,70 @@ def asnumpy(array):
     return array.get()
 
 
-class Stream(contextlib.nullcontext):
+class Stream:
+    """What is called while a stream is a thread's own is recorded, if the stream is being recorded."""
+
     def __init__(self, non_blocking=False):
-        super().__init__()
+        assert non_blocking, "it would wait for the default stream, which a recording does not allow"
+        self.graph = None
+
+    def __enter__(self):
+        self._before, now.stream = now.stream, self
+
+    def __exit__(self, *error):
+        now.stream = self._before
 
     def begin_capture(self):
-        Recording.current = Recording()
+        self.graph = Graph()
 
     def end_capture(self):
-        graph, Recording.current = Graph(Recording.current), None
+        graph, self.graph = self.graph, None
         return graph
-
-    def record(self):
-        return "event"
-
-    def wait_event(self, event):
-        assert event == "event"
 
 
 class Graph:
-    def __init__(self, steps):
-        self.steps = steps
+    def __init__(self):
+        self.steps, self.memory = [], set()
+
+    def __bool__(self):
+        return True
 
     def launch(self):
+        assert not now.graph
+        if not all(memory() for memory in self.memory):
+            raise RuntimeError("an illegal memory access was encountered")
         transfers.launches += 1
         for step in self.steps:
             step()
 
 
 class Blas:
-    """In place of cuBLAS called directly: the products of this module can be recorded."""
+    """In place of cuBLAS called directly: it can be recorded, and takes what the real class takes."""
 
-    def __init__(self, gpu, stream):
-        pass
+    def __init__(self, stream):
+        self._stream = stream
 
-    def takes(self, a, b, out):
-        return False
+    def matmul(self, a, b, out):
+        assert now.stream is self._stream, "cuBLAS works on the stream that it was told"
+        assert a.ndim == b.ndim == out.ndim == 2
+        assert a.dtype == b.dtype == out.dtype
+        assert out.flags.c_contiguous
+        assert all(array.flags.c_contiguous or array.flags.f_contiguous for array in (a, b))
+        a, b = _host(a), _host(b)
+        return _done(lambda: np.matmul(a, b), out)
 
 
-cuda = types.SimpleNamespace(
-    Stream=Stream,
-    MemoryPool=lambda: types.SimpleNamespace(malloc=None),
-    using_allocator=lambda malloc: contextlib.nullcontext(),
-    get_current_stream=Stream,
-)
+@contextlib.contextmanager
+def using_allocator(malloc):
+    before, now.malloc = now.malloc, malloc
+    try:
+        yield
+    finally:
+        now.malloc = before
+
+
+def get_default_memory_pool():
+    return types.SimpleNamespace(malloc=Memory)
+
+
+cuda = types.SimpleNamespace(Stream=Stream, using_allocator=using_allocator)

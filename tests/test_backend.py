@@ -1,6 +1,7 @@
 import contextlib
 import ctypes
 import itertools
+import math
 import os
 import re
 import shutil
@@ -9,26 +10,32 @@ import sys
 import textwrap
 import threading
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.linalg.cython_blas
 from hypothesis import given
-from hypothesis import strategies as st
 
 import numnet as nn
-import numnet.samples
-from numnet import backend
+import numnet.data
+from numnet import backend, gpu
 
-from . import compiled, strict
-from .devices import DEVICES, REAL_GPU, RealBlas, host, place
+from . import strict
+from .devices import DEVICES, REAL_GPU, RealBlas, alone_and_together, host, place
 from .networks import cases
 
 RNG = np.random.default_rng(0)
 DIGITS = nn.datasets.digits()
 stand_in = pytest.mark.skipif(REAL_GPU, reason="the stand-in counts what a GPU does not")
-with_compiler = pytest.mark.skipif(REAL_GPU or compiled.COMPILER is None, reason="needs a C++ compiler, and no GPU")
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+@pytest.fixture(autouse=True)
+def products():
+    """Let no test leave the products of `offload` and `record` to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "product", np.matmul)
+        patch.setattr(backend, "outer", np.dot)
+        yield
 
 
 @pytest.fixture
@@ -36,6 +43,19 @@ def transfers():
     strict.transfers.clear()
     yield strict.transfers
     strict.transfers.clear()
+
+
+@pytest.fixture(params=[False, True], ids=["unrecorded", "recorded"])
+def recorded(request):
+    """Switch the recorded step on for one of two runs of a test."""
+    backend.record(request.param)
+    yield request.param
+    backend.record(False)
+
+
+def launched(recorded, device):
+    """Return whether a graph is launched where it should be, and nowhere else."""
+    return REAL_GPU or (strict.transfers.launches > 0) == (recorded and device == "gpu")
 
 
 def trainer_of(
@@ -49,36 +69,41 @@ def trainer_of(
 # What crosses between host and device
 
 
+def crossed(transfers, run):
+    """Return the bytes of each journey to the device, and of each to the host, while something runs."""
+    before = len(transfers.to_device), len(transfers.to_host)
+    run()
+    return transfers.to_device[before[0] :], transfers.to_host[before[1] :]
+
+
 @stand_in
 @pytest.mark.parametrize("sizes", [(64, 10), (64, 16, 10)])
-def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers, largest):
+def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers, largest, recorded, monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 6)
     train, test = DIGITS
     trainer = trainer_of(*sizes)
-    transfers.clear()
-    trainer.fit(train, 1, 64, test)
-    data = [train.images.nbytes, 10 * 10 * 4, 8 * len(train), test.images.nbytes, 10 * 10 * 4, 8 * len(test)]
-    assert transfers.to_device[:-1] == [*data, 4]  # the pictures as bytes, once, and a learning rate
-    before = len(transfers.to_device), len(transfers.to_host)
-    trainer.fit(train, 1, 64, test)
-    history_only = transfers.to_device[before[0] + len(data) + 1 :], transfers.to_host[before[1] :]
-    assert history_only[0] == [8 * len(train)]
-    assert (
-        len(history_only[1]) == 4
-    )  # costs, right answers, whether the parameters are finite, right answers of the test
-    assert sum(history_only[1]) < 40
-    largest("transfers to the device in an epoch on the stand-in, beside the data", len(history_only[0]))
-    largest("transfers to the host in an epoch on the stand-in", len(history_only[1]))
+    to_device, _ = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))
+    # Pictures and labels as bytes, and the numbers of the classes. Then the order of the samples.
+    data = [size for part in DIGITS for size in (part.images.nbytes, len(part), 10 * 8)]
+    rate = [4] if recorded else []
+    assert to_device == [*data, 8 * len(train), *rate]
+    to_device, to_host = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))
+    assert to_device == [*data, 8 * len(train), *rate]
+    blocks = math.ceil(len(train) / (6 * 64))
+    # Of each block: how many answers are right, whether y is far enough from 0 for a logarithm, and the cost. Of the
+    # epoch: whether the parameters are finite, and how many answers to the test are right.
+    assert to_host == [8, 1, 4] * blocks + [1, 8]
+    largest("transfers to the device in an epoch on the stand-in, beside the data", len(to_device) - len(data))
+    largest("transfers to the host in an epoch of four blocks on the stand-in", len(to_host))
 
 
 @stand_in
-def test_more_epochs_need_no_more_of_the_data(transfers):
+def test_more_epochs_need_no_more_of_the_data(transfers, recorded):
     counts = []
     for epochs in (1, 4):
-        trainer = trainer_of(64, 10)
-        transfers.clear()
-        trainer.fit(DIGITS[0], epochs, 64)
-        counts.append((len(transfers.to_device), len(transfers.to_host)))
-    assert counts[1] == (counts[0][0] + 3, counts[0][1] + 3 * 3)
+        crossings = crossed(transfers, lambda epochs=epochs: trainer_of(64, 10).fit(DIGITS[0], epochs, 64))
+        counts.append([len(sizes) for sizes in crossings])
+    assert counts[1] == [counts[0][0] + 3, counts[0][1] + 3 * 4]
 
 
 @stand_in
@@ -87,13 +112,10 @@ def test_a_round_trip_in_a_layer_is_noticed(transfers):
         def forward(self, x, out=None):
             return super().forward(place(host(x), "gpu"), out)
 
-    trainer = trainer_of(64, 8, 10, hidden=Careless)
-    transfers.clear()
-    with pytest.warns(RuntimeWarning, match="could not be recorded as a CUDA graph .*cannot wait for the host"):
-        trainer.fit(DIGITS[0], 3, 64)
-    assert len(transfers.to_host) > 3 * 1437 / 64
+    _, to_host = crossed(transfers, lambda: trainer_of(64, 8, 10, hidden=Careless).fit(DIGITS[0], 3, 64))
+    assert len(to_host) > 3 * 1437 / 64
     with pytest.raises(TypeError, match="Implicit conversion"):
-        np.asarray(trainer.net.parameters)
+        np.asarray(trainer_of(64, 10).net.parameters)
 
 
 @stand_in
@@ -110,7 +132,7 @@ def test_arrays_do_not_mix(transfers):
         device[...] = np.ones((1, 2))
 
 
-# The recorded step
+# Training, recorded and not
 
 
 @pytest.mark.parametrize(
@@ -134,8 +156,8 @@ def test_arrays_do_not_mix(transfers):
     ],
 )
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_recorded_run_is_the_run_on_the_cpu(options, last, cost, device, transfers, monkeypatch):
-    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 4, "gpu": 3})
+def test_a_run_is_the_run_on_the_cpu(options, last, cost, device, transfers, recorded, monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 4)
     results = []
     for where in ("cpu", device):
         trainer = trainer_of(64, 12, 10, device=where, dtype="float64", last=last, cost=cost, **options)
@@ -145,50 +167,72 @@ def test_a_recorded_run_is_the_run_on_the_cpu(options, last, cost, device, trans
         )
     for on_cpu, on_device in zip(*results, strict=True):
         np.testing.assert_allclose(on_device, on_cpu, rtol=1e-9, atol=1e-12)
-    assert REAL_GPU or device == "cpu" or transfers.launches > 10
+    assert launched(recorded and "clip_norm" not in options, device)
 
 
 @stand_in
+@pytest.mark.parametrize("record", [False, True])
 @given(case=cases(scales=(0.1, 1.0)))
-def test_any_network_can_be_recorded(case):
+def test_any_network_trains_as_on_the_cpu(record, case):
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 2, "gpu": 2})
-        for device in ("cpu", "gpu"):
-            net = nn.Sequential(
-                *(type(layer)(*filter(None, (layer.inputs, layer.outputs))) for layer in case.net.layers),
-                dtype="float64",
-                device=device,
-            )
-            net.parameters = case.net.parameters
-            x, t = np.repeat(case.x, 4, axis=0), np.repeat(case.t, 4, axis=0)
-            strict.transfers.clear()
-            nn.Trainer(net, case.cost, nn.SGD(1e-3), seed=0).fit((x, t), 2, 1)
-            results.append(host(net.parameters))
-    assert strict.transfers.launches >= 2
+        patch.setattr(numnet.data, "BLOCK_BATCHES", 2)
+        backend.record(record)
+        try:
+            for device in ("cpu", "gpu"):
+                net = nn.Sequential(
+                    *(type(layer)(*filter(None, (layer.inputs, layer.outputs))) for layer in case.net.layers),
+                    dtype="float64",
+                    device=device,
+                )
+                net.parameters = case.net.parameters
+                x, t = np.repeat(case.x, 4, axis=0), np.repeat(case.t, 4, axis=0)
+                strict.transfers.clear()
+                nn.Trainer(net, case.cost, nn.SGD(1e-3), seed=0).fit((x, t), 2, 1)
+                results.append(host(net.parameters))
+        finally:
+            backend.record(False)
+    assert strict.transfers.launches == record * (2 * math.ceil(len(x) / 2) - 1)  # all blocks but the first
     np.testing.assert_allclose(results[1], results[0], rtol=1e-12, atol=1e-13)
 
 
+def test_it_is_recorded_only_if_somebody_asks_for_it(transfers):
+    assert backend.product is np.matmul
+    assert backend.outer is np.dot
+    trainer_of(64, 10).fit(DIGITS[0], 3, 64)
+    assert transfers.launches == 0
+    backend.record()
+    try:
+        assert backend.product is not np.matmul
+        trainer_of(64, 10, device="cpu").fit(DIGITS[0], 1, 64)
+        assert transfers.launches == 0
+    finally:
+        backend.record(False)
+    assert backend.product is np.matmul
+
+
 @stand_in
-def test_a_callback_may_use_the_network_between_recorded_epochs(monkeypatch):
-    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
+def test_a_callback_may_use_the_network_between_epochs(transfers, recorded, monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 3)
 
     def use(trainer):
-        trainer.step(DIGITS[0].images[:500], DIGITS[0].labels[:500])
+        for count in (500, 64, 7):
+            trainer.step(DIGITS[0].images[:count], DIGITS[0].labels[:count])
         trainer.net(DIGITS[1].images)
 
     results = []
     for device in ("cpu", "gpu"):
         trainer = trainer_of(64, 10, dtype="float64", device=device)
         trainer.fit(DIGITS[0], 4, 64, callbacks=[use])
+        trainer.fit((DIGITS[0].images[:150], DIGITS[0].labels[:150]), 4, 64, callbacks=[use])
         results.append(host(trainer.net.parameters))
     np.testing.assert_allclose(*results, rtol=1e-12)
+    assert launched(recorded, "gpu")
 
 
 class Counting(nn.Sigmoid):
-    """A layer that a recording would freeze."""
+    """A layer of one's own that does something else each time."""
 
-    recordable = False
     calls = 0
 
     def forward(self, x, out=None):
@@ -197,7 +241,7 @@ class Counting(nn.Sigmoid):
 
 
 class OwnScale(nn.Layer):
-    """A layer that says nothing of recording."""
+    """A layer of one's own that somebody changes from outside."""
 
     factor = 1.0
 
@@ -208,8 +252,47 @@ class OwnScale(nn.Layer):
         return np.multiply(grad, self.factor, out=out)
 
 
+class OwnCost(nn.CrossEntropy):
+    """The same cost, but of a class of one's own."""
+
+
+class Warmed(nn.SGD):
+    """An optimizer of one's own whose steps grow."""
+
+    steps = 0
+
+    def update(self, parameters, gradients, lr):
+        self.steps += 1
+        super().update(parameters, gradients, lr * min(1, self.steps / 100))
+
+
+class OwnSequential(nn.Sequential):
+    """A network of one's own."""
+
+
+@stand_in
+@pytest.mark.parametrize("part", ["hidden", "cost", "optimizer", "net"])
+def test_what_is_not_numnets_own_is_not_recorded(part, transfers, recorded):
+    results = []
+    for device in ("cpu", "gpu"):
+        kind = OwnSequential if part == "net" else nn.Sequential
+        hidden = Counting if part == "hidden" else nn.Sigmoid
+        layers = nn.Linear(64, 6), hidden(), nn.Linear(6, 10), nn.Softmax()
+        net = kind(*layers, seed=0, dtype="float64", device=device)
+        cost = OwnCost() if part == "cost" else nn.CrossEntropy()
+        trainer = nn.Trainer(net, cost, (Warmed if part == "optimizer" else nn.SGD)(0.1), seed=0)
+        trainer.fit(DIGITS[0], 4, 64)
+        results.append(host(trainer.net.parameters))
+    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+    assert transfers.launches == 0
+
+
 def change_momentum(trainer):
     trainer.optimizer.momentum = 0.9 - trainer.optimizer.momentum
+
+
+def clip_every_other_epoch(trainer):
+    trainer.optimizer.clip_norm = 0.01 if trainer.optimizer.clip_norm is None else None
 
 
 def start_anew(trainer):
@@ -221,7 +304,17 @@ def another_optimizer(trainer):
     trainer.optimizer.start(trainer.net)
 
 
+def an_optimizer_of_ones_own(trainer):
+    trainer.optimizer = Warmed(0.1)
+    trainer.optimizer.start(trainer.net)
+
+
+def another_pair(trainer):
+    trainer.pair = nn.Quadratic().pair(trainer.net.layers)
+
+
 def change_a_layer(trainer):
+    trainer.net.layers[0].bias = np.arange(6) / 10
     for layer in trainer.net.layers:
         if isinstance(layer, OwnScale):
             layer.factor *= 0.5
@@ -233,154 +326,140 @@ def move_there_and_back(trainer):
     trainer.step(DIGITS[0].images[:300], DIGITS[0].labels[:300])
 
 
-def move_to_the_other(trainer):
-    trainer.net.to("gpu" if trainer.net.device == "cpu" else "cpu")
-
-
-CALLBACKS = [change_momentum, start_anew, another_optimizer, change_a_layer, move_there_and_back, move_to_the_other]
+CALLBACKS = [
+    *(change_momentum, clip_every_other_epoch, start_anew, another_optimizer, an_optimizer_of_ones_own, another_pair),
+    *(change_a_layer, move_there_and_back),
+]
 
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 @pytest.mark.parametrize("hidden", [nn.Sigmoid, Counting, OwnScale])
 @pytest.mark.parametrize("device", DEVICES)
-def test_what_a_callback_changes_is_changed(callback, hidden, device, monkeypatch):
-    monkeypatch.setattr(numnet.samples, "_BLOCK_BATCHES", {"cpu": 3, "gpu": 3})
+def test_what_a_callback_changes_is_changed(callback, hidden, device, transfers, recorded, monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 3)
     results = []
-    for where, callbacks in (("cpu", [callback]), (device, [callback])):
+    for where in ("cpu", device):
         trainer = trainer_of(64, 6, 10, device=where, dtype="float64", hidden=hidden, lr=0.1)
-        trainer.fit((DIGITS[0].images[:400], DIGITS[0].labels[:400]), 4, 16, DIGITS[1], callbacks=callbacks)
+        trainer.fit((DIGITS[0].images[:400], DIGITS[0].labels[:400]), 4, 16, DIGITS[1], callbacks=[callback])
         results.append(host(trainer.net.parameters))
     np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
+    assert launched(recorded and hidden is nn.Sigmoid, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_network_of_one_layer_trains(device):
+def test_a_callback_that_moves_the_network_away_ends_the_run(device, recorded):
+    other = "gpu" if device == "cpu" else "cpu"
+    trainer = trainer_of(64, 10, device=device, dtype="float64")
+    message = (
+        f"^fit: a callback has moved the network from '{device}' to '{other}': move it back before the callback ends"
+    )
+    with pytest.raises(nn.DeviceError, match=message):
+        trainer.fit(DIGITS[0], 3, 64, callbacks=[lambda trainer: trainer.net.to(other)])
+    assert len(trainer.history) == 1
+    trainer.fit(DIGITS[0], 2, 64)  # between two calls of fit it may move
+    stayed = trainer_of(64, 10, device="cpu", dtype="float64")
+    stayed.fit(DIGITS[0], 3, 64)
+    np.testing.assert_allclose(host(trainer.net.parameters), stayed.net.parameters, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_of_one_layer_trains(device, recorded):
     trainer = nn.Trainer(nn.Sequential(nn.Softmax(), dtype="float64", device=device), nn.CrossEntropy(), nn.SGD(0.1))
     x, t = RNG.normal(size=(30, 3)), RNG.integers(3, size=30)
     expected = nn.CrossEntropy()(trainer.net(x), t)
     assert trainer.fit((x, t), 3, 4).train_cost == pytest.approx([expected] * 3)
 
 
-@stand_in
-def test_without_cublas_training_goes_on_unrecorded(monkeypatch, transfers):
-    def missing(gpu, stream):
-        raise OSError("libcublas.so.13: cannot open shared object file")
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_divergence_names_the_block(device, recorded, monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 5)
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0, device=device), nn.Quadratic(), nn.SGD(1e30), seed=0)
+    before = host(trainer.net.parameters).copy()
+    with pytest.raises(nn.DivergenceError, match="in epoch 1, in one of the batches 1 to 5: "):
+        trainer.fit((RNG.normal(size=(300, 3)), RNG.normal(size=(300, 2))), 1, 2)
+    np.testing.assert_array_equal(host(trainer.net.parameters), before)
 
-    monkeypatch.setattr(backend, "_Blas", missing)
-    monkeypatch.setattr(backend, "_thread", threading.local())
+
+@stand_in
+def test_two_trainers_in_two_threads(transfers, recorded, monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 2)
+
+    def run(i):
+        trainer = trainer_of(64, 8, 10, dtype="float64", lr=0.1 * (i + 1))
+        trainer.fit(DIGITS[0], 3, 64)
+        return host(trainer.net.parameters)
+
+    np.testing.assert_array_equal(*alone_and_together(run))
+    assert launched(recorded, "gpu")
+
+
+def broken(monkeypatch, what):
+    """Let a part of the recording fail."""
+    message = "libcublas.so.13: cannot open shared object file" if what == "cuBLAS" else "the capture has failed"
+
+    def fail(*arguments):
+        raise OSError(message)
+
+    if what == "cuBLAS":
+        monkeypatch.setattr(gpu, "Blas", fail)
+        monkeypatch.setattr(gpu, "_thread", threading.local())
+    elif what == "end of the capture":
+        end = strict.Stream.end_capture
+        monkeypatch.setattr(strict.Stream, "end_capture", lambda stream: fail(end(stream)))
+    else:
+        monkeypatch.setattr(strict.Blas, "matmul", fail)
+    return message
+
+
+@stand_in
+@pytest.mark.parametrize("what", ["cuBLAS", "product", "end of the capture"])
+def test_if_recording_fails_training_goes_on_unrecorded(what, monkeypatch, transfers):
+    message = broken(monkeypatch, what)
+    backend.record()
     results = []
-    for device in ("cpu", "gpu"):
-        trainer = trainer_of(64, 10, dtype="float64", device=device)
-        with contextlib.nullcontext() if device == "cpu" else pytest.warns(RuntimeWarning, match=r"libcublas\.so\.13"):
-            trainer.fit(DIGITS[0], 3, 64)
-        results.append(host(trainer.net.parameters))
+    try:
+        for device in ("cpu", "gpu"):
+            told = contextlib.nullcontext()
+            if device == "gpu":
+                told = pytest.warns(
+                    RuntimeWarning, match=f"could not be recorded .* goes on without.*OSError: {message}"
+                )
+            trainer = trainer_of(64, 10, dtype="float64", device=device)
+            with told as warned:
+                trainer.fit(DIGITS[0], 3, 64)
+            results.append(host(trainer.net.parameters))
+    finally:
+        backend.record(False)
+    assert len(warned) == 1
     np.testing.assert_allclose(*results, rtol=1e-12)
     assert transfers.launches == 0
 
 
 def test_memory_that_the_host_has_not_is_no_affair_of_the_gpu():
-    with pytest.raises(MemoryError, match="the host's"), backend.advice():
+    with pytest.raises(MemoryError, match="the host's"), gpu.quiet():
         raise MemoryError("the host's")
 
 
-# Kernels
-
-
-@with_compiler
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(64, 10), (64, 12, 10), (64, 1)])
-@pytest.mark.parametrize(
-    ("hidden", "last", "cost"),
-    [
-        (nn.Sigmoid, nn.Softmax, nn.CrossEntropy),
-        (nn.Tanh, nn.Sigmoid, nn.CrossEntropy),
-        (nn.ReLU, nn.Sigmoid, nn.Quadratic),
-        (nn.Sigmoid, nn.Softmax, nn.Quadratic),
-    ],
-)
-def test_kernels_compute_what_the_functions_beside_them_do(dtype, sizes, hidden, last, cost, monkeypatch):
-    results = []
-    train = DIGITS[0]
-    data = (train.images[:300], train.labels[:300] if sizes[-1] > 1 else np.ones((300, 1)))
-    used, original = [], backend._kernel
-    monkeypatch.setattr(backend, "_kernel", lambda name: used.append(name) or original(name))
-    for kernels in (False, True):
-        if kernels:
-            monkeypatch.setattr(strict, "ElementwiseKernel", compiled.ElementwiseKernel, raising=False)
-        trainer = trainer_of(*sizes, dtype=dtype, hidden=hidden, last=last, cost=cost)
-        trainer.fit(data, 2, 64)
-        results.append(host(trainer.net.parameters))
-        assert bool(used) == kernels
-    tolerance = 1e-12 if dtype == "float64" else 1e-5
-    np.testing.assert_allclose(*results, rtol=tolerance, atol=tolerance)
-
-
-@with_compiler
-@pytest.mark.parametrize("name", backend.KERNELS)
-def test_every_kernel_has_a_reference(name, monkeypatch):
-    monkeypatch.setattr(strict, "ElementwiseKernel", compiled.ElementwiseKernel, raising=False)
-    for dtype in (np.float32, np.float64):
-        for n, k in ((1, 1), (5, 3), (64, 10), (200, 64)):
-            z, t, w = (place((RNG.normal(size=(n, k)) * 30).astype(dtype), "gpu") for _ in range(3))
-            out, other = (place(np.full((n, k), np.nan, dtype), "gpu") for _ in range(2))
-            if name == "gather":
-                source = RNG.integers(0, 256, (50, k)).astype(np.uint8)
-                rows = RNG.integers(0, 50, n)
-                backend.gather(place(source, "gpu"), place(rows, "gpu"), 1 / 255, out)
-                expected = source[rows] * dtype(1 / 255)
-            elif name == "softmax_error":
-                assert backend.softmax_error(z, t, out, other)
-                y = nn.Softmax().forward(z)
-                np.testing.assert_allclose(host(other), (host(y) - host(t)) / n, rtol=1e-5, atol=1e-6)
-                expected = host(y)
-            else:
-                functions = {**vars(nn.layers), **vars(nn.costs), **vars(nn.optimizers)}
-                function = functions["_" + name]
-                arguments = {
-                    "sigmoid": (z,),
-                    "scaled_difference": (z, t, 0.25),
-                    "descend": (z, t, place(np.array([0.25], dtype), "gpu"), w),
-                }.get(name, (place(np.abs(host(z)), "gpu"), t))
-                function(*arguments, out=out)
-                plain = function.__wrapped__(
-                    *(host(a) if isinstance(a, strict.ndarray) else a for a in arguments), out=np.empty((n, k), dtype)
-                )
-                expected = plain
-            np.testing.assert_allclose(host(out), expected, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-30)
-
-
-def test_too_many_columns_for_one_thread_take_the_other_road(transfers):
-    z, t = (place(np.ones((2, 65)), "gpu") for _ in range(2))
-    assert not backend.softmax_error(z, t, place(np.ones((2, 65)), "gpu"), place(np.ones((2, 65)), "gpu"))
+@stand_in
+def test_the_stand_in_notices_memory_that_was_given_back(transfers):
+    stream, array = strict.Stream(non_blocking=True), place(np.ones(3), "gpu")
+    stream.begin_capture()
+    with stream:
+        np.add(array, 1, out=array)
+        with pytest.raises(NotImplementedError, match="cuBLAS"):
+            np.dot(array, array)
+        with pytest.raises(RuntimeError, match="cannot wait for the host"):
+            float(array[0])
+    graph = stream.end_capture()
+    np.testing.assert_array_equal(host(array), [1, 1, 1])
+    graph.launch()
+    np.testing.assert_array_equal(host(array), [2, 2, 2])
+    del array
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        graph.launch()
 
 
 # Products
-
-
-def fortran(name):
-    """Return BLAS's product by SciPy: another implementation behind the arguments of cuBLAS."""
-    capsule = scipy.linalg.cython_blas.__pyx_capi__[name]
-    ctypes.pythonapi.PyCapsule_GetName.restype = ctypes.c_char_p
-    ctypes.pythonapi.PyCapsule_GetName.argtypes = [ctypes.py_object]
-    ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    address = ctypes.pythonapi.PyCapsule_GetPointer(capsule, ctypes.pythonapi.PyCapsule_GetName(capsule))
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(address)
-
-
-@given(m=st.integers(1, 5), k=st.integers(1, 5), n=st.integers(1, 5), turned=st.tuples(st.booleans(), st.booleans()))
-def test_blas_is_told_the_right_product(m, k, n, turned):
-    a, b = RNG.normal(size=(m, k)), RNG.normal(size=(k, n))
-    a, b = (np.asfortranarray(array) if turn else array for array, turn in zip((a, b), turned, strict=True))
-    out = np.full((m, n), np.nan)
-    kinds, sizes, a_lead, b_lead, out_lead = backend.gemm_arguments(a, b)
-    letters = [ctypes.c_char(b"T" if kind else b"N") for kind in kinds]
-    whole = [ctypes.c_int(number) for number in (*sizes, b_lead, a_lead, out_lead)]
-    one, zero = ctypes.c_double(1), ctypes.c_double(0)
-    data = [ctypes.c_void_p(array.ctypes.data) for array in (b, a, out)]
-    arguments = [*letters, *whole[:3], one, data[0], whole[3], data[1], whole[4], zero, data[2], whole[5]]
-    fortran("dgemm")(*(a if isinstance(a, ctypes.c_void_p) else ctypes.byref(a) for a in arguments))
-    np.testing.assert_allclose(out, a @ b, rtol=1e-13, atol=1e-13)
 
 
 CUBLAS = """
@@ -406,41 +485,45 @@ CUBLAS = """
 """
 
 
-@with_compiler
-def test_cublas_is_called_as_its_manual_says(tmp_path):
+def mode_of(blas):
+    """Return the mode that the library of CUBLAS has noted for a handle."""
+    return ctypes.cast(blas._handle, ctypes.POINTER(ctypes.c_size_t))[2]
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+def test_cublas_is_called_as_its_manual_says(tmp_path, monkeypatch):
     """With a library of the same functions and the same name, as the manual declares them, loaded already."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     (tmp_path / "cublas.c").write_text(textwrap.dedent(CUBLAS).replace("\\\\", "\\"))
     library = tmp_path / "found-by-its-soname.so"
     options = ["-shared", "-fPIC", "-Wl,-soname,libcublas.so.99", "-o", str(library)]
-    subprocess.run([compiler, *options, tmp_path / "cublas.c"], check=True)
+    subprocess.run([COMPILER, *options, tmp_path / "cublas.c"], check=True)
     loaded = ctypes.CDLL(str(library))
 
     class Addressed(strict.ndarray):
         data = property(lambda self: types.SimpleNamespace(ptr=self._array.ctypes.data))
 
     runtime = types.SimpleNamespace(runtimeGetVersion=lambda: 99020)
-    gpu = types.SimpleNamespace(
+    cupy = types.SimpleNamespace(
         cuda=types.SimpleNamespace(runtime=runtime), empty=lambda *arguments: Addressed(np.empty(*arguments))
     )
-    blas = RealBlas(gpu, types.SimpleNamespace(ptr=42))
+    monkeypatch.setattr(gpu, "library", lambda: cupy)
+    blas = RealBlas(types.SimpleNamespace(ptr=42))
     for dtype in ("float32", "float64"):
         for m, k, n in ((1, 1, 1), (3, 4, 5), (64, 784, 10), (7, 1, 2), (2, 5, 1)):
             a, b = RNG.normal(size=(m, k)).astype(dtype), RNG.normal(size=(k, n)).astype(dtype)
             for left in (a, np.asfortranarray(a)):
                 for right in (b, np.asfortranarray(b)):
                     out = Addressed(np.full((m, n), np.nan, dtype))
-                    assert blas.takes(Addressed(left), Addressed(right), out)
                     assert blas.matmul(Addressed(left), Addressed(right), out) is out
                     np.testing.assert_allclose(
                         out._array, a @ b, rtol=1e-12, atol=1e-3 if dtype == "float32" else 1e-12
                     )
     assert ctypes.c_int.in_dll(loaded, "calls").value == 2 * 5 * 4
-    assert not blas.takes(Addressed(a[:, ::2]), Addressed(b), out)
-    assert not blas.takes(Addressed(a.astype("f4")), Addressed(b), out)
-    a, b = np.empty((3, 2)), np.empty((2, 4))
-    assert blas.takes(Addressed(a), Addressed(b), Addressed(np.empty((3, 4))))
-    assert not blas.takes(Addressed(a), Addressed(b), Addressed(np.empty((4, 3)).T))
+    with pytest.raises(RuntimeError, match="cublasSgemm_v2 failed with status 1"):
+        RealBlas(types.SimpleNamespace(ptr=41)).matmul(*(Addressed(np.ones((2, 2), "f")) for _ in range(3)))
+    monkeypatch.setenv("CUPY_TF32", "1")
+    assert mode_of(blas) == 0
+    assert mode_of(RealBlas(types.SimpleNamespace(ptr=42))) == 3
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -643,7 +726,16 @@ ASK = """
     try:
         nn.Sequential(nn.Linear(2, 2), device="gpu")
     except nn.DeviceError as error:
-        print(error)
+        print(missing := error)
+    for switch in nn.backend.record, nn.backend.offload:
+        try:
+            switch()
+        except nn.DeviceError as error:
+            assert str(error) == str(missing)
+        else:
+            raise AssertionError
+    nn.backend.record(False)
+    nn.backend.offload(None)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("default")
         nets = [nn.Sequential(nn.Linear(2, 2), seed=0, device="auto") for _ in range(3)]
@@ -726,12 +818,7 @@ def test_the_real_cupy_without_a_gpu():
     )
 
 
-@pytest.mark.parametrize("name", strict.FUNCTIONS)
+@pytest.mark.parametrize("name", strict.FUNCTIONS + strict.UFUNCS)
 def test_the_stand_in_knows_no_more_than_cupy(name):
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed: pip install cupy-cuda13x")
     assert hasattr(cupy, name)
-
-
-def test_no_other_file_names_cupy():
-    files = Path(nn.__file__).parent.rglob("*.py")
-    assert [file.name for file in files if "cupy" in file.read_text(encoding="utf-8").lower()] == ["backend.py"]

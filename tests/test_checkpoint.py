@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import zipfile
 
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 
 import numnet as nn
 from numnet import checkpoint
+from numnet.run import Progress
 
 from .devices import DEVICES, host
 from .networks import cases
@@ -174,7 +176,7 @@ def rewrite(path, change_header=lambda header: None, **arrays):
             lambda h: h.update(version=99),
             {},
             "net.npz has format 'numnet network', version 99; this numnet reads 'numnet network', version 1, "
-            "'numnet run', version 1: update numnet, or save the network again with this one$",
+            "'numnet run', version 2: update numnet, or save the network again with this one$",
         ),
         (lambda h: h.update(format="other"), {}, "has format 'other'"),
         (lambda h: h.pop("layers"), {}, "net.npz is nothing that numnet has saved, or is damaged"),
@@ -227,32 +229,53 @@ def test_altered_it_is_refused(saved, change, arrays, message):
 def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
     net = nn.Sequential(nn.Linear(3, 2), nn.Softmax())
     trainer, path = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5)), tmp_path / "run.npz"
-    checkpoint.save_run(trainer, path, {})
+    checkpoint.save_run(trainer, path)
     rewrite(path, change, **arrays)
     with pytest.raises(nn.CheckpointError, match=f"run.npz {message}"):
-        checkpoint.load_run(path, "cpu")
+        checkpoint.load_run(path, "cpu", None)
+
+
+# The places of a run in files: version 2 has sums, and version 1 has lists with one number for each block.
+PLACES = {
+    1: {"last": 1, "batch_size": 2, "samples": 7, "sizes": [4, 3], "costs": [0.5, 0.25], "rights": [2, 1]},
+    2: {"last": 1, "batch_size": 2, "samples": 7, "done": 4, "cost": 2.0, "right": 2, "seconds": 0.5},
+}
+
+
+def place_read(version, epochs=0, **changes):
+    name = "left" if version == 1 else "progress"
+    return checkpoint._progress({"version": version, name: {**PLACES[version], **changes}}, epochs)
+
+
+def test_places_in_a_run_are_read():
+    assert place_read(1, seconds=0.5) == Progress(1, 2, 7, done=7, cost=0.5 * 4 + 0.25 * 3, right=3.0, seconds=0.5)
+    assert place_read(2) == Progress(1, 2, 7, done=4, cost=2.0, right=2.0, seconds=0.5)
+    assert math.isnan(place_read(1, rights=[2, None]).right)
+    assert math.isnan(place_read(2, right=None).right)
+    assert place_read(1, epochs=1, sizes=[], costs=[], rights=[]) == Progress(1, 2, 7)
+    assert place_read(2, epochs=1, done=0).last == 1
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("version", "change"),
     [
-        {"last": 0},
-        {"batch_size": -1},
-        {"samples": 7.0},
-        {"sizes": [4, 4]},
-        {"sizes": [7, 0]},
-        {"costs": []},
-        {"rights": [1] * 3},
+        *((version, {name: value}) for version in (1, 2) for name, value in (("last", 0), ("batch_size", -1))),
+        *((version, {name: value}) for version in (1, 2) for name, value in (("samples", 7.0), ("samples", True))),
+        *((1, {"sizes": sizes}) for sizes in ([4, 4], [7, 0], [9, -2], [4.0, 3.0])),
+        (1, {"costs": []}),
+        (1, {"rights": [1] * 3}),
+        *((2, {"done": done}) for done in (8, -1, 4.0, None, "4")),
     ],
 )
-def test_a_place_in_a_run_that_cannot_be_is_refused(change):
-    place = {"last": 1, "batch_size": 2, "samples": 7, "sizes": [4, 3], "costs": [0.5, 0.25], "rights": [2, None]}
-    assert [*map(str, checkpoint.Left.read(place, 0).rights)] == ["2.0", "nan"]
-    with pytest.raises(ValueError, match="its place in the run"):
-        checkpoint.Left.read({**place, **change}, 0)
-    with pytest.raises(ValueError, match="its place in the run"):
-        checkpoint.Left.read(place, 1)
-    assert checkpoint.Left.read({**place, "sizes": [], "costs": [], "rights": []}, 1).last == 1
+def test_a_place_in_a_run_that_cannot_be_is_refused(version, change):
+    with pytest.raises((ValueError, TypeError), match=r"its place in the run|unsupported operand|concatenate"):
+        place_read(version, **change)
+
+
+@pytest.mark.parametrize("version", PLACES)
+def test_a_place_in_an_epoch_after_the_last_is_refused(version):
+    with pytest.raises(ValueError, match=r"its place in the run cannot be: \d of 7 samples"):
+        place_read(version, epochs=1)
 
 
 def a_trainer():
@@ -272,26 +295,27 @@ def a_trainer():
     ],
 )
 def test_a_saver_writes_as_often_as_asked_and_at_the_end(every, expected, tmp_path, monkeypatch):
-    written, left, trainer = [], checkpoint.Left(5, 1, 7), a_trainer()
-    saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "raise")
+    written, trainer = [], a_trainer()
+    trainer.progress = Progress(last=5, batch_size=1, samples=7)
+    saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "raise", None)
     for epoch in range(1, 6):
         monkeypatch.setattr(checkpoint, "save_run", lambda *_, now=f"{epoch}": written.append(now))
-        saver.after_batches(left, 3, trainer.rng)
-        saver.after_batches(left, 4, trainer.rng)
+        saver.after_block(trainer, 3)
+        saver.after_block(trainer, 4)
         monkeypatch.setattr(checkpoint, "save_run", lambda *_, now=f"{epoch}+": written.append(now))
-        saver.after_epoch(left, epoch)
+        trainer.history.append(nn.Epoch(epoch, 0.5, 0.5, 0.5, 0.5))
+        saver.after_epoch(trainer)
     assert " ".join(written) == expected
 
 
-@pytest.mark.parametrize("what", ["parameters", "velocity", "cost", None])
+@pytest.mark.parametrize("what", ["parameters", "velocity", None])
 def test_a_saver_writes_nothing_that_has_begun_to_diverge(what, tmp_path):
     trainer, path = a_trainer(), tmp_path / "run.npz"
-    left = checkpoint.Left(1, 1, 2, [1], [np.inf if what == "cost" else 0.5], [1])
     if what == "parameters":
         trainer.net.parameters = np.inf
     if what == "velocity":
         trainer.optimizer.velocity[...] = np.inf
-    checkpoint.Saver(trainer, path, "1 batch", "raise").after_batches(left, 1, trainer.rng)
+    checkpoint.Saver(trainer, path, "1 batch", "raise", None).after_block(trainer, 1)
     assert path.exists() == (what is None)
 
 
@@ -299,7 +323,7 @@ def test_a_run_with_a_generator_of_ones_own_cannot_be_saved(tmp_path):
     trainer = a_trainer()
     trainer.rng = object()
     with pytest.raises(nn.CheckpointError, match="a run can be saved if its generator is a PCG64, but it is None"):
-        checkpoint.save_run(trainer, tmp_path / "run.npz", {})
+        checkpoint.Saver(trainer, tmp_path / "run.npz", 1, "raise", None)
 
 
 def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
@@ -307,17 +331,19 @@ def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpoint, "save_run", fail)
-    left, path = checkpoint.Left(1, 1, 1), tmp_path / "run.npz"
+    trainer, path = a_trainer(), tmp_path / "run.npz"
     with pytest.raises(OSError, match="no space left"):
-        checkpoint.Saver(a_trainer(), path, 1, "raise").after_epoch(left, 1)
+        checkpoint.Saver(trainer, path, 1, "raise", None).after_epoch(trainer)
     message = r"run.npz could not be written \(no space left\): training goes on, and what was there before still is$"
     with pytest.warns(RuntimeWarning, match=message):
-        checkpoint.Saver(a_trainer(), path, 1, "warn").after_epoch(left, 1)
+        checkpoint.Saver(trainer, path, 1, "warn", None).after_epoch(trainer)
 
 
 def test_a_number_that_json_lacks_is_not_written(tmp_path):
+    trainer = a_trainer()
+    trainer.history.append(nn.Epoch(1, math.inf, math.nan, math.nan, 0.5))
     with pytest.raises(ValueError, match="JSON"):
-        checkpoint.save_run(a_trainer(), tmp_path / "run.npz", {"epoch": np.nan})
+        checkpoint.save_run(trainer, tmp_path / "run.npz")
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DERIVATIONS = [page.relative_to(ROOT / "docs").as_posix() for page in sorted(ROOT.glob("docs/derivations/*.md"))]
-IN_DOCS = ["quickstart.md", "quadratic-vs-cross-entropy.md", *DERIVATIONS]
+IN_DOCS = ["quickstart.md", "reading.md", "quadratic-vs-cross-entropy.md", *DERIVATIONS]
 PAGES = {"README.md": "README.zh-CN.md"} | {f"docs/{page}": f"docs/zh/{page}" for page in IN_DOCS}
 CHINESE = [*PAGES.values(), "docs/zh/index.md"]
 
@@ -39,7 +39,7 @@ def included(page):
 
 def code(page):
     """Return each line of code, without comments: these may be translated."""
-    fenced = [block for block in FENCED.findall(read(page)) if not block.startswith("{literalinclude}")]
+    fenced = [block for block in FENCED.findall(read(page)) if not block.startswith(("{literalinclude}", "{raw}"))]
     indented = "\n".join(INDENTED.findall(FENCED.sub("", read(page))))
     return [re.sub(r" *(#| {9}).*", "", line) for block in [*fenced, indented] for line in block.splitlines()]
 

@@ -7,11 +7,12 @@ import scipy.special
 from hypothesis import assume, given
 
 import numnet as nn
-from numnet import costs
-from numnet.costs import Pair, as_targets
+from numnet import checks, costs
+from numnet.checks import targets as as_targets
+from numnet.costs import Pair
 
 from .devices import DEVICES, host, place
-from .networks import draw_targets
+from .networks import backpropagated, draw_targets
 
 CLOSED_FORMS = [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic)]
 
@@ -41,22 +42,26 @@ def test_closed_form_equals_the_general_chain_rule(kind, cost, data, device):
     assume(y.min() > 1e-6)
     assume(y.max() < 1 - 1e-6 or kind is nn.Softmax)
     chain = layer.backward(pair.cost.gradient(y, t))
-    np.testing.assert_allclose(host(pair.gradient(z, y, t)), host(chain), rtol=1e-8, atol=1e-14)
+    np.testing.assert_allclose(host(pair.error(z, y, t)), host(chain), rtol=1e-8, atol=1e-14)
     assert float(pair.value(z, y, t)) == pytest.approx(float(pair.cost.value(y, t)), rel=1e-9, abs=1e-15)
 
 
 @pytest.mark.parametrize(("kind", "cost"), [*CLOSED_FORMS, (nn.Softmax, nn.Quadratic)])
 @pytest.mark.parametrize("device", DEVICES)
 @given(data=st.data())
-def test_scratch_changes_no_bit(kind, cost, data, device):
+def test_where_an_error_is_written_changes_no_bit(kind, cost, data, device):
     z, t = (place(array, device) for array in data.draw(last_layers(kind, scale=30.0)))
     layer, pair = pair_of(kind, cost)
     y = layer.forward(z)
-    scratch = np.full_like(z, np.nan)
-    assert pair.value(z, y, t) == pair.value(z, y, t)
-    expected = pair.gradient(z, y, t)
-    assert pair.gradient(z, y, t, scratch) is scratch
-    np.testing.assert_array_equal(host(scratch), host(expected))
+    before = [host(array).copy() for array in (z, y, t)]
+    expected, value = pair.error(z, y, t), pair.value(z, y, t)
+    for with_dy in (False, True):
+        out, dy = (np.full_like(z, np.nan) for _ in range(2))
+        assert pair.error(z, y, t, out, dy if with_dy else None) is out
+        np.testing.assert_array_equal(host(out), host(expected))
+        assert pair.value(z, y, t) == value
+    for array, unchanged in zip((z, y, t), before, strict=True):
+        np.testing.assert_array_equal(host(array), unchanged)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -89,7 +94,7 @@ def test_a_gap_of_2000_in_float32_costs_2000(offset, device):
     layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
     assert pair.value(z, layer.forward(z), lower) == 2000
     assert pair.value(z, layer.forward(z), upper) == 0
-    np.testing.assert_array_equal(host(pair.gradient(z, layer.forward(z), lower)), [[1, -1]])
+    np.testing.assert_array_equal(host(pair.error(z, layer.forward(z), lower)), [[1, -1]])
 
 
 @pytest.mark.parametrize(("z", "t", "expected"), [(2000, 0, 2000), (-2000, 1, 2000), (2000, 1, 0), (2000, 0.5, 1000)])
@@ -181,20 +186,21 @@ def test_a_called_cost_computes_in_the_precision_of_its_floats():
 
 
 def test_what_is_taken_for_a_distribution_is_accepted_as_one(monkeypatch):
-    monkeypatch.setattr(costs, "_ROW_SUM_TOLERANCE", 0.5)
+    monkeypatch.setattr(checks, "ROW_SUM_TOLERANCE", 0.5)
     for row, fits in (([0.5, 0.0], True), ([1.0, 0.5], True), ([0.25, 0.125], False)):
-        assert costs.is_distribution(np.array([row])) == fits
+        assert checks.is_distribution(np.array([row])) == fits
         with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="must sum to 1"):
             costs._Distribution().check("t", np.array([row]))
 
 
 def test_a_pair_of_ones_own_is_given_z():
     class Own(Pair):
-        def gradient(self, z, y, t, out=None):
-            return z
+        def error(self, z, y, t, out=None, dy=None):
+            return np.multiply(z, 3, out=out)
 
-    z = np.ones((1, 2))
-    assert Own(nn.Quadratic(), nn.Tanh()).forward_backward(z, z)[1] is z
+    net, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), seed=0, dtype="float64"), np.array([[1.0, 2.0]])
+    backpropagated(net, Own(nn.Quadratic(), net.layers[-1]), x, x)
+    np.testing.assert_allclose(net.layers[0].gradients["bias"], 3 * net.layers[0].forward(x)[0])
 
 
 def test_repr_and_layer_of_a_pair():
@@ -330,9 +336,9 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last, device
     net = nn.Sequential(nn.Linear(3, 2), last(), seed=0, dtype="float64", device=device)
     pair, ten = base().pair(net.layers), Tenfold().pair(net.layers)
     x, t = place(np.eye(3), device), place(np.eye(2)[[0, 1, 1]], device)
-    cost = float(pair.value(*net.backpropagate(pair, x, t), t))
+    cost = float(pair.value(*backpropagated(net, pair, x, t), t))
     gradients = host(net.gradients).copy()
-    assert float(ten.value(*net.backpropagate(ten, x, t), t)) == pytest.approx(10 * cost, rel=1e-12)
+    assert float(ten.value(*backpropagated(net, ten, x, t), t)) == pytest.approx(10 * cost, rel=1e-12)
     np.testing.assert_allclose(host(net.gradients), 10 * gradients, rtol=1e-9)
 
 

@@ -1,9 +1,11 @@
 """The site: is what its pages say so, does their code run, and does what was built load nothing from elsewhere?"""
 
+import ast
 import html.parser
 import inspect
 import io
 import re
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlparse
 
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 
 import numnet as nn
-from numnet import samples
+from numnet.data import Samples
 from numnet.datasets import idx
+
+from .test_derivations import definition, excerpts, selected
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -69,7 +73,7 @@ def test_the_quick_start_on_mnist(mnist, monkeypatch):
 
 
 @pytest.mark.usefixtures("workplace")
-@pytest.mark.parametrize("page", ["index.md", "design.md", "idx.md"])
+@pytest.mark.parametrize("page", ["index.md", "reading.md", "design.md", "idx.md"])
 def test_code_on_other_pages(page):
     names = {}
     for block in blocks(page):
@@ -131,7 +135,7 @@ def test_the_design_page_has_the_sizes_that_there_are():
     net = nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(128, 10), nn.Softmax(), seed=0)
     trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5))
     images, labels = np.zeros((60000, 28, 28), np.uint8), np.zeros(60000, np.uint8)
-    data = samples.Samples(net, trainer.pair, (images, labels), "train")
+    data = Samples(net, trainer.pair, (images, labels), "train")
     block = next(data.blocks(np.random.default_rng(0), 64))
     x, t, chosen = data.take(block)
     shapes = {cells[0]: cells[1] for cells in rows("design.md", "array", "shape", "owner", "until")}
@@ -141,9 +145,60 @@ def test_the_design_page_has_the_sizes_that_there_are():
     assert f"x {len(block)} x 784, t {len(block)} x 10" in picture
     assert f"a block of {len(block) // 64} batches" in picture
     assert f"{net.parameters.size:,}" in picture
-    named = " ".join(cells[0] for cells in rows("design.md", "file", "what it is"))
-    for file in (ROOT / "numnet").glob("*.py"):
-        assert file.name.startswith("__") or f"`{file.name}`" in named, file.name
+
+
+FILES = [re.findall(r"`(\S+)`", cells[0]) for cells in rows("design.md", "file", "what it is")]
+CORE = [name for (name,) in FILES[:9]]  # the files that a batch passes through, those that others use first
+
+
+def test_the_design_page_and_the_picture_have_every_file():
+    files = {file.name for file in (ROOT / "numnet").glob("[!_]*.py")} | {"datasets/"}
+    assert {name for names in FILES for name in names} == files
+    drawn = re.findall(r'<text [^>]*class="name">(\S+)</text>', text("_static/files.svg"))
+    assert sorted(drawn) == sorted(files)
+    assert drawn[0] == "training.py"
+    assert set(drawn[: len(CORE)]) == set(CORE)
+
+
+def used(file):
+    """Return the names of the files of the core that a file imports."""
+    for node in ast.walk(ast.parse((ROOT / "numnet" / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (f"{name}.py" for name in names if f"{name}.py" in CORE)
+
+
+def test_each_file_uses_only_files_above_it_in_the_table():
+    for i, file in enumerate(CORE):
+        assert set(used(file)) <= set(CORE[:i]), file
+
+
+def test_reading_the_code_shows_the_functions_in_the_order_in_which_they_run():
+    stops = {}
+    for file, options in excerpts(DOCS / "reading.md"):
+        assert selected(file, options)
+        node = definition(file, options["pyobject"])
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        stops[str(file.resolve()), first] = options["pyobject"]
+    met = {}
+
+    def meet(frame, event, argument):
+        code = frame.f_code
+        if event == "call" and (name := stops.get((code.co_filename, code.co_firstlineno))):
+            met.setdefault(name)
+
+    names = {}
+    (training,) = blocks("reading.md")
+    before = sys.getprofile()
+    sys.setprofile(meet)
+    try:
+        exec(training, names)
+    finally:
+        sys.setprofile(before)
+    *shown, encloses = stops.values()
+    assert encloses == "Run.whole"
+    assert [name for name in met if name != encloses] == shown
+    assert encloses in met
 
 
 def public_names():
@@ -158,7 +213,7 @@ def public_names():
         if function.__module__ == plotting.__name__ and not name.startswith("_")
     }
     return found | {
-        f"numnet.backend.{name}": getattr(nn.backend, name) for name in ("choose", "to", "matmul", "offload")
+        f"numnet.backend.{name}": getattr(nn.backend, name) for name in ("choose", "to", "matmul", "offload", "record")
     }
 
 

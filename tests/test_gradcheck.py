@@ -7,6 +7,7 @@ import numnet as nn
 from .devices import DEVICES, host
 from .networks import cases
 
+EXAMPLES = settings().max_examples
 KINK = 0.02  # central differences must not step over a ReLU's kink
 
 
@@ -20,7 +21,7 @@ def clear_of_kinks(net, x):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@settings(max_examples=max(300, settings().max_examples))
+@settings(max_examples=min(3 * EXAMPLES, max(300, EXAMPLES)))
 @given(case=cases())
 def test_every_gradient_of_any_chain(case, largest, device):
     assume(clear_of_kinks(case.net, case.x))

@@ -6,8 +6,6 @@ import scipy.special
 from hypothesis import given
 
 import numnet as nn
-from numnet.backend import device_of
-from numnet.layers import Scratch
 
 from .devices import DEVICES, host, place
 
@@ -138,47 +136,6 @@ def test_a_layer_used_in_two_precisions_keeps_them_apart(device):
         x = place(np.array([[1.0, 2.0]], dtype), device)
         y = layer.forward(x, out=np.empty_like(x))
         np.testing.assert_array_equal(host(y), host(nn.Softmax().forward(x)))
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("device", DEVICES)
-@given(shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=6))
-def test_scratch_keeps_its_memory_until_it_is_too_small(shapes, order, device):
-    scratch, array, largest, replaced = Scratch(), None, 0, []
-    for shape in shapes:
-        x = np.empty(shape, order=order) if device == "cpu" else place(np.empty(shape), device)
-        last, array = array, scratch.like("name", x)
-        assert (array.shape, array.dtype, array.flags.fnc) == (shape, x.dtype, x.flags.fnc)
-        assert scratch.like("name", x) is scratch("name", shape, x) is array
-        if last is not None:
-            assert np.shares_memory(last, array) == (array.size <= largest)
-            replaced += [last] * (array.size > largest)
-        assert not np.shares_memory(scratch.like("another name", x), array)
-        largest = max(largest, array.size)
-    if device == "gpu":  # where a recorded graph may go on writing
-        assert all(any(old is kept for kept in scratch._outgrown) for old in replaced)
-    else:
-        assert not scratch._outgrown
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_scratch_follows_dtype_and_device(device):
-    scratch, x = Scratch(), np.ones((2, 3), np.float32)
-    for like in (x, place(x, device), place(x.astype(np.float64), device), x):
-        for array in (scratch.like("name", like), scratch("name", (2, 3), like)):
-            assert (device_of(array), array.dtype) == (device_of(like), like.dtype)
-    assert scratch("name", (2, 3), x, np.float64).dtype == np.float64
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_scratch_is_filled_where_that_saves_memory(device):
-    values, x = place([[1.0], [2.0]], device), place(np.zeros((2, 3)), device)
-    filled = Scratch().filled(values, x)
-    if device == "gpu":
-        assert filled is values
-    else:
-        np.testing.assert_array_equal(filled, [[1, 1, 1], [2, 2, 2]])
-        assert filled.flags.writeable
 
 
 @pytest.mark.parametrize("device", DEVICES)

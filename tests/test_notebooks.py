@@ -1,7 +1,7 @@
 """The notebooks in examples/: each runs in a clean kernel, and is committed with what it shows on MNIST.
 
 They have no other source. After a change, with NUMNET_DATA set, run them and write what comes out into them:
-``NUMNET_WRITE_NOTEBOOKS=1 pytest tests/test_notebooks.py``.
+``NUMNET_WRITE_NOTEBOOKS=1 pytest --slow tests/test_notebooks.py``.
 """
 
 import functools
@@ -18,6 +18,7 @@ import numnet as nn
 from .test_examples import EXAMPLES, NEURONS, environment
 
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
+RUNS = [pytest.param(data, marks=pytest.mark.slow) for data in ("digits", "mnist")]
 
 
 def read(name):
@@ -80,7 +81,7 @@ def run(tmp_path_factory):
     return result
 
 
-@pytest.fixture(params=["digits", "mnist", "committed"])
+@pytest.fixture(params=[*RUNS, "committed"])
 def data(request):
     """Where a notebook's outputs are from: a run on one of the data sets, or the file, which was run on MNIST."""
     if request.param == "mnist":
@@ -123,6 +124,7 @@ def test_why_cross_entropy(notebook, data):
     assert numbers(r"from y = 0.50 to y = (0\.\d+), where t = 1", book).ravel().tolist() == [0.99, 0.01]
 
 
+@pytest.mark.parametrize("data", ["digits", RUNS[1], "committed"], indirect=True)  # the shortest run of them
 def test_write_your_own_layer(notebook, data):
     book = notebook("03-write-your-own-layer.ipynb")
     central, complex_step = (
@@ -177,6 +179,7 @@ def test_as_committed(name):
     assert not re.search(paths, nbformat.writes(book))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_committed_text_is_that_of_a_run(name, run, mnist):
     assert outline(run(name, "mnist")) == outline(read(name))

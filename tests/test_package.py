@@ -1,5 +1,7 @@
-"""The package as a user meets it: its import, its README."""
+"""The package as a user meets it: its import, its README. And which module imports which."""
 
+import ast
+import graphlib
 import os
 import re
 import subprocess
@@ -11,6 +13,11 @@ import pytest
 import numnet as nn
 
 README = Path(__file__).parent.parent / "README.md"
+FOLDER = Path(nn.__file__).parent
+FILES = {  # by the name of the module
+    ".".join(file.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in FOLDER.rglob("*.py")
+}
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
@@ -25,6 +32,35 @@ def test_every_public_name_exists_and_says_what_it_is():
         assert getattr(nn, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = nn.nothing
+
+
+def imports(module):
+    """Return the modules of numnet that a module imports anywhere: in functions and for types, too."""
+    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in FILES)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names = (f"{source}.{alias.name}" for alias in node.names)
+            yield from (name if name in FILES else source for name in names if {name, source} & FILES.keys())
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {module: set(imports(module)) for module in FILES}
+    assert {"numnet.gpu", "numnet.checks"} <= graph["numnet.backend"]
+    assert {"numnet.backend", "numnet.plotting", "numnet.datasets"} <= graph["numnet"]
+    assert {"numnet.notebook", "numnet.datasets.idx"} <= graph["numnet.datasets"]
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" is imported by ".join(error.args[1]))
+
+
+def test_one_file_names_cupy():
+    named = [module for module, file in FILES.items() if re.search(r"\bcupy\b", file.read_text(encoding="utf-8"))]
+    assert named == ["numnet.gpu"]
 
 
 @pytest.mark.parametrize("block", BLOCKS)

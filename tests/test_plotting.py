@@ -37,6 +37,7 @@ from numnet.plotting import (
 )
 
 from .devices import DEVICES, place
+from .networks import backpropagated
 
 train, test = nn.datasets.digits()
 
@@ -622,7 +623,7 @@ def test_layers_of_a_network_are_left_as_they_are(device):
     x = place(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32), device)
     pair = nn.CrossEntropy().pair(net.layers)
     t = place(np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1]], device)
-    net.backpropagate(pair, x, t)
+    backpropagated(net, pair, x, t)
     parameters, gradients = (nn.backend.to(v, "cpu").copy() for v in (net.parameters, net.gradients))
     before = [(layer, dict(vars(layer))) for layer in net.layers]
     ax = activations_and_derivatives(net.layers[1:3])

@@ -78,7 +78,7 @@ def runs(draw):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 4)
 @given(run=runs())
 def test_trajectory(dtype, tolerance, run, largest):
     layers, last, cost, options, seed = run

@@ -1,4 +1,4 @@
-"""Data sets of labelled images, and the IDX format that they are published in."""
+"""Data sets of labelled images, and the IDX format in which they are published."""
 
 import os
 import sys
@@ -26,12 +26,12 @@ class Dataset:
     Parameters
     ----------
     images : array
-        Any array with one row for each image; usually (n, height, width), uint8, where 0 to 255 are the intensities
-        that the network takes as 0 to 1. It is kept as it is, not copied.
+        Any array with one row for each image. The usual shape is (n, height, width), and the usual type is uint8, whose
+        intensities from 0 to 255 the network takes as 0 to 1. The array is kept as it is, not copied.
     labels : array of shape (n,)
-        The class of each image, an integer from 0 up; kept as it is.
+        The class of each image, an integer from 0 up. The array is kept as it is.
     name : str, optional
-        What to call it when it is shown.
+        The name with which the data set is shown.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Dataset:
         return f"Dataset({name}{len(self)} images of {size}, {len(np.unique(self.labels))} classes)"
 
     def _repr_html_(self) -> str:
-        """Return the classes, with counts and sample images, that a notebook shows."""
+        """Return what a notebook shows: the classes, with counts and sample images."""
         return dataset_html(self)
 
 
@@ -103,10 +103,11 @@ def mnist(
     Parameters
     ----------
     data_dir : str or os.PathLike, optional
-        The folder that has the four published files, gzipped or unpacked; those missing are downloaded into it. If not
-        given: the folder that the environment variable NUMNET_DATA names; for what is missing there ``numnet/mnist``
-        in the user's cache folder, which is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS and %LOCALAPPDATA%
-        on Windows.
+        The folder that has the four published files, gzipped or unpacked. Missing files are downloaded into this
+        folder. If no folder is given, the files are taken from the folder that the environment variable NUMNET_DATA
+        names. Files that are missing there are taken from ``numnet/mnist`` in the user's cache folder, or downloaded
+        into it. The cache folder is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, and %LOCALAPPDATA% on
+        Windows.
     download : bool, optional
         Whether to download missing files, 11.6 MB in all.
     timeout : float, optional
@@ -122,9 +123,9 @@ def mnist(
     Raises
     ------
     DownloadError
-        If a file is missing and is not or cannot be downloaded, or a file is not the published one: each is checked
-        against its SHA-256 on every load; in the user's cache folder, on the first one and when its size or time has
-        changed.
+        If a file is missing and is not downloaded or cannot be downloaded, or a file is not the published file. Every
+        load compares the SHA-256 of each file with the published file's. In the user's cache folder, only the first
+        load does so, and a later load if the size or the time of the file has changed.
 
     Examples
     --------
@@ -151,8 +152,9 @@ def fashion_mnist(
     Parameters
     ----------
     data_dir : str or os.PathLike, optional
-        As for `mnist`, but the files, which have the names of MNIST's, are looked for in the folder's subfolder
-        ``fashion-mnist`` first, and downloaded into that; and they must be gzipped.
+        As for `mnist`, with two differences. The files have the same names as MNIST's files, so the subfolder
+        ``fashion-mnist`` of the folder is searched first, and files are downloaded into this subfolder. And the files
+        must be gzipped.
     download : bool, optional
         Whether to download missing files, 30.9 MB in all.
     timeout : float, optional
@@ -187,13 +189,13 @@ def digits() -> tuple[Dataset, Dataset]:
     -------
     train, test : Dataset
         1,437 and 360 images, uint8, with labels 0 to 9. Every fifth image, starting with the first, is a test image.
-        So the same writers are in both parts, and the test accuracy is higher than on writers never seen.
+        So the same writers are in both parts, and the test accuracy is higher than it would be for new writers.
 
     Notes
     -----
     These are the test set of Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998), UCI Machine
     Learning Repository, https://doi.org/10.24432/C50P49, licensed CC BY 4.0. A published pixel is an integer from 0 to
-    16; here it is scaled to 0 to 255 and rounded, since that is what uint8 images mean in numnet.
+    16. Here every pixel is scaled to 0 to 255 and rounded, since uint8 images go from 0 to 255 in numnet.
     ``np.round(images / 255 * 16)`` gives the published values back.
 
     Examples
@@ -220,12 +222,12 @@ def digits() -> tuple[Dataset, Dataset]:
 
 
 class _Published(NamedTuple):
-    """A published data set: where it is, and the SHA-256 of each form of each of its four files."""
+    """A published data set: its addresses, and the SHA-256 of each form (gzipped, unpacked) of its four files."""
 
     name: str
     subfolder: str
     mirrors: Sequence[str]
-    files: Sequence[Mapping[str, str]]  # training images and labels, then test images and labels; the .gz first
+    files: Sequence[Mapping[str, str]]  # training images and labels, then test images and labels; .gz first
 
 
 _MNIST = _Published(
@@ -234,7 +236,7 @@ _MNIST = _Published(
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        "https://yann.lecun.com/exdb/mnist/",  # the original home, last: it has answered 403 or 503 for years
+        "https://yann.lecun.com/exdb/mnist/",  # the original home is last, since it has answered 403 or 503 for years
     ),
     files=(
         {
@@ -308,7 +310,7 @@ def _load(
 
 
 def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str, cache: Path | None) -> Path | None:
-    """Find one of the forms of a file; in a data set's own folder, a file of that name must be it."""
+    """Find one of the forms of a file; DownloadError if the data set's own folder has another file of that name."""
     for folder in folders:
         for path in (place / name for place in (folder / subfolder, folder) for name in forms):
             if path.is_file():
@@ -324,7 +326,7 @@ def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str, cac
 
 
 def _is_published(path: Path, sha256: str, keep_record: bool) -> bool:
-    """Whether a file has this SHA-256; a record says so of a file that has not changed since it was found out."""
+    """Return whether a file has this SHA-256. A record of the last check saves work if the file has not changed."""
     record = path.with_name(f"{path.name}.verified")
     status = path.stat()
     text = f"{status.st_size} {status.st_mtime_ns} {sha256}\n"
@@ -333,10 +335,10 @@ def _is_published(path: Path, sha256: str, keep_record: bool) -> bool:
             return True
     if sha256_of(path) != sha256:
         return False
-    # A file that is 2 seconds old could change once more without a new time: that is as exact as some file systems are.
+    # Some file systems keep times to 2 seconds only: a file that is younger could change again and have the same time.
     if keep_record and time.time_ns() - status.st_mtime_ns > _SETTLED:
         with suppress(OSError):  # the folder may be read-only
-            record.write_bytes(text.encode())  # not atomic: a part of it is not the text, and then it is not trusted
+            record.write_bytes(text.encode())  # need not be atomic: only the whole text is trusted
     return True
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 14
 _PATIENCE = 5.0  # seconds
-_LARGEST = 1 << 28  # bytes: ten times the largest file of these sets; a body without an end would fill the disk
+_LARGEST = 1 << 28  # bytes: ten times the largest file of these sets. A body without an end would fill the disk
 _Item = TypeVar("_Item")
 
 
 class DownloadError(ValueError):
-    """A data file that is missing and could not be downloaded, or is not the one that was published.
+    """A data file that is missing and could not be downloaded, or that is not the published file.
 
     Examples
     --------
@@ -39,7 +39,7 @@ class DownloadError(ValueError):
 
 
 class _MirrorError(Exception):
-    """Why one mirror did not deliver the file."""
+    """The reason why a mirror did not deliver the file."""
 
 
 class _BusyError(_MirrorError):
@@ -53,26 +53,27 @@ class _BusyError(_MirrorError):
 def fetch(
     name: str, mirrors: Sequence[str], sha256: str, folder: Path, timeout: float, progress: bool, remedy: str
 ) -> Path:
-    """Download a file from the first mirror that delivers it as published.
+    """Download a file from the first mirror that delivers the published file.
 
     Parameters
     ----------
     name : str
-        The file's name, on the mirrors and in the folder.
+        The name of the file, on the mirrors and in the folder.
     mirrors : sequence of str
-        Base addresses, each ending in ``/``, in the order to try them.
+        Base addresses, each ending in ``/``. The mirrors are tried in this order.
     sha256 : str
         The SHA-256 of the file's bytes, in hexadecimal.
     folder : Path
-        Where the file goes; made if missing. A bad or partial file never has the name there, however the download
-        ends. What came before an interruption stays as ``name.part``, and the next download goes on from there; a
-        ``name.lock`` can stay too. Of several processes one downloads, and the others wait for it.
+        Where the file goes. A missing folder is made. A bad or partial file never has the name ``name`` in the folder,
+        however the download ends. The bytes that came before an interruption stay as ``name.part``, and the next
+        download goes on from there. A file ``name.lock`` can stay, too. If several processes need the file, one process
+        downloads, and the other processes wait.
     timeout : float
         The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool
         Whether to show a progress bar on standard error if that is a terminal, or in a notebook.
     remedy : str
-        What the user can do when it fails, to end the error message with.
+        What the user can do if the download fails. The error message ends with this text.
 
     Returns
     -------
@@ -82,8 +83,8 @@ def fetch(
     Raises
     ------
     DownloadError
-        If no mirror delivers the file, with each one's reason, it cannot be written, or another process has the
-        download and does not get on with it.
+        If no mirror delivers the file (the message gives the reason of each mirror), the file cannot be written, or
+        another process is downloading the file and makes no progress.
     """
     from filelock import Timeout
 
@@ -95,7 +96,7 @@ def fetch(
         with _alone(folder / f"{name}.lock", part, patience):
             reasons = _try_each([mirror + name for mirror in mirrors], path, part, sha256, timeout, progress)
             if not reasons:
-                # Not after a failure: with the name free again, a process that waits and a new one could both download.
+                # The lock file stays after a failure: without it, a waiting process and a new one could both download.
                 with suppress(OSError):
                     (folder / f"{name}.lock").unlink()
                 return path
@@ -108,7 +109,7 @@ def fetch(
         raise DownloadError(f"{name} cannot be written in the folder {folder}: {error}.\n{remedy}") from error
     finally:
         if new:
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # the folder is not empty
                 folder.rmdir()
     raise DownloadError(f"{name} could not be downloaded; every mirror failed:\n{''.join(reasons)}{remedy}")
 
@@ -126,7 +127,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _alone(lock: Path, part: Path, patience: float) -> Iterator[None]:
-    """Hold the lock; wait for it as long as the process that has it gets on."""
+    """Hold the lock. Wait for the lock as long as the process that holds it makes progress."""
     from filelock import FileLock, Timeout
 
     holder = FileLock(lock)
@@ -152,7 +153,7 @@ def _size(path: Path) -> int:
 def _try_each(
     urls: Sequence[str], path: Path, part: Path, sha256: str, timeout: float, progress: bool
 ) -> Sequence[str]:
-    """Put what is at the first good address at `path`; return each one's reason if there is none."""
+    """Put the file of the first good address at `path`. If no address is good, return the reason of each address."""
     if path.is_file() and sha256_of(path) == sha256:  # another process was faster
         return []
     reasons = []
@@ -164,7 +165,7 @@ def _try_each(
                 return []
             except _MirrorError as error:
                 reasons.append(f"  {url}: {error}\n")
-    except OSError:  # such as a full disk, which should not stay so
+    except OSError:  # such as a full disk: the part must not keep it full
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
@@ -175,7 +176,7 @@ def _try_each(
 
 
 def _complete(part: Path, url: str, sha256: str, timeout: float, progress: bool) -> None:
-    """Make the published file of `part`, which can have the first bytes already, and get it onto the disk."""
+    """Make `part`, which can have the first bytes already, the published file, and get it onto the disk."""
     if _size(part) and sha256_of(part) == sha256:
         return
     while True:
@@ -195,8 +196,8 @@ def _complete(part: Path, url: str, sha256: str, timeout: float, progress: bool)
 
 
 def _transfer(url: str, part: Path, timeout: float, progress: bool) -> bool:
-    """Copy what is at `url` into `part`, from where that ends if the server can; return whether it could."""
-    import requests  # noqa: F401  (so that the time it takes to load is not the mirror's)
+    """Copy the file at `url` into `part`, from the end of `part` if the server can; return whether the server could."""
+    import requests  # noqa: F401  (imported here, so that the import does not use up the mirror's time)
     from tqdm import tqdm
 
     shown = progress and (in_notebook() or (sys.stderr is not None and sys.stderr.isatty()))
@@ -220,11 +221,12 @@ def _transfer(url: str, part: Path, timeout: float, progress: bool) -> bool:
 
 
 def _within(timeout: float, items: Iterator[_Item]) -> Iterator[_Item]:
-    """Yield the items, waiting for each one `timeout` seconds at most, whatever it is that hangs."""
+    """Yield the items. Wait for each item at most `timeout` seconds, whatever hangs."""
     import queue
     import threading
 
-    # requests' own time-outs cover neither the name lookup nor bytes that trickle. A thread can be left behind.
+    # The time-outs of requests cover neither the name lookup nor a server that sends very slowly. So a thread does the
+    # work: if the thread hangs, it can be left behind.
     wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
     came: queue.SimpleQueue[_Item | Exception | None] = queue.SimpleQueue()
 
@@ -253,18 +255,19 @@ def _within(timeout: float, items: Iterator[_Item]) -> Iterator[_Item]:
 
 
 def _pieces(url: str, start: int, timeout: float) -> Iterator[tuple[int, int | None, bytes]]:
-    """Yield the pieces of what is at `url`, from byte `start` on if the server can, else from the first.
+    """Yield the pieces of the file at `url`, from byte `start` on if the server can do so, otherwise from byte 0.
 
-    With each piece come its first byte's position and the whole size, if known; the last piece is empty. Trouble on the
-    way is a _MirrorError.
+    Each piece comes with the position of its first byte and with the size of the whole file, or None if the size is
+    unknown. The last piece is empty. Every failure of the network or the server is raised as a _MirrorError.
     """
     import requests
     from urllib3.exceptions import HTTPError
 
-    # "identity", and no decoding: some servers announce a .gz as gzipped on the way, and it would arrive unpacked.
+    # Some servers declare a .gz as gzipped for the transfer only, and then it would arrive unpacked. So ask for
+    # "identity", and do not decode.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        # The time-out only ends a thread that was left behind; twice, so that it never comes before `_within`'s.
+        # This time-out only ends a thread that was left behind. It is doubled, so that `_within` always ends first.
         with requests.get(url, stream=True, timeout=2 * timeout, headers=headers) as response:
             cannot_resume = start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
             if cannot_resume and response.status_code in (206, 416):
@@ -283,21 +286,21 @@ def _pieces(url: str, start: int, timeout: float) -> Iterator[tuple[int, int | N
                 position += len(piece)
                 if position > _LARGEST:
                     raise _MirrorError(f"it sends more than {_LARGEST:,} bytes, and no published file is as long")
-    except (OSError, HTTPError, ValueError) as error:  # requests' own are OSErrors; ValueError: redirects to nonsense
+    except (OSError, HTTPError, ValueError) as error:  # requests raises OSErrors, and ValueError for a bad redirect
         raise _MirrorError(_words(error)) from error
 
 
 def _refusal(response: requests.Response) -> _MirrorError:
-    """Return the error that a response stands for which is not the file."""
+    """Return the error for a response that is not the file."""
     status = f"HTTP {response.status_code} {response.reason}"
     wait = response.headers.get("Retry-After", "")
-    if response.status_code in (429, 503) and wait.isdecimal():  # else it is a date, or missing
+    if response.status_code in (429, 503) and wait.isdecimal():  # otherwise the header is a date or missing
         return _BusyError(status, int(wait))
     return _MirrorError(status)
 
 
 def _words(error: Exception) -> str:
-    """Say in plain words what lies at the bottom of a network error."""
+    """Return the first cause of a network error in plain words."""
     import socket
     import ssl
     from http.client import HTTPException, IncompleteRead
@@ -307,7 +310,7 @@ def _words(error: Exception) -> str:
     root: BaseException = error
     cause = error.__cause__ or error.__context__
     while cause:
-        if isinstance(cause, (OSError, HTTPException)):  # urllib3 before 2 has a TypeError of its own at the bottom
+        if isinstance(cause, (OSError, HTTPException)):  # in urllib3 before 2, the first cause is its own TypeError
             root = cause
         cause = cause.__cause__ or cause.__context__
     plain: dict[type | tuple[type, ...], str] = {

@@ -1,8 +1,8 @@
 """The IDX file format, in which MNIST is published: an array of any shape and of one of six element types.
 
-A file holds two zero bytes, a byte for the element type, a byte for the number of dimensions, each dimension's size as
-an unsigned 32-bit integer, then the elements in C order; every number is big-endian. The definition is at the end of
-https://yann.lecun.com/exdb/mnist/.
+A file holds two zero bytes, a byte for the element type, a byte for the number of dimensions, the size of each
+dimension as an unsigned 32-bit integer, and then the elements in C order. Every number is big-endian. The definition is
+at the end of https://yann.lecun.com/exdb/mnist/.
 """
 
 import gzip
@@ -49,31 +49,32 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     Parameters
     ----------
     path : str, os.PathLike or binary file
-        The file, plain or gzipped, whatever its name. An open file is read from where it stands to its end and stays
-        open; if gzipped, it must be seekable.
+        The file, plain or gzipped; its name does not matter. An open file is read from its present position to its end,
+        and stays open. If an open file is gzipped, it must be seekable.
     mmap_mode : {None, "r", "r+", "c"}
-        As for `numpy.load`: with a mode, the data stay in the file, which must then be given by its path and not be
-        gzipped, and are read as they are used: the array may be larger than memory.
+        As for `numpy.load`. With a mode, the data stay in the file and are read only when they are used, so the array
+        may be larger than memory. The file must then be given by its path, and must not be gzipped.
 
     Returns
     -------
     ndarray
-        The array with the shape and element type that the file states; in native byte order and writable, or for a
-        `mmap_mode`, unless it is empty, a `numpy.memmap` in the file's byte order, which is big-endian.
+        The array, with the shape and the element type that the file states. Without a `mmap_mode`, and if the array is
+        empty, the array is in native byte order and writable. With a `mmap_mode`, the array is a `numpy.memmap` in the
+        byte order of the file, which is big-endian.
 
     Raises
     ------
     IdxError
-        If the file is not a whole IDX file and nothing else, or NumPy cannot hold its shape.
+        If the file is not one whole IDX file and nothing more, or NumPy cannot hold an array of its shape.
     ValueError
-        If `path` is none of these, such as bytes, or cannot be read with that `mmap_mode`.
+        If `path` has another type, such as bytes, or cannot be read with that `mmap_mode`.
     OSError
-        If the file cannot be opened or read; FileNotFoundError if there is none.
+        If the file cannot be opened or read; FileNotFoundError if there is no file.
 
     Notes
     -----
-    The header is not trusted: no more memory is taken than a small multiple of the data that is really there.
-    As for gzip itself, a gzipped file may have several members, and zeros may follow them.
+    The header is not trusted: the memory that is taken is at most a small multiple of the data that the file really
+    holds. As the gzip format allows, a gzipped file may have several members, and zeros may follow the members.
 
     Examples
     --------
@@ -106,8 +107,8 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
     Parameters
     ----------
     path : str, os.PathLike or binary file
-        Where to write. A path is gzipped if it ends in ``.gz``, and has its name only once the file is whole; the same
-        array gives the same bytes. An open file receives the plain format and stays open.
+        Where to write. If a path ends in ``.gz``, the file is gzipped. The file gets its name only after it is whole,
+        and the same array always gives the same bytes. An open file receives the plain format and stays open.
     array : array_like
         Elements of type uint8, int8, int16, int32, float32 or float64, in any byte order and memory layout.
 
@@ -116,7 +117,7 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
     IdxError
         If the format has no code for the array's element type, or a dimension has 2**32 elements or more.
     ValueError
-        If `path` is none of these, such as bytes.
+        If `path` has another type, such as bytes.
     OSError
         If the file cannot be written.
 
@@ -152,7 +153,7 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
 
 
 def _check_file(method: str, path: object) -> None:
-    """Refuse what is neither a path nor a binary file that has the method."""
+    """Raise ValueError if `path` is neither a path nor a binary file that has the method."""
     if isinstance(path, io.TextIOBase) or not (isinstance(path, (str, os.PathLike)) or hasattr(path, method)):
         raise ValueError(
             f"{method}_idx: path is of type {type(path).__name__}, "
@@ -182,7 +183,7 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
         )
     shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist()) if ndim else ()
     dtype = np.dtype(f">{_TYPES[code]}")
-    claim = reprlib.repr(shape)  # a header may have 255 sizes
+    claim = reprlib.repr(shape)  # shortened, since a header may have 255 sizes
     try:  # strides of 0: NumPy judges the shape without taking memory for it
         np.ndarray(shape, dtype, buffer=bytes(dtype.itemsize), strides=(0,) * ndim)
     except ValueError as error:
@@ -191,7 +192,7 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
             "Write it with another shape or, if it should have one, download or copy it again."
         ) from error
     size = math.prod(shape) * dtype.itemsize
-    mode = mmap_mode if size else None  # there is no mapping of nothing
+    mode = mmap_mode if size else None  # zero bytes cannot be mapped
     data = b"" if mode else _take(file, size + 1)
     length = os.fstat(file.fileno()).st_size - file.tell() if mode else len(data)
     if length != size:
@@ -204,7 +205,7 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
 
 
 def _take(file: IO[bytes] | gzip.GzipFile, size: int) -> bytearray:
-    """Read `size` bytes, or what there is, taking memory only as the bytes come."""
+    """Read `size` bytes, or fewer if the file ends before. Memory is taken only as the bytes come."""
     data = bytearray()
     while len(data) < size and (piece := file.read(min(size - len(data), _PIECE))):
         data += piece

@@ -214,7 +214,6 @@ FAILURES = {
     "a redirect to nonsense": (send(b"", 302, Location="http://["), 5, "Invalid IPv6 URL"),
     "a redirect to a file": (send(b"", 302, Location="file:///etc/hostname"), 5, "No connection adapters"),
 }
-failures = pytest.mark.parametrize("failure", FAILURES)
 
 
 def check_the_rest(folder: Path) -> None:
@@ -227,7 +226,7 @@ def check_the_rest(folder: Path) -> None:
         pass
 
 
-@failures
+@pytest.mark.parametrize("failure", FAILURES)
 def test_a_mirror_that_fails_leaves_its_reason(server: Any, tmp_path: Path, failure: str, fault: Any) -> None:
     answer, timeout, reason = FAILURES[failure]
     server.answers[f"/bad/{NAME}"] = answer
@@ -252,8 +251,16 @@ PARTIAL = [
 ]
 
 
-@failures
-@pytest.mark.parametrize("good", [send(BODY), ranged], ids=["whole", "ranged"])
+@pytest.mark.parametrize(
+    ("failure", "good"),
+    [
+        pytest.param(
+            failure, good, id=f"{name}-{failure}", marks=[pytest.mark.slow] * (name == "whole" and timeout < 1)
+        )
+        for failure, (_, timeout, _) in FAILURES.items()
+        for good, name in ((send(BODY), "whole"), (ranged, "ranged"))
+    ],
+)
 def test_the_next_mirror_helps(server: Any, tmp_path: Path, failure: str, good: Answer) -> None:
     answer, timeout, _ = FAILURES[failure]
     server.answers = {f"/bad/{NAME}": answer, f"/good/{NAME}": good}
@@ -579,6 +586,7 @@ def test_after_a_kill_another_process_goes_on(server: Any, tmp_path: Path, fault
     assert files_below(tmp_path) == [NAME]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_kills_at_random_moments(tmp_path: Path) -> None:
     assert sum(kill_download.run(5, tmp_path, seed=0).values()) == 5

@@ -1,0 +1,103 @@
+"""What was recorded of each epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .notebook import history_html
+
+
+class Epoch(NamedTuple):
+    """What was recorded of one epoch; `History` says what each number is.
+
+    Attributes
+    ----------
+    epoch : int
+    train_cost, train_accuracy, test_accuracy, seconds : float
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> epoch = nn.Epoch(epoch=1, train_cost=0.5, train_accuracy=0.8, test_accuracy=0.9, seconds=0.1)
+    >>> epoch.test_accuracy
+    0.9
+    """
+
+    epoch: int
+    train_cost: float
+    train_accuracy: float
+    test_accuracy: float
+    seconds: float
+
+
+class History(list[Epoch]):
+    """A list with one `Epoch` for each epoch. A column is a list of its own, taken by its name.
+
+    Attributes
+    ----------
+    epoch : list of int
+        1 for the first.
+    train_cost : list of float
+        Mean over the epoch's samples, each before the update that its batch led to.
+    train_accuracy : list of float
+        Likewise; nan if the targets have no classes.
+    test_accuracy : list of float
+        After the epoch; nan without test data.
+    seconds : list of float
+        Time to train the epoch, without the test.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> history = nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1)])
+    >>> history.test_accuracy[-1], len(history)
+    (0.9, 1)
+    >>> print(history.to_csv(), end="")
+    epoch,train_cost,train_accuracy,test_accuracy,seconds
+    1,0.5,0.8,0.9,0.1
+    """
+
+    @property
+    def epoch(self) -> list[int]:
+        return [epoch.epoch for epoch in self]
+
+    @property
+    def train_cost(self) -> list[float]:
+        return [epoch.train_cost for epoch in self]
+
+    @property
+    def train_accuracy(self) -> list[float]:
+        return [epoch.train_accuracy for epoch in self]
+
+    @property
+    def test_accuracy(self) -> list[float]:
+        return [epoch.test_accuracy for epoch in self]
+
+    @property
+    def seconds(self) -> list[float]:
+        return [epoch.seconds for epoch in self]
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return the columns by name."""
+        return {name: getattr(self, name) for name in Epoch._fields}
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the table as CSV, a header line first; with `path`, also write the table to that file."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([Epoch._fields, *self])
+        if path is not None:
+            Path(path).write_text(text.getvalue(), encoding="utf-8")
+        return text.getvalue()
+
+    def __repr__(self) -> str:
+        lines = ["epoch  train cost  train accuracy  test accuracy  seconds"]
+        lines += [f"{e:5}  {cost:10.4f}  {train:14.4f}  {test:13.4f}  {s:7.2f}" for e, cost, train, test, s in self]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the curves and the table that a notebook shows."""
+        return history_html(self)

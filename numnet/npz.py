@@ -1,0 +1,124 @@
+"""The files of networks and runs: NumPy's npz with a JSON header that says how to build what is in the file.
+
+There is no pickle, so no code, in such a file. A file is not trusted: what it claims is compared with what is there
+before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import math
+import os
+import textwrap
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from . import backend
+from .atomic import atomic
+from .backend import Array
+from .checks import CheckpointError, DeviceError
+from .costs import Cost
+from .layers import Layer
+
+_VERSIONS = {"numnet network": 1, "numnet run": 2}
+_READ = {("numnet network", 1), ("numnet run", 1), ("numnet run", 2)}  # 0.1.0 writes version 1 of a run
+_PARTS = {"header.npy", "parameters.npy", "velocity.npy"}
+_NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def describe(net: Any) -> dict[str, Any]:
+    """Return what a file has of a network beside its parameters."""
+    return {
+        "dtype": net.dtype.name,
+        "layers": [[class_name(type(layer)), constructor_arguments(layer)] for layer in net.layers],
+    }
+
+
+def write(path: str | os.PathLike[str], kind: str, header: Mapping[str, Any], **arrays: Any) -> None:
+    """Write a header and arrays to a file of some kind: whole or not at all."""
+    text = json.dumps({"format": kind, "version": _VERSIONS[kind], **header}, allow_nan=False)
+    values: dict[str, Any] = {name: backend.to(array, "cpu") for name, array in arrays.items()}
+    with atomic(path) as file:
+        np.savez(file, header=np.array(text), **values)
+
+
+def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the header and the arrays of a file that is one of these kinds."""
+    with open(path, "rb") as file, blamed(path):
+        arrays = _arrays(file)
+        header = json.loads(str(arrays.pop("header")))
+        kind, version = header["format"], header["version"]
+        if kind in _VERSIONS and kind not in kinds:
+            raise CheckpointError(f"{path} holds a network, not a run: load it with numnet.load")
+        if (kind, version) not in _READ:
+            known = ", ".join(f"{name!r}, version {number}" for name, number in _VERSIONS.items() if name in kinds)
+            raise CheckpointError(
+                f"{path} has format {kind!r}, version {version!r}; this numnet reads {known}: update numnet, or save "
+                "the network again with this one"
+            )
+        return header, arrays
+
+
+def _arrays(file: BinaryIO) -> dict[str, Array]:
+    """Return the arrays in an npz file. `numpy.load` would take memory as the file claims; this as the file has."""
+    arrays = {}
+    length = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > length or any(m.compress_type for m in members):
+            raise ValueError("its parts are packed, or claim to be longer than the file")
+        if len(members) > len(_PARTS) or {member.filename for member in members} - _PARTS:
+            raise ValueError(f"its parts are not {', '.join(sorted(_PARTS))}")
+        for member in members:
+            data = archive.read(member)
+            part = io.BytesIO(data)
+            version = npy.read_magic(part)
+            shape, fortran, dtype = _NPY_HEADERS[version](part)
+            size = len(data) - part.tell()
+            if dtype.kind not in "Ufc" or fortran or size != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{member.filename!r} claims {shape} of {dtype} in {size} bytes")
+            array = np.frombuffer(data, dtype, offset=part.tell()) if size else np.empty(0, dtype)
+            arrays[member.filename.removesuffix(".npy")] = array.reshape(shape)
+    return arrays
+
+
+@contextmanager
+def blamed(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn any error of the block into a CheckpointError: a damaged file can raise nearly any of them."""
+    try:
+        yield
+    except (CheckpointError, DeviceError):
+        raise
+    except Exception as error:
+        said = textwrap.shorten(str(error), 300, placeholder=" ...")  # it may quote the file at length
+        raise CheckpointError(
+            f"{path} is nothing that numnet has saved, or is damaged ({said}): save it again, or take an older copy"
+        ) from error
+
+
+def constructor_arguments(thing: Layer | Cost) -> dict[str, Any]:
+    """Return the constructor's arguments, by name."""
+    init = type(thing).__init__
+    names = [] if init is object.__init__ else list(inspect.signature(init).parameters)[1:]
+    try:
+        arguments = {name: getattr(thing, name) for name in names}
+        json.dumps(arguments, allow_nan=False)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{thing!r} cannot be saved: each argument of its __init__ must be kept as an attribute of the same name, "
+            f"and be a number, a string or None ({error})"
+        ) from error
+    return arguments
+
+
+def class_name(kind: type[Layer | Cost]) -> str:
+    """Return the name of a class in a file, such that another's Softmax is not taken for numnet's."""
+    own = kind.__module__ in (Layer.__module__, Cost.__module__)
+    return f"numnet.{kind.__name__}" if own else kind.__name__

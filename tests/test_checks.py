@@ -1,0 +1,568 @@
+"""What is refused, in exactly these words, and what is not refused."""
+
+import contextlib
+import inspect
+import math
+import re
+import sys
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import numnet as nn
+from numnet import checks
+
+from .devices import place
+
+RNG = np.random.default_rng(0)
+NET = nn.Sequential(nn.Linear(4, 2), nn.Softmax(), seed=0)
+ANY = nn.Sequential(nn.Tanh())
+ONE = nn.Sequential(nn.Linear(1, 1))
+TRAIN = nn.datasets.Dataset(np.zeros((2, 4)), np.zeros(2, int))
+SOME, LABELS = np.ones((3, 4)), np.array([0, 1, 1])
+
+
+class Three(nn.Layer):
+    inputs = 3
+
+
+def run_of(last=0, batch_size=0, samples=0, done=0, epochs=0, device="cpu"):
+    """Return as much of a run as checks look at."""
+    progress = types.SimpleNamespace(last=last, batch_size=batch_size, samples=samples, done=done)
+    return types.SimpleNamespace(progress=progress, history=[None] * epochs, net=types.SimpleNamespace(device=device))
+
+
+def fit(epochs=1, batch_size=1, callbacks=(), every=1, failure="raise", run=None):
+    checks.fit_arguments(epochs, batch_size, callbacks, every, failure, run or run_of())
+
+
+def sgd(lr=0.5, momentum=0.0, nesterov=False, weight_decay=0.0, clip_norm=None):
+    checks.sgd_options(lr, momentum, nesterov, weight_decay, clip_norm)
+
+
+def named(name, error):
+    with checks.named(name):
+        raise error
+
+
+LINEAR, SOFTMAX, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Tanh()
+SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
+
+REFUSED = {
+    # numbers
+    "a count of 0": (
+        lambda: checks.whole_numbers("Who", a=3, b=0),
+        "Who: b must be a whole number of at least 1, got 0",
+    ),
+    "a count of True": (
+        lambda: checks.whole_numbers("Who", a=True),
+        "Who: a must be a whole number of at least 1, got True",
+    ),
+    "a count of 1.0": (
+        lambda: checks.whole_numbers("Who", a=1.0),
+        "Who: a must be a whole number of at least 1, got 1.0",
+    ),
+    "a seed below 0": (
+        lambda: checks.generator(-1),
+        "seed must be a whole number of at least 0, or None, got -1",
+    ),
+    "a seed that is a word": (
+        lambda: checks.generator("one"),
+        "seed must be a whole number of at least 0, or None, got 'one'",
+    ),
+    # networks
+    "no layers": (
+        lambda: checks.layers([], nn.Layer),
+        "Sequential needs at least one layer, Sequential(Linear(784, 10), Softmax()) say",
+    ),
+    "no layer": (lambda: checks.layers([LINEAR, 3], nn.Layer), "layer 1 must be a numnet Layer, got 3"),
+    "a class of layers": (
+        lambda: checks.layers([LINEAR, nn.Tanh], nn.Layer),
+        "layer 1 must be a numnet Layer, got <class 'numnet.layers.Tanh'>: write Tanh(...)",
+    ),
+    "another class": (
+        lambda: checks.layers([int], nn.Layer),
+        "layer 0 must be a numnet Layer, got <class 'int'>",
+    ),
+    "a list of layers": (
+        lambda: checks.layers([[LINEAR]], nn.Layer),
+        "layer 0 must be a numnet Layer, got [Linear(2, 2)]: give the layers one by one, Sequential(*layers)",
+    ),
+    "a layer twice": (
+        lambda: checks.layers([LINEAR, TANH, LINEAR], nn.Layer),
+        "layer 2, Linear(2, 2), is in a network already: make a new layer for each place",
+    ),
+    "a layer of another network": (
+        lambda: checks.layers([TANH, NET.layers[0]], nn.Layer),
+        "layer 1, Linear(4, 2), is in a network already: make a new layer for each place",
+    ),
+    "widths that do not meet": (
+        lambda: checks.widths([nn.Linear(2, 3), nn.Tanh(), nn.Linear(4, 1)]),
+        "layer 0, Linear(2, 3), gives 3 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
+    ),
+    "widths that a layer fixes without giving them": (
+        lambda: checks.widths([nn.Tanh(), Three(), nn.Linear(4, 1)]),
+        "layer 1, Three(3), gives 3 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
+    ),
+    "float16": (
+        lambda: checks.network_dtype("float16"),
+        "dtype must be one of float32, float64, complex128, got 'float16'",
+    ),
+    "no dtype": (
+        lambda: checks.network_dtype("floaty"),
+        "dtype must be one of float32, float64, complex128, got 'floaty'",
+    ),
+    "None as a dtype": (
+        lambda: checks.network_dtype(None),
+        "dtype must be one of float32, float64, complex128, got None",
+    ),
+    "no network": (
+        lambda: checks.trainer_parts(None, net=(3, nn.Sequential)),
+        "Trainer: net must be a Sequential, got 3",
+    ),
+    "a class of costs": (
+        lambda: checks.trainer_parts(None, cost=(nn.Quadratic, nn.Cost)),
+        "Trainer: cost must be a Cost, got <class 'numnet.costs.Quadratic'>: write Quadratic(...)",
+    ),
+    "no optimizer": (
+        lambda: checks.trainer_parts(None, optimizer=(0.1, nn.SGD)),
+        "Trainer: optimizer must be an SGD, got 0.1",
+    ),
+    "a complex network": (
+        lambda: checks.trainer_parts(np.dtype("complex128")),
+        "Trainer: a complex network is for gradcheck; train one of float32 or float64",
+    ),
+    "no probabilities": (
+        lambda: checks.probabilities_taken_once([LINEAR, TANH], ["distribution"]),
+        "CrossEntropy needs probabilities, but the last layer, Tanh(), gives any number: end the network in Softmax() "
+        "(one class of several) or Sigmoid() (independent yes or no), or use Quadratic()",
+    ),
+    "probabilities of probabilities": (
+        lambda: checks.probabilities_taken_once([LINEAR, nn.Sigmoid(), SOFTMAX], ["distribution"]),
+        f"the network takes probabilities twice, by Sigmoid() and then Softmax(): {SPREAD}CrossEntropy needs them "
+        "taken once: remove one of the two layers, or put a Linear between them",
+    ),
+    # SGD
+    "lr": (lambda: sgd(lr=0), "SGD: lr must be a finite number above 0, or a function of the epoch, got 0"),
+    "momentum": (lambda: sgd(momentum=1), "SGD: momentum must be from 0 to below 1, got 1"),
+    "weight_decay": (lambda: sgd(weight_decay=-1), "SGD: weight_decay must be finite and at least 0, got -1"),
+    "clip_norm": (lambda: sgd(clip_norm=0), "SGD: clip_norm must be a finite number above 0, or None, got 0"),
+    "nesterov": (lambda: sgd(nesterov=1), "SGD: nesterov must be True or False, got 1"),
+    "nesterov without momentum": (
+        lambda: sgd(nesterov=True),
+        "SGD: momentum must be above 0 with nesterov=True, 0.9 say, got 0.0",
+    ),
+    "a scheduled rate": (
+        lambda: checks.scheduled_rate(-1, 3),
+        "SGD: the scheduled lr of epoch 3 must be finite and at least 0, got -1",
+    ),
+    # inputs and targets
+    "a data set of another kind": (
+        lambda: checks.images_and_labels(SOME),
+        "data must be a Dataset or a pair of arrays (x, t), got ndarray",
+    ),
+    "three arrays": (
+        lambda: checks.images_and_labels((1, 2, 3)),
+        "data must be a Dataset or a pair of arrays (x, t), got tuple",
+    ),
+    "train and test together": (
+        lambda: checks.images_and_labels((TRAIN, TRAIN)),
+        "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each",
+    ),
+    "words": (lambda: checks.inputs([["a"] * 4], NET), "inputs must be real numbers, got dtype <U1"),
+    "complex numbers": (
+        lambda: checks.inputs(SOME + 0j, NET),
+        "inputs must be real numbers, got dtype complex128",
+    ),
+    "a data set as inputs": (
+        lambda: checks.inputs(TRAIN, NET),
+        "inputs must be real numbers, got dtype object: give the images of the data set",
+    ),
+    "another number of features": (
+        lambda: checks.inputs(np.ones((2, 5)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (2, 5)",
+    ),
+    "a single sample": (
+        lambda: checks.inputs(np.ones(4), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (4,): for a single sample give "
+        "x[None]",
+    ),
+    "samples of one feature": (
+        lambda: checks.inputs(np.ones(5), ONE),
+        "the network takes batches of shape (n, ...) with 1 features a sample, got (5,): for samples of one feature "
+        "give x[:, None]",
+    ),
+    "a vector for any width": (
+        lambda: checks.inputs(np.ones(5), ANY),
+        "the network takes batches of shape (n, ...) with any number of features a sample, got (5,)",
+    ),
+    "a number": (
+        lambda: checks.inputs(5, NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got ()",
+    ),
+    "nan": (
+        lambda: checks.finite(np.array([[1, 2], [3, np.nan]]), np.array([[1, 2], [3, np.nan]]), 10),
+        "inputs must be finite, but feature 1 of sample 11 is nan",
+    ),
+    "what becomes infinite": (
+        lambda: checks.samples(np.array([[0.0, 1e39]]), LABELS[:1], np.dtype("float32")),
+        "inputs must be finite, but feature 1 of sample 0 is 1e+39",
+    ),
+    "no samples": (
+        lambda: checks.samples(SOME[:0], LABELS[:0], np.dtype("float32")),
+        "one target for each of at least one sample is needed, got 0 samples and targets of shape (0,)",
+    ),
+    "too few targets": (
+        lambda: checks.samples(SOME, LABELS[:2], np.dtype("float32")),
+        "one target for each of at least one sample is needed, got 3 samples and targets of shape (2,)",
+    ),
+    "one target": (
+        lambda: checks.samples(SOME, np.array(3), np.dtype("float32")),
+        "one target for each of at least one sample is needed, got 3 samples and targets of shape ()",
+    ),
+    "labels that are floats": (
+        lambda: checks.labels(np.array([0.0, 1.0]), 2),
+        "targets of shape (n,) are class indices and must be integers, got dtype float64: use t.astype(int), or give "
+        "rows of shape (n, outputs)",
+    ),
+    "a label that is too large": (
+        lambda: checks.labels(np.array([0, 2, 3]), 2),
+        "class indices must be from 0 to 1 for 2 outputs, but target 1 is 2",
+    ),
+    "a label below 0": (
+        lambda: checks.labels(np.array([0, 1, -1]), 2),
+        "class indices must be from 0 to 1 for 2 outputs, but target 2 is -1",
+    ),
+    "targets that are words": (
+        lambda: checks.targets(["a"], 2, "float32"),
+        "targets must be real numbers, got dtype <U1",
+    ),
+    "targets of another width": (
+        lambda: checks.targets(np.ones((3, 4)), 2, "float32"),
+        "targets must be class indices of shape (n,) or rows of shape (n, 2) for 2 outputs, got shape (3, 4)",
+    ),
+    "targets that become infinite": (
+        lambda: checks.targets([[0, 1], [0, 1e39]], 2, "float32"),
+        "targets must be finite in float32, but t[1, 1] is 1e+39",
+    ),
+    "no probability": (
+        lambda: checks.probabilities("t", np.array([[0.5, 1.5], [-1 / 3, 0]])),
+        "t must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from -0.333333 to 1.5",
+    ),
+    "no distribution": (
+        lambda: checks.distributions("t", np.array([[0.5, 0.5], [0.5, 0.25]])),
+        "each row of t must sum to 1 for a softmax output, but row 1 sums to 0.75: give class indices, one-hot rows or "
+        "probabilities, or end the network in Sigmoid() for several yes/no",
+    ),
+    "outputs that are words": (
+        lambda: checks.cost_outputs(np.array([["a"]])),
+        "outputs must be real numbers, got dtype <U1",
+    ),
+    "a vector of outputs": (
+        lambda: checks.cost_outputs(np.ones(3)),
+        "y must have shape (n, outputs) with n and outputs at least 1, got shape (3,)",
+    ),
+    "no outputs": (
+        lambda: checks.cost_outputs(np.ones((3, 0))),
+        "y must have shape (n, outputs) with n and outputs at least 1, got shape (3, 0)",
+    ),
+    "an infinite output": (
+        lambda: checks.cost_outputs(np.array([[1, 2], [np.inf, 3]])),
+        "y must be finite, but y[1, 0] is not",
+    ),
+    "fewer targets than outputs": (
+        lambda: checks.as_many_rows(SOME, SOME[:2]),
+        "y has 3 rows and t has 2: give one target for each output row",
+    ),
+    "targets that are no classes": (
+        lambda: checks.wanted_classes(SOME, None),
+        "accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1",
+    ),
+    "fewer classes than outputs": (
+        lambda: checks.wanted_classes(SOME, LABELS[:2]),
+        "accuracy needs one target for each image, got 3 images and 2 targets",
+    ),
+    "an accuracy over nothing": (
+        lambda: checks.wanted_classes(SOME[:0], LABELS[:0]),
+        "accuracy needs one target for each image, got 0 images and 0 targets",
+    ),
+    "whose inputs": (lambda: named("test", ValueError("inputs must be finite")), "test: inputs must be finite"),
+    # a run
+    "nothing to finish": (
+        lambda: fit(None, None),
+        "fit: epochs and batch_size are needed, since no interrupted run is left to finish",
+    ),
+    "epochs without a batch size": (
+        lambda: fit(3, None),
+        "fit: batch_size must be a whole number of at least 1, got None",
+    ),
+    "a batch size without epochs": (lambda: fit(None, 3), "fit: epochs must be a whole number of at least 1, got None"),
+    "a new run in the middle of another": (
+        lambda: fit(run=run_of(last=5, batch_size=8, samples=20, done=16, epochs=2)),
+        "fit: the run is in the middle of epoch 3 of 5, with batches of 8: finish it first, by fit without epochs and "
+        "batch_size",
+    ),
+    "a callback": (
+        lambda: fit(callbacks=print),
+        f"fit: callbacks must be a list of functions of the trainer, got {print!r}",
+    ),
+    "a callback that is none": (
+        lambda: fit(callbacks=[print, 3]),
+        f"fit: callbacks must be a list of functions of the trainer, got [{print!r}, 3]",
+    ),
+    "a checkpoint after no epochs": (
+        lambda: fit(every="0 batches"),
+        "fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got '0 batches'",
+    ),
+    "a checkpoint that fails silently": (
+        lambda: fit(failure="ignore"),
+        "fit: checkpoint_failure must be 'raise' or 'warn', got 'ignore'",
+    ),
+    "other samples in the middle of an epoch": (
+        lambda: checks.same_samples(run_of(samples=20, done=16).progress, 30),
+        "train: the run was interrupted in an epoch over 20 samples, but here are 30",
+    ),
+    "a cost that is nan": (
+        lambda: checks.converged("in epoch 3", 0.123456789, math.nan),
+        "the training cost became nan in epoch 3: training has diverged. Try a smaller learning rate than 0.123457, or "
+        "clip the gradient with SGD(clip_norm=...)",
+    ),
+    "a cost that is infinite": (
+        lambda: checks.converged("in this step", 1e30, math.inf, np.ones(3)),
+        "the training cost became inf in this step: training has diverged. Try a smaller learning rate than 1e+30, or "
+        "clip the gradient with SGD(clip_norm=...)",
+    ),
+    "a parameter that is infinite": (
+        lambda: checks.converged("after epoch 3", 2, 0.5, np.array([1, np.inf])),
+        "a parameter became not finite after epoch 3: training has diverged. Try a smaller learning rate than 2, or "
+        "clip the gradient with SGD(clip_norm=...)",
+    ),
+}
+ON_DEVICES = {
+    "a network that has been moved": (
+        lambda: checks.same_device(run_of(device="gpu"), "cpu"),
+        "fit: a callback has moved the network from 'cpu' to 'gpu': move it back before the callback ends, or move it "
+        "between two calls of fit",
+    ),
+    "inputs on the GPU": (
+        lambda: checks.array("inputs", place(SOME, "gpu"), NET),
+        "inputs are on the GPU, but the network is on the CPU: move it there with net.to('gpu'), or give inputs.get()",
+    ),
+    "whose device": (lambda: named("train", nn.DeviceError("it is there")), "train: it is there"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_and_in_which_words(what):
+    call, message = REFUSED[what]
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        call()
+    assert str(raised.value) == message
+    assert type(raised.value) is (nn.DivergenceError if "diverged" in message else ValueError)
+
+
+@pytest.mark.parametrize("what", ON_DEVICES)
+def test_what_is_on_another_device_is_refused(what):
+    call, message = ON_DEVICES[what]
+    with pytest.raises(nn.DeviceError) as raised:
+        call()
+    assert str(raised.value) == message
+
+
+def test_a_file_that_has_changed_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", SOME)
+    path, before = checks.mapped_file(np.load(tmp_path / "x.npy", mmap_mode="r")[1:])
+    checks.unchanged(path, before)
+    with open(path, "ab") as file:
+        file.write(b"more")
+    with pytest.raises(ValueError, match="train: the file") as raised:
+        checks.unchanged(path, before)
+    assert str(raised.value) == f"train: the file {path} has changed during training: start again with what it is now"
+    (tmp_path / "x.npy").unlink()
+    checks.unchanged(path, before)
+
+
+def test_each_refusal_is_among_these():
+    """Every line of checks.py that begins an error is run by the cases above, but for that of a changed file."""
+    lines, ran = inspect.getsource(checks).splitlines(), set()
+    raising = {i for i, line in enumerate(lines, 1) if re.match(r"\s+raise ", line)}
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != checks.__file__:
+            return None
+        ran.add(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    for call, _message in [*REFUSED.values(), *ON_DEVICES.values()]:
+        sys.settrace(trace)
+        try:
+            with contextlib.suppress(ValueError):
+                call()
+        finally:
+            sys.settrace(before)
+    assert [lines[i - 1].strip() for i in sorted(raising - ran)] == [
+        'raise ValueError(f"train: the file {path} has changed during training: start again with what it is now")'
+    ]
+
+
+# What is not refused
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, np.float32(2), np.int8(3), 1e308, 10**300])
+def test_finite_numbers(value):
+    assert checks.is_finite(value)
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, True, np.True_, "1", None, 1j, 10**400, [1], np.float64(math.nan)]
+)
+def test_no_finite_numbers(value):
+    assert not checks.is_finite(value)
+
+
+@pytest.mark.parametrize("kind", [int, np.int8, np.uint64])
+def test_whole_numbers_of_any_kind(kind):
+    checks.whole_numbers("Who", a=kind(1), b=kind(100))
+
+
+def test_generators_are_those_of_their_seeds():
+    assert checks.generator(3).random() == np.random.default_rng(3).random()
+    assert checks.generator(None).random() != checks.generator(None).random()
+
+
+def test_widths_before_and_after_each_layer():
+    assert checks.widths([nn.Tanh(), nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)]) == [2, 2, 3, 3, 1]
+    assert checks.widths([nn.Tanh(), Three(), nn.Tanh()]) == [3, 3, 3, 3]
+    assert checks.widths([nn.Tanh()]) == [None, None]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "f8", np.float64, np.dtype("complex128"), float])
+def test_dtypes_of_networks(dtype):
+    assert checks.network_dtype(dtype) == np.dtype(dtype)
+
+
+def test_options_at_their_limits():
+    sgd(lr=1e-300)
+    sgd(lr=print, momentum=0.999, nesterov=True, weight_decay=1e300, clip_norm=1e-300)
+    assert checks.scheduled_rate(0, 1) == 0
+    assert type(checks.scheduled_rate(np.float32(0.5), 1)) is float
+
+
+@pytest.mark.parametrize("every", [1, 500, "1", "1 epoch", "2 epochs", "1 batch", "500 batches"])
+def test_arguments_of_fit(every):
+    fit(np.int64(3), np.uint8(5), [print], every, "warn")
+    fit(None, None, (), every, run=run_of(last=3, batch_size=8, samples=20, done=8))
+    fit(None, None, run=run_of(last=3, batch_size=8, samples=20))
+    fit(3, 4, run=run_of(last=3, batch_size=8, samples=20))
+
+
+def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
+    checks.same_samples(run_of(samples=20).progress, 30)
+    checks.same_samples(run_of(samples=20, done=8).progress, 20)
+    checks.same_device(run_of(), "cpu")
+    checks.converged("", 1.0, 1e308, np.ones(3))
+    checks.converged("", 1.0, -1.0)
+
+
+@given(
+    values=hnp.arrays(
+        st.sampled_from(["float32", "float64", "complex128"]),
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=4),
+        elements={"allow_nan": False, "allow_infinity": False},
+    )
+)
+def test_every_finite_number_is_finite(values):
+    with np.errstate(all="ignore"):
+        checks.finite(values, values, 0)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@given(data=st.data())
+def test_one_number_that_is_not_finite_is_found_anywhere(wrong, data):
+    n, features = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 4))
+    row, feature = data.draw(st.integers(0, n - 1)), data.draw(st.integers(0, features - 1))
+    x = np.full((n, features), 1e20, data.draw(st.sampled_from(["float32", "float64", ">f8"])))
+    x[row, feature] = wrong
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        patch.setattr(checks, "CHUNK", data.draw(st.integers(1, 9)))
+        with pytest.raises(ValueError, match=f"but feature {feature} of sample {row} is {wrong}$"):
+            checks.samples(x, np.zeros(n, int), np.dtype("float32"))
+
+
+@pytest.mark.parametrize(
+    ("x", "net", "shape"),
+    [
+        (np.ones((3, 2, 2)), NET, (3, 4)),
+        (np.ones((0, 4), np.uint8), NET, (0, 4)),
+        ([[1, 2, 3, 4]], NET, (1, 4)),
+        (np.ones((3, 4), bool), NET, (3, 4)),
+        (np.ones((3, 7)), ANY, (3, 7)),
+        (np.ones((3, 2, 5)), ANY, (3, 10)),
+        (np.ones((3, 4), complex), nn.Sequential(nn.Linear(4, 1), dtype="complex128"), (3, 4)),
+        (np.ones((5, 1)), ONE, (5, 1)),
+        (np.ma.array(np.ones((3, 4))), NET, (3, 4)),
+    ],
+)
+def test_inputs_are_taken_in_any_shape(x, net, shape):
+    found = checks.inputs(x, net)
+    assert type(found) is np.ndarray
+    assert found.shape == shape
+    np.testing.assert_array_equal(found, np.asarray(x).reshape(shape))
+    if type(x) is np.ndarray and x.ndim == 2:
+        assert found is x
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_is_an_array():
+    x = np.asmatrix(np.ones((3, 4)))
+    assert type(checks.inputs(x, NET)) is np.ndarray
+    trainers = [nn.Trainer(nn.Sequential(nn.Linear(4, 2), seed=0), nn.Quadratic(), nn.SGD(0.1), seed=0) for _ in "ab"]
+    for trainer, data in zip(trainers, (x, np.asarray(x)), strict=True):
+        trainer.fit((data, LABELS), 2, 2)
+    np.testing.assert_array_equal(*(trainer.net.parameters for trainer in trainers))
+
+
+@pytest.mark.parametrize("kind", ["u1", ">i2", "i8", "u8"])
+def test_labels_are_returned_as_they_are(kind):
+    for t in (np.array([0, 2, 1], kind), np.array([], kind)):
+        assert checks.labels(t, 3) is t
+
+
+def test_images_and_labels_of_a_data_set_and_of_a_pair():
+    for data in (TRAIN, (TRAIN.images, TRAIN.labels), [TRAIN.images, TRAIN.labels]):
+        images, labels = checks.images_and_labels(data)
+        assert images is TRAIN.images
+        assert labels is TRAIN.labels
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[0.5, 0.5]], True),
+        ([[1.0, 0.0], [0.25, 0.75]], True),
+        ([[0.5, 0.5 + 9e-6]], True),
+        ([[0.5, 0.5 - 9e-6]], True),
+        ([[0.5, 0.5 + 2e-5]], False),
+        ([[0.5, 0.5 - 2e-5]], False),
+        ([[1.5, -0.5]], False),
+        ([[0.5, 0.5], [1.0, 1.0]], False),
+        ([[0.0, 0.0]], False),
+    ],
+)
+def test_what_is_a_distribution(rows, expected):
+    assert checks.is_distribution(np.array(rows)) is expected
+
+
+def test_outputs_become_floats():
+    for kind, expected in (("f4", "f4"), ("f8", "f8"), ("i4", "f8"), ("u1", "f8"), ("?", "f8")):
+        assert checks.cost_outputs(np.ones((2, 1), kind)).dtype == expected
+
+
+def test_errors_of_another_kind_have_no_name_put_before_them():
+    with pytest.raises(TypeError, match=r"^the error's own$"):
+        named("train", TypeError("the error's own"))

@@ -1,0 +1,314 @@
+"""A run as one object: what is put back, what goes on, and what is counted on the way."""
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import numnet as nn
+import numnet.data
+from numnet.data import Samples
+from numnet.run import Progress, Run
+
+from .devices import DEVICES, host, place
+
+RNG = np.random.default_rng(0)
+X, T = RNG.normal(size=(23, 3)), RNG.integers(2, size=23)
+
+
+def trainer_of(seed=0, device="cpu", dtype="float32", **options):
+    net = nn.Sequential(
+        nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax(), seed=seed, dtype=dtype, device=device
+    )
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(**{"lr": 0.5, "momentum": 0.9, **options}), seed=seed)
+
+
+def state(run):
+    """Return all that an epoch changes, in bits."""
+    vectors = (host(vector).tobytes() for vector in (run.net.parameters, run.optimizer.velocity))
+    epochs = [epoch._replace(seconds=0.0, test_accuracy=0.0) for epoch in run.history]
+    return *vectors, str(run.rng.bit_generator.state), epochs, vars(run.progress) | {"seconds": 0.0}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(epochs=st.integers(1, 3), more=st.integers(1, 3), batch_size=st.integers(1, 30))
+def test_what_is_restored_is_exact_and_goes_on_to_the_same_bits(epochs, more, batch_size, device):
+    run, other = trainer_of(device=device), trainer_of(seed=1, device=device)
+    run.fit((X, T), epochs, batch_size)
+    run.progress = Progress(9, 2, 23, done=4, cost=0.5, right=2.0, seconds=0.25)
+    before, kept = state(run), run.snapshot()
+    run.progress = Progress(0, 0, 0)
+    ends = []
+    for _ in range(2):
+        run.fit((X, T), more, batch_size)
+        ends.append(state(run))
+        run.restore(kept)
+        assert state(run) == before
+        run.progress = Progress(0, 0, 0)
+    assert ends[0] == ends[1] != before
+    other.restore(kept)  # another trainer, as when a file is read
+    assert state(other) == before
+    other.progress = Progress(0, 0, 0)
+    other.fit((X, T), more, batch_size)
+    assert state(other) == ends[0]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_snapshot_has_arrays_of_its_own(device):
+    run = trainer_of(device=device)
+    run.fit((X, T), 2, 5)
+    kept = run.snapshot()
+
+    def contents():
+        return [host(kept.parameters), host(kept.velocity), kept.rng.bit_generator.state, kept.history, kept.progress]
+
+    values = copy.deepcopy(contents())
+    for use in (lambda: None, lambda: run.restore(kept)):  # neither the run nor what was restored shares anything
+        use()
+        run.net.parameters[...] = 7
+        run.optimizer.velocity[...] = 7
+        run.rng.random()
+        run.history.append(run.history[0])
+        run.progress.done = 5
+        for value, expected in zip(contents(), values, strict=True):
+            np.testing.assert_equal(value, expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_restoring_keeps_the_arrays_and_the_history_that_others_hold(device):
+    run = trainer_of(device=device)
+    history, kept = run.fit((X, T), 1, 5), run.snapshot()
+    parameters, weight = run.net.parameters, run.net.layers[0].weight
+    run.fit((X, T), 1, 5)
+    run.restore(kept)
+    assert run.history is history
+    assert run.net.parameters is parameters
+    assert run.net.layers[0].weight is weight
+    np.testing.assert_array_equal(host(weight).ravel(), host(parameters)[:12])
+    assert len(history) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, ValueError])
+def test_whole_or_not_at_all(error):
+    run = trainer_of()
+    run.fit((X, T), 1, 5)
+    before = state(run)
+
+    def two_epochs_and_an_error():
+        with run.whole():
+            run.fit((X, T), 2, 4)
+            run.rng.random()
+            raise error("the error's own")
+
+    with pytest.raises(error, match="the error's own"):
+        two_epochs_and_an_error()
+    assert state(run) == before
+    with run.whole():
+        run.fit((X, T), 2, 4)
+    assert len(run.history) == 3
+    assert state(run) != before
+
+
+def test_ctrl_c_while_all_is_put_back(monkeypatch):
+    run, presses = trainer_of(), [1, 2, 3]
+    before, restore = state(run), Run.restore
+
+    def impatient(self, snapshot):
+        if presses:
+            presses.pop()
+            raise KeyboardInterrupt
+        restore(self, snapshot)
+
+    def change_and_fail():
+        with run.whole():
+            run.net.parameters = 3
+            raise RuntimeError("the first")
+
+    monkeypatch.setattr(Run, "restore", impatient)
+    with pytest.raises(RuntimeError, match="the first"):
+        change_and_fail()
+    assert not presses
+    assert state(run) == before
+
+
+def test_an_error_while_all_is_put_back_is_no_endless_loop(monkeypatch):
+    def broken(self, snapshot):
+        raise OSError("the second")
+
+    monkeypatch.setattr(Run, "restore", broken)
+    with pytest.raises(OSError, match="the second"), trainer_of().whole():
+        raise RuntimeError("the first")
+
+
+@given(
+    epochs=st.integers(0, 4),
+    n=st.integers(1, 1000),
+    cost=st.floats(0, 1e6),
+    right=st.integers(0, 1000) | st.just(math.nan),
+    test=st.floats(0, 1) | st.just(math.nan),
+    seconds=st.floats(0, 1e6),
+)
+def test_what_is_recorded_of_an_epoch(epochs, n, cost, right, test, seconds):
+    run = trainer_of()
+    run.history[:] = [nn.Epoch(i, 1.0, 1.0, 1.0, 1.0) for i in range(1, epochs + 1)]
+    run.progress = Progress(9, 5, n, done=n, cost=cost, right=right, seconds=seconds)
+    following = run.record(test)
+    assert following is run.progress
+    assert vars(following) == vars(Progress(9, 5, n, done=0, cost=0.0, right=0.0, seconds=0.0))
+    np.testing.assert_equal(tuple(run.history[-1]), (epochs + 1, cost / n, right / n, test, seconds))
+    assert len(run.history) == epochs + 1
+
+
+class Told:
+    """Keeps what it is told of the progress, with costs and right answers of a twin that takes the same steps."""
+
+    def __init__(self):
+        self.places, self.batches = [], []
+
+    def after_block(self, run, batches):
+        self.places.append(copy.copy(run.progress))
+        self.batches.append(batches)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(n=st.integers(1, 23), batch_size=st.integers(1, 8), most=st.integers(1, 4), rows=st.booleans())
+def test_progress_counts_samples_costs_and_right_answers(n, batch_size, most, rows, device):
+    run, twin = (trainer_of(device=device, dtype="float64") for _ in range(2))
+    t = np.eye(2)[T[:n]] if rows else T[:n]
+    samples, told = Samples(run.net, run.pair, (X[:n], t), "train"), Told()
+    run.progress = Progress(1, batch_size, n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numnet.data, "BLOCK_BATCHES", most)
+        run._train_epoch(samples, run._train_steps, 0.5, [told])
+    order, done, cost, right, seconds = np.random.default_rng(0).permutation(n), 0, 0.0, 0, 0.0
+    for place_, batches in zip(told.places, told.batches, strict=True):
+        for start in range(done, min(done + most * batch_size, n), batch_size):
+            batch = order[start : start + batch_size]
+            right += np.count_nonzero(twin.net.predict(X[batch]) == T[batch])
+            cost += twin.step(X[batch], t[batch]) * len(batch)
+            batches -= 1
+        assert batches == 0
+        done = min(done + most * batch_size, n)
+        assert (place_.done, place_.right) == (done, right)
+        assert place_.cost == pytest.approx(cost, rel=1e-9)
+        assert place_.seconds > seconds
+        seconds = place_.seconds
+    assert done == n
+    following = run.record(math.nan)
+    assert run.history[0].train_cost == pytest.approx(cost / n, rel=1e-9)
+    assert run.history[0].train_accuracy == right / n
+    assert following.done == 0
+
+
+def test_the_last_block_is_weighted_by_its_samples(monkeypatch):
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 1)
+    x = np.arange(9.0)[:, None]
+    net = nn.Sequential(nn.Linear(1, 1), seed=0, dtype="float64")
+    net.parameters = 0
+    # Nothing is learnt at such a rate, so each sample costs x^2 / 2, whatever block it is in: 4, 4 and 1 sample.
+    history = nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-30), seed=0).fit((x, x), 1, 4)
+    assert history.train_cost[0] == pytest.approx(np.mean(x**2) / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(skipped=st.integers(1, 5))
+def test_an_epoch_goes_on_where_it_was_left(skipped, device):
+    whole, cut = trainer_of(device=device), trainer_of(device=device)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numnet.data, "BLOCK_BATCHES", 1)
+        whole.fit((X, T), 2, 4)
+
+        class Stopping:
+            def after_block(self, run, batches):
+                if run.progress.done == 4 * skipped:
+                    self.kept = run.snapshot()
+                    raise KeyboardInterrupt
+
+        stopping, samples = Stopping(), Samples(cut.net, cut.pair, (X, T), "train")
+        cut.progress = Progress(2, 4, len(X))
+        with pytest.raises(KeyboardInterrupt):
+            cut._train_epoch(samples, cut._train_steps, 0.5, [stopping])
+        again = trainer_of(seed=1, device=device)
+        again.restore(stopping.kept)
+        again.fit((X, T))
+    assert state(again) == state(whole)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_run_begins_with_nothing_to_do(device):
+    run = trainer_of(device=device)
+    assert vars(run.progress) == vars(Progress(last=0, batch_size=0, samples=0))
+    assert not run.history
+    assert not host(run.optimizer.velocity).any()
+    with pytest.raises(ValueError, match="no interrupted run is left to finish"):
+        run.fit((X, T))
+
+
+def test_a_run_follows_its_seeds_alone():
+    runs = [trainer_of(seed) for seed in (0, 0, 1)]
+    for run in runs:
+        run.fit((X, T), 2, 4)
+    assert state(runs[0]) == state(runs[1])
+    assert state(runs[0])[:3] != state(runs[2])[:3]
+    orders = []
+    for batch_size, rate in itertools.product((3, 8), (0.1, 1.0)):  # the order of each epoch depends on the seed alone
+        run = trainer_of(lr=rate)
+        run.fit((X, T), 3, batch_size)
+        orders.append(str(run.rng.bit_generator.state))
+    drawn = np.random.default_rng(0)
+    for _ in range(3):
+        drawn.permutation(len(X))
+    assert set(orders) == {str(drawn.bit_generator.state)}
+
+
+@pytest.mark.parametrize(("home", "away"), [("cpu", "gpu"), ("gpu", "cpu")])
+def test_a_callback_that_moves_the_network_away_is_told(home, away):
+    run, whole = (trainer_of(device=home, dtype="float64") for _ in range(2))
+    whole.fit((X, T), 3, 5)
+
+    def move(trainer):
+        if len(trainer.history) == 2:
+            trainer.net.to(away)
+
+    message = f"^fit: a callback has moved the network from '{home}' to '{away}': move it back before the callback ends"
+    with pytest.raises(nn.DeviceError, match=message):
+        run.fit((X, T), 3, 5, callbacks=[move])
+    assert len(run.history) == 2
+    run.fit((X, T))  # on the other device
+    assert run.net.device == away
+    np.testing.assert_allclose(host(run.net.parameters), host(whole.net.parameters), rtol=1e-9)
+
+
+def test_a_callback_may_move_the_network_there_and_back():
+    run, whole = (trainer_of(dtype="float64") for _ in range(2))
+    whole.fit((X, T), 3, 5)
+    run.fit((X, T), 3, 5, callbacks=[lambda trainer: trainer.net.to("gpu").to("cpu")])
+    assert state(run) == state(whole)
+
+
+def test_a_callback_may_take_a_step_elsewhere_and_come_back():
+    def step_elsewhere(trainer):
+        trainer.net.to("gpu")
+        trainer.step(X, T)
+        trainer.net.to("cpu")
+
+    run, whole = (trainer_of(dtype="float64") for _ in range(2))
+    whole.fit((X, T), 2, 5, callbacks=[lambda trainer: trainer.step(X, T)])
+    run.fit((X, T), 2, 5, callbacks=[step_elsewhere])
+    np.testing.assert_allclose(run.net.parameters, whole.net.parameters, rtol=1e-9)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_that_is_moved_between_calls_takes_its_run_along(device):
+    run, whole = (trainer_of(dtype="float64") for _ in range(2))
+    whole.fit((X, T), 3, 5)
+    run.fit((X, T), 1, 5)
+    run.net.to(device)
+    run.fit((X, T), 2, 5)
+    np.testing.assert_allclose(host(run.net.parameters), whole.net.parameters, rtol=1e-9)
+    assert run.optimizer.device == device
+    assert type(run.optimizer.velocity) is type(place([0.0], device))
