@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All that a GPU has to show: the tests that need one, and the benchmarks. It runs from a bare checkout with CuPy, PyTorch,
-# NumPy and pytest, and leaves its figures in the folder given (by default gpu-results). `--short` is for ten minutes.
+# All that a GPU has to show: the tests that need a GPU, and the benchmarks, each without and with the recorded step. It runs
+# from a bare checkout with CuPy, PyTorch, NumPy and pytest, and leaves its figures in the folder given (by default
+# gpu-results). `--short` is for ten minutes.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 short=
@@ -17,7 +18,7 @@ nvidia-smi || true
 "$python" -c 'import numpy, cupy; print("NumPy", numpy.__version__); cupy.show_config()' || status=1
 "$python" -c 'import torch; print("PyTorch", torch.__version__, torch.version.cuda)' || true
 
-title "the tests"
+title "the tests: those of training run twice, unrecorded and recorded"
 "$python" -m pytest --noconftest -W default -q -s -m gpu tests/test_gpu.py 2>&1 | tee "$results/tests.txt" || status=1
 
 title "float32 without TF32"

@@ -57,8 +57,8 @@ class Problem:
         return float(np.mean(np.argmax(outputs, axis=1) == self.test_labels))
 
 
-def numnet(problem: Problem) -> Peer:
-    """Numnet, as the README uses it."""
+def numnet_network(problem: Problem) -> Any:
+    """Return numnet's network with the starting weights."""
     import numnet as nn
 
     layers: list[nn.Layer] = []
@@ -67,6 +67,14 @@ def numnet(problem: Problem) -> Peer:
     net = nn.Sequential(*layers[:-1], nn.Softmax())
     for linear, (weight, bias) in zip(net.layers[::2], problem.weights(), strict=True):
         linear.parameters["weight"][...], linear.parameters["bias"][...] = weight, bias
+    return net
+
+
+def numnet(problem: Problem) -> Peer:
+    """Numnet, as the README uses it."""
+    import numnet as nn
+
+    net = numnet_network(problem)
     trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=problem.lr), seed=problem.seed)
     train = nn.datasets.Dataset(problem.images, problem.labels)
 
@@ -102,7 +110,8 @@ def torch_eager(problem: Problem, compiled: bool = False) -> Peer:
     """PyTorch: tensors in memory, a batch by indexing with a part of the permutation."""
     import torch
 
-    net, optimizer = _torch_network(problem)
+    net = torch_network(problem)
+    optimizer = torch.optim.SGD(net.parameters(), lr=problem.lr)
     cost = torch.nn.CrossEntropyLoss()
     images, labels = torch.from_numpy(problem.floats(problem.images)), torch.from_numpy(problem.labels.astype(np.int64))
     tests = torch.from_numpy(problem.floats(problem.test_images))
@@ -143,7 +152,8 @@ def torch_dataloader(problem: Problem) -> Peer:
 
     if not HAS_TORCHVISION:
         print("without torchvision, a data set that does the same for each image stands in for its MNIST", flush=True)
-    net, optimizer = _torch_network(problem)
+    net = torch_network(problem)
+    optimizer = torch.optim.SGD(net.parameters(), lr=problem.lr)
     cost = torch.nn.CrossEntropyLoss()
     orders = problem.orders()
     order: list[int] = []
@@ -169,7 +179,8 @@ def torch_dataloader(problem: Problem) -> Peer:
     return epoch, accuracy
 
 
-def _torch_network(problem: Problem) -> tuple[Any, Any]:
+def torch_network(problem: Problem) -> Any:
+    """Return PyTorch's network with the starting weights; its cost takes the softmax itself."""
     import torch
 
     layers: list[Any] = []
@@ -179,8 +190,7 @@ def _torch_network(problem: Problem) -> tuple[Any, Any]:
             linear.weight.copy_(torch.from_numpy(weight.T))
             linear.bias.copy_(torch.from_numpy(bias))
         layers += [linear, torch.nn.Sigmoid()]
-    net = torch.nn.Sequential(*layers[:-1])
-    return net, torch.optim.SGD(net.parameters(), lr=problem.lr)
+    return torch.nn.Sequential(*layers[:-1])
 
 
 def jax_step(problem: Problem, scan: bool = False) -> Peer:

@@ -51,12 +51,18 @@ def calls(sizes: tuple[int, ...]) -> dict[str, Callable[[], object]]:
     sgd.start(net)
     x = rng.random((BATCH_SIZE, sizes[0]), dtype=np.float32)
     t = np.eye(sizes[-1], dtype=np.float32)[rng.integers(0, sizes[-1], BATCH_SIZE)]
-    z, y = net.backpropagate(pair, x, t)
-    outputs, gradients = ([array for _, array in arrays] for arrays in (net._outputs, net._input_gradients))
+    widths = [sizes[0], *(width for width in sizes[1:] for _ in range(2))]
+    outputs = [net.empty(BATCH_SIZE, width) for width in widths[1:]]
+    gradients = [net.empty(BATCH_SIZE, width) for width in widths]
+    for array in gradients:
+        array[...] = 1e-3
     inputs = [x, *outputs]
+    for layer, array, out in zip(net.layers, inputs[:-1], outputs, strict=True):
+        layer.forward(array, out)
+    z, y = inputs[-2:]
 
     def whole() -> None:
-        net.backpropagate(pair, x, t)
+        net.backpropagate(pair, *net.forward(x), t)
         sgd.update(net.parameters, net.gradients, 0.0)
 
     def products() -> None:
@@ -73,7 +79,7 @@ def calls(sizes: tuple[int, ...]) -> dict[str, Callable[[], object]]:
     for i, layer in enumerate(net.layers):
         result[f"{i} {layer} forward"] = lambda layer=layer, i=i: layer.forward(inputs[i], outputs[i])
     last = len(net.layers) - 1
-    result[f"{last} {net.layers[last]} and cost, gradient"] = lambda: pair.gradient(z, y, t, gradients[last])
+    result[f"{last} {net.layers[last]} and cost, dE/dz"] = lambda: pair.error(z, y, t, gradients[last])
     for i in range(last - 1, 0, -1):
         result[f"{i} {net.layers[i]} backward"] = lambda i=i: net.layers[i].backward(gradients[i + 1], gradients[i])
     result[f"0 {net.layers[0]} backward"] = lambda: net.layers[0].backward_parameters(gradients[1])

@@ -61,11 +61,16 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def machine() -> str:
     """Return what the comparison was measured on."""
     m, later = (read(name)["machine"] for name in ("versus", "versus_later"))
+    return measured(m, f" and again on {later['date']}")
+
+
+def measured(m: dict[str, Any], again: str = "") -> str:
+    """Return when and on what machine something was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if name != "numnet")
     removed = ", ".join(f"{name}={value}" for name, value in m["removed settings"].items())
     note = f" Removed from the environment: {removed}." if removed else ""
     return (
-        f"Measured on {m['date']} and again on {later['date']}: {m['processor']}, {m['cores']} cores, {m['system']}; "
+        f"Measured on {m['date']}{again}: {m['processor']}, {m['cores']} cores, {m['system']}; "
         f"Python {m['python']}, {versions}; BLAS {m['blas']}.{note}"
     )
 
@@ -165,8 +170,44 @@ def scaling() -> str:
     return "\n\n".join([*parts, markdown(head, rows)])
 
 
+def small() -> str:
+    """Return the times of outputs and of steps in batches of one, on one thread."""
+    if not (RESULTS / "small.json").exists():
+        return "Not measured yet."
+    report = read("small")
+    parts = [f"{measured(report['machine'])} One thread."]
+    for what, unit in (("inference", "outputs, us a call"), ("training", "training in batches of one, us a step")):
+        names = list(dict.fromkeys(name for programs in report[what].values() for name in programs))
+        rows = []
+        for label, programs in report[what].items():
+            cells = [f"{programs[name]['median microseconds']:.1f}" for name in names]
+            peers = [f"{cell} ({programs[n]['median ratio']:.2f})" for n, cell in zip(names, cells, strict=True)][1:]
+            rows.append([label, cells[0], *peers])
+        parts.append(markdown([unit, names[0], *(f"{name} (times numnet's)" for name in names[1:])], rows))
+    return "\n\n".join(parts)
+
+
+def checkouts() -> str:
+    """Return an epoch's seconds with the version before, with this one and with the loop, and their ratios."""
+    if not (RESULTS / "checkouts.json").exists():
+        return "Not measured yet."
+    report = read("checkouts")
+    rows = []
+    for network, run in report["networks"].items():
+        cells = [f"{run['median seconds'][name]:.4f}" for name in ("old", "new", "inlined")]
+        for name in ("new/old", "new/inlined"):
+            low, median, high = statistics.quantiles(run["ratios"][name], n=4, method="inclusive")
+            cells.append(f"{median:.3f} ({low:.3f} to {high:.3f})")
+        sizes = "-".join(map(str, run["sizes"]))
+        rows.append([f"{network}: {sizes}, {run['samples']:,} samples, {run['rounds']} rounds", *cells])
+    head = ["s an epoch", f"before ({report['old']})", f"now ({report['new']})", PEERS["numpy_inlined"][0]]
+    text = markdown([*head, "now / before (quartiles)", "now / the loop (quartiles)"], rows)
+    return f"{measured(report['machine'])} Data: {report['data']}.\n\n{text}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    function.__name__: function for function in (machine, ratios, versus, reached, whole, step, scaling)
+    function.__name__: function
+    for function in (machine, ratios, versus, reached, whole, step, scaling, small, checkouts)
 }
 
 if __name__ == "__main__":
