@@ -271,16 +271,16 @@ class Broken(nn.Layer):
 
 
 @pytest.mark.parametrize(
-    ("layer", "message"),
+    ("broken", "message"),
     [
-        (Broken(forward=lambda x: None), r"forward of layer 1, .* shape \(4, 3\), got None: is its return missing\?$"),
-        (Broken(forward=lambda x: x[:, 0]), r"forward of layer 1, .* shape \(4, 3\), got one of shape \(4,\)$"),
-        (Broken(backward=lambda grad: None), r"backward of layer 1, .* shape \(4, 3\), got None: is its return"),
-        (Broken(backward=lambda grad: grad.T), r"backward of layer 1, .* shape \(4, 3\), got one of shape \(3, 4\)$"),
+        ({"forward": lambda x: None}, r"forward of layer 1, .* shape \(4, 3\), got None: is its return missing\?$"),
+        ({"forward": lambda x: x[:, 0]}, r"forward of layer 1, .* shape \(4, 3\), got one of shape \(4,\)$"),
+        ({"backward": lambda grad: None}, r"backward of layer 1, .* shape \(4, 3\), got None: is its return"),
+        ({"backward": lambda grad: grad.T}, r"backward of layer 1, .* shape \(4, 3\), got one of shape \(3, 4\)$"),
     ],
 )
-def test_a_layer_that_returns_nothing_or_another_shape_is_named(layer, message):
-    net = nn.Sequential(nn.Linear(2, 3), layer, nn.Linear(3, 2), seed=0)
+def test_a_layer_that_returns_nothing_or_another_shape_is_named(broken, message):
+    net = nn.Sequential(nn.Linear(2, 3), Broken(**broken), nn.Linear(3, 2), seed=0)
     with pytest.raises(nn.GradientError, match=message):
         nn.gradcheck(net, nn.Quadratic(), np.ones((4, 2)), np.ones((4, 2)))
 
