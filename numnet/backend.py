@@ -1,8 +1,8 @@
 """The seam between CPU and GPU: where arrays are, and the few operations that differ from one device to the other.
 
-Layers and costs call NumPy's functions, and NumPy hands those on a GPU's arrays to CuPy by itself (NEP 13 and NEP 18).
-So layers and costs are written once. `Device` lists what is left over. To add a device, write its functions in a file
-of its own, as gpu.py does, and add them to `DEVICES`.
+Layers and costs call NumPy's functions. If an argument is on a GPU, NumPy passes the call to CuPy by itself (NEP 13 and
+NEP 18). So layers and costs are written once. `Device` lists what is left over. To add a device, write its functions in
+a separate file, as gpu.py does, add them to `DEVICES`, and let `choose`, `device_of` and `to` know the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .checks import DeviceError, on_gpu
 
 Array = npt.NDArray[Any]
 
-_minimum: float | None = None  # multiplications from which a product on the CPU goes to the GPU; None: never
+_minimum: float | None = None  # a product on the CPU with so many multiplications goes to the GPU; None: no product
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Device:
     narrow : {"C", "F"}
         Memory order of arrays with more rows than columns. NumPy is fastest along the longer axis.
     block : int
-        Numbers that training has at hand at a time: what fits into a cache.
+        How many numbers a block of batches may have: as many as fit into a cache.
     """
 
     name: str
@@ -63,12 +63,12 @@ CPU = Device(
     place=np.asarray,
     asarray=np.asarray,
     gather=functools.partial(np.take, axis=0, mode="clip"),
-    repeated=functools.partial,  # a partial without arguments is the function itself
+    repeated=functools.partial,  # without further arguments, a partial does what the function does
     quiet=np.errstate,
     narrow="F",
     block=1 << 20,  # 4 MB of float32
 )
-DEVICES = {"cpu": CPU}  # `choose` adds the GPU when somebody asks for it
+DEVICES = {"cpu": CPU}  # `_gpu` adds the GPU when somebody asks for it
 
 # The products that layers call, until `offload` or `record` replaces them. `outer` is the product of a column and a
 # row, as in batches of one: there np.dot is about ten times as fast as np.matmul.
@@ -109,7 +109,8 @@ def choose(device: str) -> str:
     except DeviceError as error:
         if device == "gpu":
             raise
-        warnings.warn(f"device='auto' is the CPU: {error}", RuntimeWarning, stacklevel=1)  # once, for one place
+        # Python shows a warning once for each line, and this is always the same line.
+        warnings.warn(f"device='auto' is the CPU: {error}", RuntimeWarning, stacklevel=1)
         return "cpu"
     return "gpu"
 

@@ -1,7 +1,8 @@
 """What numnet refuses, and in which words: what was given, what was expected, and what to do.
 
-Each function returns what it was given, in the form that the rest of numnet works with, or raises an error. The files
-that a learner reads call these functions and hold no message of their own. This file imports no other file of numnet.
+Most of these functions raise an error if something is wrong, and return the checked thing in the form that the rest of
+numnet works with. A few only answer a question. The files that a learner reads call these functions. This file imports
+no other file of numnet.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class DivergenceError(ValueError):
 
 
 def is_finite(value: object) -> bool:
-    """Return whether a value is a finite real number; True and False are none."""
+    """Return whether a value is a finite real number; True and False are no numbers here."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # a whole number beyond all floats
@@ -84,7 +85,7 @@ def is_finite(value: object) -> bool:
 
 
 def whole_numbers(who: str, **values: Any) -> None:
-    """Refuse values that are not whole numbers of at least 1; True is none."""
+    """Refuse values that are not whole numbers of at least 1; True and False are no numbers here."""
     for name, value in values.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{who}: {name} must be a whole number of at least 1, got {value!r}")
@@ -143,7 +144,7 @@ def network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 
 def trainer_parts(dtype: np.dtype[Any] | None, **parts: tuple[Any, type]) -> None:
-    """Refuse a network, cost or optimizer of another type, given with the type that each must have."""
+    """Refuse a network, cost or optimizer of a wrong type. Each part is given as a pair: the value, the right type."""
     for name, (value, kind) in parts.items():
         if not isinstance(value, kind):
             hint = f": write {value.__name__}(...)" if isinstance(value, type) and issubclass(value, kind) else ""
@@ -237,7 +238,7 @@ def images_and_labels(data: Any) -> tuple[Any, Any]:
 
 
 def inputs(x: Any, net: Any) -> Array:
-    """Return a batch for a network as an array of (n, features) numbers, otherwise as it is."""
+    """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
     if type(x) is not np.ndarray:
         x = array("inputs", x, net)
     if x.dtype.kind not in ("biufc" if net.dtype.kind == "c" else "biuf"):
@@ -257,8 +258,8 @@ def inputs(x: Any, net: Any) -> Array:
 def finite(values: Array, given: Array, start: int) -> None:
     """Refuse values that are not finite; `given` are the numbers that they came from, from sample `start` on.
 
-    The sum of the squares is finite only if every value is, and is computed in one pass. If it is not finite, the
-    values may still be, and each is looked at.
+    The sum of the squares is finite only if every value is finite, and takes one pass. If the sum is not finite, every
+    value is looked at.
     """
     flat = values.reshape(-1)
     if not math.isfinite(abs(np.dot(flat, flat))) and not np.isfinite(values).all():
@@ -390,7 +391,7 @@ def mapped_file(array: Any) -> tuple[str, tuple[int, int] | None] | None:
 
 
 def unchanged(path: str, before: tuple[int, int] | None) -> None:
-    """Refuse to go on with a file that has changed. If it is gone, a mapping keeps the contents."""
+    """Refuse to go on with a file that has changed. A deleted file is fine, since the mapping keeps its contents."""
     if _size_and_time(path) not in (before, None):
         raise ValueError(f"train: the file {path} has changed during training: start again with what it is now")
 
@@ -450,7 +451,7 @@ def same_device(run: Any, device: str) -> None:
         )
 
 
-def converged(where: str, lr: float, cost: float = 0.0, parameters: Array | None = None) -> None:
+def no_divergence(where: str, lr: float, cost: float = 0.0, parameters: Array | None = None) -> None:
     """Refuse to go on if a cost or a parameter is not finite."""
     what = None if math.isfinite(cost) else f"the training cost became {cost}"
     if parameters is not None and not np.isfinite(parameters).all():

@@ -84,7 +84,7 @@ class Cost:
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
-        """Return how E and dE/dz follow from the last of these layers; ValueError if they cannot."""
+        """Return the `Pair` of this cost and the last of these layers; ValueError if they do not fit together."""
         return Pair(self, layers[-1])
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ class Pair:
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         """Return dE/dz for the batch that went forward through the layer last.
 
-        `out` and `dy` are where dE/dz and, if a pair needs dE/dy on the way, dE/dy are written.
+        dE/dz is written to `out`. If a pair needs dE/dy on the way, dE/dy is written to `dy`.
         """
         return self.layer.backward(self.cost.gradient(y, t, out=dy), out=out)
 
@@ -145,7 +145,8 @@ class Quadratic(Cost):
         return np.add.reduce(square, axis=None)
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
-        return _mean_difference(y, t, out)
+        difference = np.subtract(y, t, out=out)
+        return np.multiply(difference, 1 / len(y), out=difference)
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
         closed = type(self).gradient is Quadratic.gradient and type(layers[-1]) is Sigmoid
@@ -156,7 +157,7 @@ class SigmoidQuadratic(Pair):
     """Quadratic cost over a sigmoid: dE/dz = dE/dy dy/dz = (y - t) y (1 - y) / n."""
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
-        dy = _mean_difference(y, t, dy)
+        dy = self.cost.gradient(y, t, dy)
         error = np.subtract(1, y, out=out)
         np.multiply(error, y, out=error)
         return np.multiply(error, dy, out=error)
@@ -178,7 +179,7 @@ class CrossEntropy(Cost):
 
         dE/dz = (y - t) / n
 
-    No factor y (1 - y) is left: the more wrong y is, the faster it learns.
+    No factor y (1 - y) is left: the more wrong y is, the faster the network learns.
 
     Examples
     --------
@@ -188,7 +189,7 @@ class CrossEntropy(Cost):
     """
 
     analytic = True
-    _form: Cost | None = None  # that of the last layer, if it is known
+    _form: Cost | None = None  # the cross-entropy for the last layer, if the layer is known
 
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         derived = copy.copy(self)
@@ -259,7 +260,7 @@ class SoftmaxCrossEntropy(Pair):
         E       = 1/n sum_i [ln sum_k exp(z_ik - m_i) - sum_j t_ij (z_ij - m_i)]
         dE/dz_i = 1/n sum_j -t_j ([i = j] - y_i) = (y_i - t_i) / n
 
-    A gap of 2000 costs 2000, though y is 0 there. If every y is a normal float, ln y itself is exact, and faster.
+    A gap of 2000 costs 2000, though y is 0 there. If every y is a normal float, ln y is as exact, and faster.
     """
 
     uses_z = True
@@ -302,14 +303,8 @@ _FORMS: dict[str | None, type[Cost]] = {"distribution": _Distribution, "independ
 
 
 def _form(y: Array) -> Cost:
-    """Return the cross-entropy that bare outputs ask for."""
+    """Return the cross-entropy that fits outputs of an unknown layer."""
     return _Distribution() if y.shape[1] > 1 and checks.is_distribution(y) else _Independent()
-
-
-def _mean_difference(y: Array, t: Array, out: Array | None = None) -> Array:
-    """Return (y - t) / n."""
-    out = np.subtract(y, t, out=out)
-    return np.multiply(out, 1 / len(y), out=out)
 
 
 def _sum_t_log_y(t: Array, y: Array) -> Any:
@@ -319,6 +314,6 @@ def _sum_t_log_y(t: Array, y: Array) -> Any:
 
 
 def _quotient(t: Array, y: Array, out: Array | None = None) -> Array:
-    """Return t / y, and 0 if t is 0: the limit for y to 0, since t ln y is then 0 for every y."""
+    """Return t / y, and 0 if t is 0. If t is 0, t ln y is 0 for every y, and so is its slope."""
     with np.errstate(divide="ignore"):
         return np.divide(t, np.where(t == 0, 1, y), out=out)

@@ -16,73 +16,75 @@ from .network import Sequential, classes, row_classes
 
 Data: TypeAlias = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
-# Few enough for the progress bar, and for divergence to be noticed soon.
-BLOCK_BATCHES = 64
+BLOCK_BATCHES = 64  # at most in a block: few enough for a progress bar that moves, and to notice divergence soon
 
 
 class Samples:
-    """Checked inputs and targets where the network is. Bytes stay bytes until a block of them is trained on.
+    """Checked inputs and targets, on the network's device. Bytes stay bytes until a block of them is trained on.
 
     Attributes
     ----------
     x : ndarray of shape (n, features)
     labels : ndarray of shape (n,), or None
         Class indices; None if the targets have no classes.
-    rows : ndarray of shape (n, outputs), or None
-        Targets that were given as rows.
+    targets : ndarray of shape (n, outputs), or None
+        Targets that were given as rows; None if they were given as class indices.
     size : int
     file : tuple or None
         The file that the inputs are mapped from, with its size and time.
     """
 
     def __init__(self, net: Sequential, pair: Pair, data: Data, name: str) -> None:
-        self.net, self.device = net, net.operations
+        self.net, self.operations = net, net.operations
         with checks.named(name):
             x, t = checks.images_and_labels(data)
             self.x = checks.inputs(x, net)
             t = t if isinstance(t, np.ndarray) else backend.to(checks.array("targets", t, net), "cpu")
             checks.samples(self.x, t, net.dtype)
             self.outputs = net.outputs or self.x.shape[1]
-            self.rows: Array | None = None
+            self.targets: Array | None = None
             self.labels: Array | None = None
             if t.ndim == 1 and self.outputs > 1:
                 self.labels = checks.labels(t, self.outputs)
             else:
-                self.rows = checks.targets(t, self.outputs, net.dtype)
-                pair.cost.check("t", self.rows)
+                self.targets = checks.targets(t, self.outputs, net.dtype)
+                pair.cost.check("t", self.targets)
                 if self.outputs > 1 or pair.layer.probabilities is not None:
-                    self.labels = row_classes(self.rows)
+                    self.labels = row_classes(self.targets)
         self.file = checks.mapped_file(x)
         self.size = len(self.x)
-        self.x = self.device.place(self.x)
-        self.rows, self.labels = (None if a is None else self.device.place(a) for a in (self.rows, self.labels))
-        self._classes = self.device.place(np.arange(self.outputs))
+        place = self.operations.place
+        self.x, self._classes = place(self.x), place(np.arange(self.outputs))
+        self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))
         self._arrays: dict[str, Array] = {}
 
     def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:
-        """Yield row numbers in a new order, in blocks of whole batches, without the first `start` of them."""
-        order = self.device.place(rng.permutation(self.size))
+        """Yield row numbers in a new order, in blocks of whole batches; skip the first `start` row numbers."""
+        order = self.operations.place(rng.permutation(self.size))
         features = self.x.shape[1] + 4 * self.outputs  # x, t, z, y, and what the cost needs
-        size = batch_size * min(max(1, self.device.block // (batch_size * features)), BLOCK_BATCHES)
+        size = batch_size * min(max(1, self.operations.block // (batch_size * features)), BLOCK_BATCHES)
         for first in range(start, self.size, size):
             if self.file is not None:
                 checks.unchanged(*self.file)
             yield order[first : first + size]
 
     def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
-        """Return inputs, targets and class indices (if any) of some samples, in arrays that the next call reuses."""
+        """Return inputs, targets and class indices (if any) of the samples with these row numbers.
+
+        The next call reuses the arrays, except that of one-hot targets.
+        """
         x = self._gathered("x", self.x, rows)
         if x.dtype != self.net.dtype:
             x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.dtype))
         labels = None if self.labels is None else self._gathered("labels", self.labels, rows)
-        if self.rows is not None:
-            return x, self._gathered("rows", self.rows, rows), labels
+        if self.targets is not None:
+            return x, self._gathered("rows", self.targets, rows), labels
         t = self.net.empty(len(rows), self.outputs)
         np.equal(labels[:, None], self._classes, out=t)  # type: ignore[index]  # t_ij = [label i = j]
         return x, t, labels
 
     def accuracy(self) -> float:
-        """Return the share of samples that the network classifies as their targets; nan if these have no classes."""
+        """Return the share of samples that the network classifies rightly; nan if the targets have no classes."""
         if self.labels is None:
             return float("nan")
         parts = (slice(start, start + checks.CHUNK) for start in range(0, self.size, checks.CHUNK))
@@ -94,7 +96,7 @@ class Samples:
         if isinstance(array, np.ndarray) and not (array.flags.c_contiguous and array.flags.aligned):
             out[...] = array[rows]  # of such an array, np.take would first copy the whole
         else:
-            self.device.gather(array, rows, out=out)
+            self.operations.gather(array, rows, out=out)
         return out
 
     def _kept(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:

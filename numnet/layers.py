@@ -24,7 +24,7 @@ class Layer:
     Attributes
     ----------
     inputs, outputs : int or None
-        Features taken and given. None: any number, and as many given as taken.
+        Features taken and given. None means any number; the layer then gives as many features as it takes.
     parameters, gradients : dict of str to ndarray
         Trained arrays by name, and dE/d(each). In a network they are views into its flat vectors, so write into them
         (``layer.parameters["bias"][...] = 0``) rather than replacing them. Weight decay acts on those named "weight".
@@ -68,7 +68,7 @@ class Layer:
     in_network: bool = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Give each layer dictionaries of its own."""
+        """Give each layer dictionaries of its own, so that no subclass has to call ``super().__init__()``."""
         layer = super().__new__(cls)
         layer.parameters, layer.gradients = {}, {}
         return layer
@@ -82,7 +82,7 @@ class Layer:
         Parameters
         ----------
         x : ndarray of shape (n, inputs)
-            The batch, one sample a row. The layer keeps it for `backward`, without a copy.
+            The batch, one sample a row. The layer may keep x for `backward`, without a copy.
         out : ndarray of shape (n, outputs), optional
             Where to write the result, as for NumPy's functions; it must not overlap `x`. Without `out`, return a fresh
             array.
@@ -119,7 +119,7 @@ class Layer:
 class Linear(Layer):
     """z = x w + b.
 
-    Since z_ij = sum_k x_ik w_kj + b_j, with g = dE/dz summed over the batch by the chain rule::
+    Let g = dE/dz. Since z_ij = sum_k x_ik w_kj + b_j, the chain rule, summed over the batch, gives::
 
         dE/dw_kj = sum_i x_ik g_ij    that is  x^T g
         dE/db_j  = sum_i g_ij
@@ -225,7 +225,7 @@ class Sigmoid(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        y = np.multiply(x, -1.0, out=out)  # a float also if x is of whole numbers without a sign
+        y = np.multiply(x, -1.0, out=out)  # -1.0, not -1: so unsigned integers become floats
         if y.dtype.kind == "c":  # if exp overflows, real numbers come to 1/inf = 0, but complex numbers to nan
             np.minimum(y, 709, out=y)
         with np.errstate(over="ignore"):
@@ -301,8 +301,8 @@ class Softmax(Layer):
 
     Notes
     -----
-    Subtracting a row's maximum from the row changes no y and keeps exp from overflowing. If a gap is beyond the largest
-    float, the difference is -inf and its exp is rightly 0.
+    Subtracting a row's maximum from the row changes no y and keeps exp from overflowing. If a difference is beyond the
+    largest float, the difference becomes -inf, and its exp is rightly 0.
 
     Examples
     --------

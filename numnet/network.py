@@ -1,7 +1,8 @@
 """Sequential: a chain of layers over one flat vector of parameters and one of gradients.
 
 Every layer's weight and bias is a view into the two vectors, in layer order. So a step of the optimizer is a few
-operations on whole vectors whatever the depth, and any function of a vector works on a network.
+operations on whole vectors whatever the depth, and code that takes one vector, as SciPy's optimizers do, can work on
+all parameters of a network.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Sequential:
         backend.assign(self._gradients, values)
 
     @property
-    def decayed(self) -> Array:
+    def decay_mask(self) -> Array:
         """1 for each parameter of a layer's "weight", which weight decay acts on, and 0 for every other."""
         flags = [np.full(a.size, name == "weight") for layer in self.layers for name, a in layer.parameters.items()]
         return backend.to(np.concatenate([np.empty(0), *flags]).astype(self.dtype), self.device)
@@ -128,7 +129,7 @@ class Sequential:
         Raises
         ------
         ValueError
-            If x has not the number of features that the network takes, or a number that is not finite.
+            If x has the wrong number of features. Or if x has a number that is not finite.
         """
         rows = checks.inputs(x, self)
         starts = range(0, len(rows) or 1, checks.CHUNK)
@@ -173,8 +174,8 @@ class Sequential:
         return float(np.mean(classes(y) == checks.wanted_classes(y, wanted)))
 
     def infer(self, rows: Array, start: int = 0) -> Array:
-        """Return the outputs for a few thousand rows, where the rows are; `start` is the number of the first sample."""
-        with self.operations.quiet(over="ignore"):  # as in training, what overflows comes to its limit
+        """Return the outputs for a few thousand rows, on the rows' device; `start` is the number of the first row."""
+        with self.operations.quiet(over="ignore"):  # as in training: an exp that overflows leads to the right limit
             y = self.scaled(rows)
             if rows.dtype.kind in "fc":
                 checks.finite(y, rows, start)
@@ -184,7 +185,8 @@ class Sequential:
 
     def scaled(self, x: Array, out: Array | None = None) -> Array:
         """Return rows in the network's dtype and where it is, bytes as intensities from 0 to 1."""
-        x = x if type(x) is type(self._parameters) else backend.to(x, self.device)  # bytes are the shortest way there
+        # Moved before they are converted: bytes are smaller than floats.
+        x = x if type(x) is type(self._parameters) else backend.to(x, self.device)
         if x.dtype == self.dtype and out is None:
             return x
         out = np.empty(x.shape, self.dtype, like=self._parameters) if out is None else out
@@ -213,7 +215,7 @@ class Sequential:
         return z, y
 
     def backpropagate(self, pair: Pair, z: Array, y: Array, t: Array) -> None:
-        """Take the error dE/dz of the batch that went forward last back, and fill `gradients`.
+        """Compute dE/dz of the last batch, pass it back through the layers, and fill `gradients`.
 
         Parameters
         ----------

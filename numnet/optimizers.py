@@ -16,7 +16,7 @@ from .network import Sequential
 class SGD:
     """Stochastic gradient descent: w <- w - lr dE/dw, with the usual refinements.
 
-    With g = dE/dw (clipped to `clip_norm`), and for weights plus `weight_decay` w, each step does::
+    Let g be dE/dw, clipped to `clip_norm`. For weights, `weight_decay` w is added to g. Each step does::
 
         v <- momentum v + g
         w <- w - lr v                   (nesterov: w - lr (g + momentum v))
@@ -71,7 +71,7 @@ class SGD:
         """Allocate what the updates of this network need, with the velocity at 0."""
         self.velocity = np.zeros_like(net.parameters)
         self._step = np.empty_like(net.parameters)
-        self._decayed = net.decayed
+        self._decay_mask = net.decay_mask
         self.device = net.device
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
@@ -80,7 +80,7 @@ class SGD:
             np.multiply(gradients, self.clip_norm / norm, out=gradients)
         step, direction = self._step, gradients
         if self.weight_decay:
-            np.multiply(self._decayed, parameters, out=step)
+            np.multiply(self._decay_mask, parameters, out=step)
             np.multiply(step, self.weight_decay, out=step)
             direction = np.add(step, gradients, out=step)
         if self.momentum:
@@ -93,13 +93,13 @@ class SGD:
         np.subtract(parameters, np.multiply(direction, lr, out=step), out=parameters)
 
     def to(self, device: str) -> None:
-        """Move what `start` has allocated to where the network is now."""
-        arrays = (self.velocity, self._step, self._decayed)
-        self.velocity, self._step, self._decayed = (backend.to(array, device) for array in arrays)
+        """Move what `start` has allocated to a device."""
+        arrays = (self.velocity, self._step, self._decay_mask)
+        self.velocity, self._step, self._decay_mask = (backend.to(array, device) for array in arrays)
         self.device = device
 
     def options(self) -> dict[str, Any]:
-        """Return the constructor's arguments; an lr that is a function as None."""
+        """Return the constructor's arguments; if lr is a function, its entry is None."""
         names = ("momentum", "nesterov", "weight_decay", "clip_norm")
         return {"lr": None if callable(self.lr) else self.lr, **{name: getattr(self, name) for name in names}}
 

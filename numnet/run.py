@@ -23,7 +23,7 @@ from .optimizers import SGD
 
 @dataclass
 class Progress:
-    """What a call of fit was asked for, and how far it has come in the epoch that it is in.
+    """What a call of fit was asked for, and how much of the current epoch is done.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Run:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Do what the block does whole or not at all: if anything ends the block early, put everything back."""
+        """Run the body of a `with` statement. If the body fails, put back the state from before and raise the error."""
         before = self.snapshot()
         try:
             yield
@@ -98,7 +98,7 @@ class Run:
             raise
 
     def record(self, test_accuracy: float) -> Progress:
-        """Add the epoch that is done to the history; return the progress with which the next begins."""
+        """Add the epoch that is done to the history; return the progress with which the next epoch begins."""
         epoch, done, n = len(self.history) + 1, self.progress, self.progress.samples
         self.history.append(Epoch(epoch, done.cost / n, done.right / n, test_accuracy, done.seconds))
         self.progress = Progress(done.last, done.batch_size, n)

@@ -15,16 +15,16 @@ import numpy.typing as npt
 
 from . import backend, checks
 from .backend import Array
+from .bar import Bar, visible
 from .checkpoint import Saver, load_run
 from .costs import Cost
 from .data import Data, Samples
 from .history import History
 from .network import Sequential, classes
 from .optimizers import SGD
-from .progress import Bar, visible
 from .run import Progress, Run
 
-_FORESEEN = 10_000  # epochs at most whose learning rates are tried before the first
+_FORESEEN = 10_000  # a schedule is asked for at most so many epochs before the training starts
 
 
 class Trainer(Run):
@@ -35,9 +35,9 @@ class Trainer(Run):
     net : Sequential
     cost : Cost
     optimizer : SGD
-        Copied, with the velocity at 0. `trainer.optimizer` is the copy that works.
+        Copied, with the velocity at 0. `trainer.optimizer` is the copy that this trainer uses.
     seed : int, optional
-        Seed of the generator that shuffles; the same seeds give the same bits.
+        Seed of the generator that shuffles. The same seeds of network and trainer give the same bits.
 
     Attributes
     ----------
@@ -93,11 +93,11 @@ class Trainer(Run):
         lr = self.optimizer.learning_rate(len(self.history) + 1)
         if self.optimizer.device != self.net.device:
             self.optimizer.to(self.net.device)
-        with samples.device.quiet(over="ignore", invalid="ignore"):
-            x, t, _ = samples.take(samples.device.place(np.arange(samples.size)))
+        with samples.operations.quiet(over="ignore", invalid="ignore"):
+            x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
             z, y = self.net.forward(x)
             cost = float(self.pair.value(z, y, t))
-            checks.converged("in this step", lr, cost)
+            checks.no_divergence("in this step", lr, cost)
             self.net.backpropagate(self.pair, z, y, t)
             self.optimizer.update(self.net.parameters, self.net.gradients, lr)
         return cost
@@ -117,8 +117,8 @@ class Trainer(Run):
         """Train for some epochs, in each on all samples in a new order.
 
         An epoch is done whole or not at all. If an error or Ctrl-C ends an epoch early, the network, the optimizer, the
-        generator and the history are put back to what they were before the epoch. An epoch that was resumed in its
-        middle is put back to what the file holds.
+        generator and the history are put back to what they were before the epoch. If the run was resumed in the middle
+        of an epoch, and this epoch fails, the run is put back to the state in the file.
 
         Parameters
         ----------
@@ -170,12 +170,12 @@ class Trainer(Run):
             plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
         schedule, first = self.optimizer.lr, len(self.history) + 1
         # A schedule may raise an error, and shall do so before anything is changed.
-        rates = {e: self.optimizer.learning_rate(e) for e in range(first, min(plan.last, first + _FORESEEN) + 1)}
+        rates = {e: self.optimizer.learning_rate(e) for e in range(first, min(plan.last + 1, first + _FORESEEN))}
 
         self.progress = plan
         bar = Bar(self) if progress and visible() else None
         watchers = [watcher for watcher in (bar, saver) if watcher is not None]
-        train_steps = samples.device.repeated(self._train_steps)
+        train_steps = samples.operations.repeated(self._train_steps)
         try:
             while len(self.history) < plan.last:
                 self.progress = plan  # a callback may have called fit
@@ -188,8 +188,8 @@ class Trainer(Run):
                 try:
                     for callback in callbacks:
                         callback(self)
-                        checks.same_device(self, samples.device.name)
-                finally:  # with what the callbacks have changed, and also if one of them raises an error
+                        checks.same_device(self, samples.operations.name)
+                finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
                     self.progress = plan
                     for watcher in watchers:
                         watcher.after_epoch(self)
@@ -200,31 +200,31 @@ class Trainer(Run):
 
     def _train_epoch(self, samples: Samples, train_steps: Any, lr: float, watchers: Sequence[Bar | Saver]) -> None:
         """Train on every sample that is left of the epoch, block by block, and count costs and right answers."""
-        if self.optimizer.device != self.net.device:  # a callback has moved the network there and back
+        if self.optimizer.device != self.net.device:  # the network has been moved between two calls of fit
             self.optimizer.to(self.net.device)
         progress, epoch = self.progress, len(self.history) + 1
         started = time.perf_counter() - progress.seconds
-        rng = copy.deepcopy(self.rng)  # until the epoch is whole, self.rng can draw its order again
+        rng = copy.deepcopy(self.rng)  # until the epoch is whole, self.rng can draw the order of this epoch again
         for rows in samples.blocks(rng, progress.batch_size, start=progress.done):
             cost, right = self._train_block(samples, rows, train_steps, lr)
             first, batches = progress.done // progress.batch_size + 1, math.ceil(len(rows) / progress.batch_size)
-            checks.converged(f"in epoch {epoch}, in one of the batches {first} to {first + batches - 1}", lr, cost)
+            checks.no_divergence(f"in epoch {epoch}, in one of the batches {first} to {first + batches - 1}", lr, cost)
             progress.done += len(rows)
             progress.cost += cost * len(rows)
             progress.right += right
             progress.seconds = time.perf_counter() - started
             for watcher in watchers:
                 watcher.after_block(self, batches)
-        checks.converged(f"after epoch {epoch}", lr, parameters=self.net.parameters)
+        checks.no_divergence(f"after epoch {epoch}", lr, parameters=self.net.parameters)
         self.rng = rng
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
         """Train on some samples, batch by batch; return their mean cost and how many were classified rightly.
 
-        Both are about the outputs before the update that each batch led to. No step needs either, so they are worked
+        Cost and count come from each batch's outputs before the batch's update. No step needs them, so they are worked
         out for all batches together.
         """
-        with samples.device.quiet(over="ignore", invalid="ignore"):  # if the cost diverges, an error says so
+        with samples.operations.quiet(over="ignore", invalid="ignore"):  # if the cost diverges, an error says so
             x, t, labels = samples.take(rows)
             z, y = train_steps(x, t, self.progress.batch_size, lr)
             right = math.nan if labels is None else int(np.count_nonzero(classes(y) == labels))
@@ -259,7 +259,7 @@ class Trainer(Run):
         ----------
         path : str or os.PathLike
         lr : float or callable, optional
-            Used in place of the file's; needed if the learning rate was a function.
+            Used in place of the file's learning rate; needed if that was a function.
         device : {"cpu", "gpu", "auto"}
             Where to put the network.
 

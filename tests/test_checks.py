@@ -327,17 +327,17 @@ REFUSED = {
         "train: the run was interrupted in an epoch over 20 samples, but here are 30",
     ),
     "a cost that is nan": (
-        lambda: checks.converged("in epoch 3", 0.123456789, math.nan),
+        lambda: checks.no_divergence("in epoch 3", 0.123456789, math.nan),
         "the training cost became nan in epoch 3: training has diverged. Try a smaller learning rate than 0.123457, or "
         "clip the gradient with SGD(clip_norm=...)",
     ),
     "a cost that is infinite": (
-        lambda: checks.converged("in this step", 1e30, math.inf, np.ones(3)),
+        lambda: checks.no_divergence("in this step", 1e30, math.inf, np.ones(3)),
         "the training cost became inf in this step: training has diverged. Try a smaller learning rate than 1e+30, or "
         "clip the gradient with SGD(clip_norm=...)",
     ),
     "a parameter that is infinite": (
-        lambda: checks.converged("after epoch 3", 2, 0.5, np.array([1, np.inf])),
+        lambda: checks.no_divergence("after epoch 3", 2, 0.5, np.array([1, np.inf])),
         "a parameter became not finite after epoch 3: training has diverged. Try a smaller learning rate than 2, or "
         "clip the gradient with SGD(clip_norm=...)",
     ),
@@ -465,8 +465,8 @@ def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
     checks.same_device(run_of(), "cpu")
-    checks.converged("", 1.0, 1e308, np.ones(3))
-    checks.converged("", 1.0, -1.0)
+    checks.no_divergence("", 1.0, 1e308, np.ones(3))
+    checks.no_divergence("", 1.0, -1.0)
 
 
 @given(

@@ -70,7 +70,7 @@ def test_an_order_is_a_permutation_and_the_next_is_another(device):
 @pytest.mark.parametrize("block", [1000, 100_000])
 def test_a_block_is_as_large_as_a_cache_allows(features, batch_size, block, monkeypatch):
     samples = numbered(3, features)
-    monkeypatch.setattr(samples, "device", dataclasses.replace(samples.device, block=block))
+    monkeypatch.setattr(samples, "operations", dataclasses.replace(samples.operations, block=block))
     samples.size = 100_000
     size = len(next(samples.blocks(np.random.default_rng(0), batch_size)))
     numbers, batches = features + 4 * 3, size // batch_size

@@ -294,10 +294,10 @@ def test_each_layer_has_parameters_of_its_own(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_decayed_marks_the_weights(device):
-    decayed = small(device=device).decayed
-    np.testing.assert_array_equal(host(decayed), [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
-    assert (backend.device_of(decayed), decayed.dtype) == (device, np.float32)
+def test_the_decay_mask_marks_the_weights(device):
+    mask = small(device=device).decay_mask
+    np.testing.assert_array_equal(host(mask), [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
+    assert (backend.device_of(mask), mask.dtype) == (device, np.float32)
 
 
 @pytest.mark.parametrize("device", DEVICES)
