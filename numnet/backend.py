@@ -139,11 +139,6 @@ def to(array: Any, device: str) -> Array:
     return DEVICES["gpu"].place(array)
 
 
-def asarray(array: Any) -> Array:
-    """Return an array of NumPy's or, for an array of any library on a GPU, of CuPy's."""
-    return _gpu().asarray(array) if on_gpu(array) else np.asarray(array)
-
-
 def assign(array: Any, values: Any) -> None:
     """Copy values, from wherever they are, into an array."""
     values = values if on_gpu(values) else np.asarray(values, array.dtype)

@@ -97,6 +97,12 @@ def load_run(
         if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
             raise ValueError("its history does not count the epochs from 1")
         progress = _progress(header, len(history))
+        # The writer of version 1 drew the order of so many samples in another way.
+        if header["version"] == 1 and progress.done and progress.samples > 1 << 20:
+            raise CheckpointError(
+                f"{path} is in the middle of an epoch over {progress.samples} samples, in an order that this numnet "
+                "does not draw: finish the epoch with the numnet of commit 9be9359, or start the run again"
+            )
         state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress)
         cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
     if lr is not None:

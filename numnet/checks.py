@@ -78,10 +78,9 @@ class DivergenceError(ValueError):
 
 def is_finite(value: object) -> bool:
     """Return whether a value is a finite real number; True and False are no numbers here."""
-    try:
+    with suppress(OverflowError):  # a whole number beyond all floats
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number beyond all floats
-        return False
+    return False
 
 
 def whole_numbers(who: str, **values: Any) -> None:
@@ -170,6 +169,13 @@ def probabilities_taken_once(layers: Sequence[Any], known: Any) -> None:
         )
 
 
+def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:
+    """Refuse the output of a layer of the user's own if the output has another shape than the layer says."""
+    if getattr(y, "shape", None) != shape:
+        got = f"one of shape {y.shape}" if hasattr(y, "shape") else f"{y!r}"
+        raise ValueError(f"the forward of {layer!r} must return an array of shape {shape}, got {got}")
+
+
 # The options of SGD
 
 
@@ -220,8 +226,7 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        kind = DeviceError if isinstance(error, DeviceError) else ValueError
-        raise kind(f"{name}: {error}") from None
+        raise (DeviceError if isinstance(error, DeviceError) else ValueError)(f"{name}: {error}") from None
 
 
 def images_and_labels(data: Any) -> tuple[Any, Any]:
@@ -241,7 +246,7 @@ def inputs(x: Any, net: Any) -> Array:
     """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
     if type(x) is not np.ndarray:
         x = array("inputs", x, net)
-    if x.dtype.kind not in ("biufc" if net.dtype.kind == "c" else "biuf"):
+    if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = ": give the images of the data set" if x.shape == () and hasattr(x.item(), "images") else ""
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
     features = math.prod(x.shape[1:])
@@ -261,7 +266,7 @@ def finite(values: Array, given: Array, start: int) -> None:
     The sum of the squares is finite only if every value is finite, and takes one pass. If the sum is not finite, every
     value is looked at.
     """
-    flat = values.reshape(-1)
+    flat = values.ravel(order="K")
     if not math.isfinite(abs(np.dot(flat, flat))) and not np.isfinite(values).all():
         row, feature = np.argwhere(~np.isfinite(values))[0]
         raise ValueError(
@@ -356,7 +361,7 @@ def cost_outputs(y: Array) -> Array:
         raise ValueError(f"y must have shape (n, outputs) with n and outputs at least 1, got shape {y.shape}")
     if not np.isfinite(y).all():
         raise ValueError(f"y must be finite, but y{np.argwhere(~np.isfinite(y))[0].tolist()} is not")
-    return y if y.dtype.kind == "f" else y.astype(np.float64)
+    return y if y.dtype.kind == "f" and y.dtype.itemsize > 2 else y.astype(np.float64)
 
 
 def as_many_rows(y: Array, t: Array) -> None:
@@ -384,8 +389,7 @@ def mapped_file(array: Any) -> tuple[str, tuple[int, int] | None] | None:
     """
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap) and array.filename is not None:
-            path = os.fspath(array.filename)
-            return path, _size_and_time(path)
+            return os.fspath(array.filename), _size_and_time(array.filename)
         array = array.base
     return None
 
@@ -396,12 +400,11 @@ def unchanged(path: str, before: tuple[int, int] | None) -> None:
         raise ValueError(f"train: the file {path} has changed during training: start again with what it is now")
 
 
-def _size_and_time(path: str) -> tuple[int, int] | None:
-    try:
+def _size_and_time(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    with suppress(OSError):
         state = os.stat(path)
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
+        return state.st_size, state.st_mtime_ns
+    return None
 
 
 # A run

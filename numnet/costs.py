@@ -65,7 +65,7 @@ class Cost:
         ValueError
             If the shapes do not fit, or a value can be neither an output nor a target.
         """
-        y = checks.cost_outputs(backend.asarray(y))
+        y = checks.cost_outputs(backend.to(y, backend.device_of(y)))
         rows = backend.to(checks.targets(backend.to(t, "cpu"), y.shape[1], y.dtype), backend.device_of(y))
         checks.as_many_rows(y, rows)
         self.check("y", y)
@@ -109,7 +109,7 @@ class Pair:
 
     def value(self, z: Array, y: Array, t: Array) -> Any:
         """Return E."""
-        return self.cost.value(y, t)
+        return self.cost.value(y, t, np.empty_like(y))
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         """Return dE/dz for the batch that went forward through the layer last.
@@ -139,10 +139,8 @@ class Quadratic(Cost):
     analytic = True
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
-        square = np.subtract(y, t, out=out)
-        np.multiply(square, square, out=square)
-        np.multiply(square, 1 / (2 * len(y)), out=square)  # before the sum, which could overflow
-        return np.add.reduce(square, axis=None)
+        difference = np.subtract(y, t, out=out)
+        return np.add.reduce(difference * difference / (2 * len(y)), axis=None)  # divided first: the sum could overflow
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
         difference = np.subtract(y, t, out=out)
@@ -193,7 +191,7 @@ class CrossEntropy(Cost):
 
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         derived = copy.copy(self)
-        derived._form = self._form or _form(checks.cost_outputs(backend.asarray(y)))
+        derived._form = self._form or _form(checks.cost_outputs(backend.to(y, backend.device_of(y))))
         return super(CrossEntropy, derived).__call__(y, t)
 
     def check(self, name: str, values: Array) -> None:

@@ -39,15 +39,15 @@ class Samples:
         with checks.named(name):
             x, t = checks.images_and_labels(data)
             self.x = checks.inputs(x, net)
-            t = t if isinstance(t, np.ndarray) else backend.to(checks.array("targets", t, net), "cpu")
-            checks.samples(self.x, t, net.dtype)
+            t = t if type(t) is np.ndarray else backend.to(checks.array("targets", t, net), "cpu")
+            checks.samples(self.x, t, net.parameters.dtype)
             self.outputs = net.outputs or self.x.shape[1]
             self.targets: Array | None = None
             self.labels: Array | None = None
             if t.ndim == 1 and self.outputs > 1:
                 self.labels = checks.labels(t, self.outputs)
             else:
-                self.targets = checks.targets(t, self.outputs, net.dtype)
+                self.targets = checks.targets(t, self.outputs, net.parameters.dtype)
                 pair.cost.check("t", self.targets)
                 if self.outputs > 1 or pair.layer.probabilities is not None:
                     self.labels = row_classes(self.targets)
@@ -74,8 +74,8 @@ class Samples:
         The next call reuses the arrays, except that of one-hot targets.
         """
         x = self._gathered("x", self.x, rows)
-        if x.dtype != self.net.dtype:
-            x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.dtype))
+        if x.dtype != self.net.parameters.dtype:
+            x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.parameters.dtype))
         labels = None if self.labels is None else self._gathered("labels", self.labels, rows)
         if self.targets is not None:
             return x, self._gathered("rows", self.targets, rows), labels

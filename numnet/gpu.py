@@ -48,8 +48,8 @@ def library() -> Any:
             )
         if driver // 1000 < built // 1000:
             raise DeviceError(
-                f"the NVIDIA driver is for CUDA {_version(driver)} and CuPy for CUDA {_version(built)}: update the "
-                f"driver, or install the CuPy that fits it, {_INSTALL}"
+                f"the NVIDIA driver is for CUDA {driver // 1000}.{driver % 1000 // 10} and CuPy for CUDA "
+                f"{built // 1000}.{built % 1000 // 10}: update the driver, or install the CuPy that fits it, {_INSTALL}"
             )
         if runtime.getDeviceCount() == 0:
             raise DeviceError("the NVIDIA driver finds no GPU: check CUDA_VISIBLE_DEVICES, or use device='cpu'")
@@ -67,10 +67,6 @@ def library() -> Any:
             f"{_INSTALL}"
         ) from error
     return cupy
-
-
-def _version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def place(array: Any) -> Any:

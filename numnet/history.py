@@ -61,25 +61,18 @@ class History(list[Epoch]):
     1,0.5,0.8,0.9,0.1
     """
 
-    @property
-    def epoch(self) -> list[int]:
-        return [epoch.epoch for epoch in self]
+    __slots__ = ()  # a column cannot be assigned
 
-    @property
-    def train_cost(self) -> list[float]:
-        return [epoch.train_cost for epoch in self]
+    epoch: list[int]
+    train_cost: list[float]
+    train_accuracy: list[float]
+    test_accuracy: list[float]
+    seconds: list[float]
 
-    @property
-    def train_accuracy(self) -> list[float]:
-        return [epoch.train_accuracy for epoch in self]
-
-    @property
-    def test_accuracy(self) -> list[float]:
-        return [epoch.test_accuracy for epoch in self]
-
-    @property
-    def seconds(self) -> list[float]:
-        return [epoch.seconds for epoch in self]
+    def __getattr__(self, name: str) -> list[Any]:
+        if name in Epoch._fields:
+            return [getattr(epoch, name) for epoch in self]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return the columns by name."""

@@ -112,7 +112,7 @@ class Layer:
         return twin
 
     def __repr__(self) -> str:
-        sizes = [str(size) for size in (self.inputs, self.outputs) if size is not None]
+        sizes = [] if self.inputs is None else [str(n) for n in (self.inputs, self.outputs) if n is not None]
         return f"{type(self).__name__}({', '.join(sizes)})"
 
 
@@ -198,11 +198,10 @@ class Linear(Layer):
         return backend.product(grad, self.parameters["weight"].T, out=out)
 
     def backward_parameters(self, grad: Array) -> None:
-        weight = self.gradients["weight"]
-        # For a single sample. backend.outer converts nothing, so all must be of one dtype.
-        single = len(grad) == 1 and grad.dtype == self.x.dtype == weight.dtype
+        # backend.outer converts nothing, so all must be of one dtype.
+        single = len(grad) == 1 and grad.dtype == self.x.dtype == self.gradients["weight"].dtype
         product = backend.outer if single else backend.product
-        product(self.x.T, grad, out=weight)
+        product(self.x.T, grad, out=self.gradients["weight"])
         np.add.reduce(grad, axis=0, out=self.gradients["bias"])
 
 

@@ -76,6 +76,7 @@ class Sequential:
         checks.layers(layers, Layer)
         dtype, rng, device = checks.network_dtype(dtype), checks.generator(seed), backend.choose(device)
         self.layers = layers
+        self._own = any(type(layer).__module__ != Layer.__module__ for layer in layers)  # has layers of the user's own
         self.widths = checks.widths(layers)
         self.inputs, self.outputs = self.widths[0], self.widths[-1]
         values = [np.ravel(array) for layer in layers for array in layer.parameters.values()]
@@ -102,6 +103,15 @@ class Sequential:
     @gradients.setter
     def gradients(self, values: npt.ArrayLike) -> None:
         backend.assign(self._gradients, values)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._parameters.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the network is, "cpu" or "gpu"."""
+        return self._device
 
     @property
     def decay_mask(self) -> Array:
@@ -134,7 +144,7 @@ class Sequential:
         rows = checks.inputs(x, self)
         starts = range(0, len(rows) or 1, checks.CHUNK)
         outputs = [self.infer(rows[start : start + checks.CHUNK], start) for start in starts]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+        return outputs[0] if len(outputs) == 1 and not self._own else np.concatenate(outputs)
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
         """Return the class of each sample: its largest output, or for a single output whether that is above 1/2.
@@ -176,7 +186,7 @@ class Sequential:
     def infer(self, rows: Array, start: int = 0) -> Array:
         """Return the outputs for a few thousand rows, on the rows' device; `start` is the number of the first row."""
         with self.operations.quiet(over="ignore"):  # as in training: an exp that overflows leads to the right limit
-            y = self.scaled(rows)
+            y = self.scaled(rows, self.empty(*rows.shape) if self._own else None)  # such a layer may write to it
             if rows.dtype.kind in "fc":
                 checks.finite(y, rows, start)
             for layer in self.layers:
@@ -187,12 +197,12 @@ class Sequential:
         """Return rows in the network's dtype and where it is, bytes as intensities from 0 to 1."""
         # Moved before they are converted: bytes are smaller than floats.
         x = x if type(x) is type(self._parameters) else backend.to(x, self.device)
-        if x.dtype == self.dtype and out is None:
+        if x.dtype == self._parameters.dtype and out is None:
             return x
-        out = np.empty(x.shape, self.dtype, like=self._parameters) if out is None else out
+        out = np.empty(x.shape, self._parameters.dtype, like=self._parameters) if out is None else out
         np.copyto(out, x, casting="same_kind")
         if x.dtype == np.uint8:
-            np.multiply(out, self.dtype.type(1 / 255), out=out)
+            np.multiply(out, out.dtype.type(1 / 255), out=out)
         return out
 
     def forward(self, x: Array) -> tuple[Array, Array]:
@@ -212,6 +222,8 @@ class Sequential:
         z = y = x
         for layer, out in self._batch.forward:
             z, y = y, layer.forward(y, out)
+            if y is not out:  # a layer of the user's own may return another array
+                checks.layer_output(layer, y, out.shape)
         return z, y
 
     def backpropagate(self, pair: Pair, z: Array, y: Array, t: Array) -> None:
@@ -281,8 +293,8 @@ class Sequential:
 
     def _tie(self, parameters: Array, gradients: Array, device: str) -> None:
         """Take two vectors, make every layer's parameters and gradients views into them, and drop the buffers."""
-        self._parameters, self._gradients, self.dtype = parameters, gradients, parameters.dtype
-        self.device, self.operations = device, backend.DEVICES[backend.choose(device)]
+        self._parameters, self._gradients = parameters, gradients
+        self._device, self.operations = device, backend.DEVICES[backend.choose(device)]
         start = 0
         for layer in self.layers:
             views: tuple[dict[str, Array], dict[str, Array]] = {}, {}
@@ -297,7 +309,7 @@ class Sequential:
     def empty(self, n: int, width: int) -> Array:
         """Return a new array for n rows, as training works with them."""
         order = self.operations.narrow if n > width else "C"
-        return np.empty((n, width), self.dtype, order=order, like=self._parameters)
+        return np.empty((n, width), self._parameters.dtype, order=order, like=self._parameters)
 
     def _allocate(self, shape: tuple[int, ...]) -> _Buffers:
         """Make the arrays of a training step for batches of this shape, and keep them."""
@@ -319,7 +331,7 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._tie(self._parameters, self._gradients, self.device)  # copied or unpickled arrays are no longer views
+        self._tie(self._parameters, self._gradients, self._device)  # copied or unpickled arrays are no longer views
 
     def __repr__(self) -> str:
         return notebook.network_text(self)

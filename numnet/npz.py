@@ -58,7 +58,7 @@ def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str
         if kind in _VERSIONS and kind not in kinds:
             raise CheckpointError(f"{path} holds a network, not a run: load it with numnet.load")
         if (kind, version) not in _READ:
-            known = ", ".join(f"{name!r}, version {number}" for name, number in _VERSIONS.items() if name in kinds)
+            known = ", ".join(f"{name!r}, version {number}" for name, number in sorted(_READ) if name in kinds)
             raise CheckpointError(
                 f"{path} has format {kind!r}, version {version!r}; this numnet reads {known}: update numnet, or save "
                 "the network again with this one"

@@ -63,16 +63,13 @@ class SGD:
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, 1 being the first; ValueError if a schedule gives an unusable rate."""
-        if not callable(self.lr):
-            return self.lr
-        return checks.scheduled_rate(self.lr(epoch), epoch)
+        return checks.scheduled_rate(self.lr(epoch), epoch) if callable(self.lr) else self.lr
 
     def start(self, net: Sequential) -> None:
         """Allocate what the updates of this network need, with the velocity at 0."""
         self.velocity = np.zeros_like(net.parameters)
         self._step = np.empty_like(net.parameters)
         self._decay_mask = net.decay_mask
-        self.device = net.device
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take one step in place; the gradients stay as they are unless they are clipped."""
@@ -96,7 +93,6 @@ class SGD:
         """Move what `start` has allocated to a device."""
         arrays = (self.velocity, self._step, self._decay_mask)
         self.velocity, self._step, self._decay_mask = (backend.to(array, device) for array in arrays)
-        self.device = device
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments; if lr is a function, its entry is None."""

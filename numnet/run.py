@@ -6,10 +6,9 @@ Undoing an epoch after an error, writing a checkpoint and resuming from it all u
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,17 +83,22 @@ class Run:
         self.history[:] = snapshot.history
         self.progress = replace(snapshot.progress)
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Run the body of a `with` statement. If the body fails, put back the state from before and raise the error."""
+    def whole(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `work`. If it fails, put back the state from before and raise the error.
+
+        A `with` statement would read better. But a second Ctrl-C could then hit the code of contextlib between the
+        failure and the restoring.
+        """
         before = self.snapshot()
         try:
-            yield
+            return work(*arguments)
         except BaseException:
-            while True:  # Ctrl-C may come again meanwhile; the error that is under way ends the run in any case
-                with suppress(KeyboardInterrupt):
+            while True:
+                try:
                     self.restore(before)
                     break
+                except KeyboardInterrupt:  # again: the first error ends the run in any case
+                    pass
             raise
 
     def record(self, test_accuracy: float) -> Progress:

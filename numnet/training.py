@@ -91,7 +91,7 @@ class Trainer(Run):
         """
         samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1)
-        if self.optimizer.device != self.net.device:
+        if type(self.optimizer.velocity) is not type(self.net.parameters):  # the network has been moved
             self.optimizer.to(self.net.device)
         with samples.operations.quiet(over="ignore", invalid="ignore"):
             x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
@@ -170,7 +170,8 @@ class Trainer(Run):
             plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
         schedule, first = self.optimizer.lr, len(self.history) + 1
         # A schedule may raise an error, and shall do so before anything is changed.
-        rates = {e: self.optimizer.learning_rate(e) for e in range(first, min(plan.last + 1, first + _FORESEEN))}
+        foreseen = range(first, min(plan.last + 1, first + _FORESEEN)) if callable(schedule) else ()
+        rates = {epoch: self.optimizer.learning_rate(epoch) for epoch in foreseen}
 
         self.progress = plan
         bar = Bar(self) if progress and visible() else None
@@ -178,19 +179,16 @@ class Trainer(Run):
         train_steps = samples.operations.repeated(self._train_steps)
         try:
             while len(self.history) < plan.last:
-                self.progress = plan  # a callback may have called fit
-                with self.whole():
-                    epoch = len(self.history) + 1
-                    foresaw = self.optimizer.lr is schedule and epoch in rates  # a callback may have changed the lr
-                    lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
-                    self._train_epoch(samples, train_steps, lr, watchers)
-                    plan = self.record(math.nan if tests is None else tests.accuracy())
+                epoch = len(self.history) + 1
+                foresaw = self.optimizer.lr is schedule and epoch in rates  # a callback may have changed the lr
+                lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
+                plan = self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                 try:
                     for callback in callbacks:
                         callback(self)
                         checks.same_device(self, samples.operations.name)
                 finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
-                    self.progress = plan
+                    self.progress = plan  # a callback may have called fit
                     for watcher in watchers:
                         watcher.after_epoch(self)
         finally:
@@ -198,9 +196,14 @@ class Trainer(Run):
                 bar.close()
         return self.history
 
-    def _train_epoch(self, samples: Samples, train_steps: Any, lr: float, watchers: Sequence[Bar | Saver]) -> None:
-        """Train on every sample that is left of the epoch, block by block, and count costs and right answers."""
-        if self.optimizer.device != self.net.device:  # the network has been moved between two calls of fit
+    def _train_epoch(
+        self, samples: Samples, tests: Samples | None, train_steps: Any, lr: float, watchers: Sequence[Bar | Saver]
+    ) -> Progress:
+        """Train on every sample that is left of the epoch, block by block; then test, and record the epoch.
+
+        Return the progress with which the next epoch begins.
+        """
+        if type(self.optimizer.velocity) is not type(self.net.parameters):  # the network has been moved
             self.optimizer.to(self.net.device)
         progress, epoch = self.progress, len(self.history) + 1
         started = time.perf_counter() - progress.seconds
@@ -208,7 +211,8 @@ class Trainer(Run):
         for rows in samples.blocks(rng, progress.batch_size, start=progress.done):
             cost, right = self._train_block(samples, rows, train_steps, lr)
             first, batches = progress.done // progress.batch_size + 1, math.ceil(len(rows) / progress.batch_size)
-            checks.no_divergence(f"in epoch {epoch}, in one of the batches {first} to {first + batches - 1}", lr, cost)
+            which = f"in one of the batches {first} to {first + batches - 1}" if batches > 1 else f"batch {first}"
+            checks.no_divergence(f"in epoch {epoch}, {which}", lr, cost)
             progress.done += len(rows)
             progress.cost += cost * len(rows)
             progress.right += right
@@ -217,6 +221,7 @@ class Trainer(Run):
                 watcher.after_block(self, batches)
         checks.no_divergence(f"after epoch {epoch}", lr, parameters=self.net.parameters)
         self.rng = rng
+        return self.record(math.nan if tests is None else tests.accuracy())
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
         """Train on some samples, batch by batch; return their mean cost and how many were classified rightly.

@@ -145,7 +145,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         assert np.shares_memory(part, self._array) or not part.size
         return self._view(part)
 
-    def ravel(self):
+    def ravel(self, order="C"):
+        if order == "K" and self.flags.f_contiguous:
+            return self.T.reshape(-1)
         return self.reshape(-1) if self.flags.c_contiguous else _done(_host(self).ravel)
 
     def astype(self, dtype, copy=True):

@@ -83,8 +83,8 @@ def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers
     train, test = DIGITS
     trainer = trainer_of(*sizes)
     to_device, _ = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))
-    # Pictures and labels as bytes, and the numbers of the classes. Then the order of the samples.
-    data = [size for part in DIGITS for size in (part.images.nbytes, len(part), 10 * 8)]
+    # Pictures as bytes, the numbers of the classes, and labels as bytes. Then the order of the samples.
+    data = [size for part in DIGITS for size in (part.images.nbytes, 10 * 8, len(part))]
     rate = [4] if recorded else []
     assert to_device == [*data, 8 * len(train), *rate]
     to_device, to_host = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))

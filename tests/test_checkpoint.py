@@ -176,6 +176,7 @@ def rewrite(path, change_header=lambda header: None, **arrays):
             lambda h: h.update(version=99),
             {},
             "net.npz has format 'numnet network', version 99; this numnet reads 'numnet network', version 1, "
+            "'numnet run', version 1, "
             "'numnet run', version 2: update numnet, or save the network again with this one$",
         ),
         (lambda h: h.update(format="other"), {}, "has format 'other'"),

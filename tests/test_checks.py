@@ -326,6 +326,14 @@ REFUSED = {
         lambda: checks.same_samples(run_of(samples=20, done=16).progress, 30),
         "train: the run was interrupted in an epoch over 20 samples, but here are 30",
     ),
+    "a layer's output of another shape": (
+        lambda: checks.layer_output(nn.Tanh(), np.ones((2, 1)), (2, 3)),
+        "the forward of Tanh() must return an array of shape (2, 3), got one of shape (2, 1)",
+    ),
+    "a layer's output that is none": (
+        lambda: checks.layer_output(nn.Tanh(), None, (2, 3)),
+        "the forward of Tanh() must return an array of shape (2, 3), got None",
+    ),
     "a cost that is nan": (
         lambda: checks.no_divergence("in epoch 3", 0.123456789, math.nan),
         "the training cost became nan in epoch 3: training has diverged. Try a smaller learning rate than 0.123457, or "

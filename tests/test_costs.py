@@ -392,3 +392,26 @@ def test_a_cost_without_value_says_so():
         Empty()([[1.0]], [1.0])
     with pytest.raises(NotImplementedError, match="Empty has no gradient"):
         Empty().gradient(np.ones((1, 1)), np.ones((1, 1)))
+
+
+def test_a_cost_of_float16_is_computed_in_more_than_that():
+    assert nn.Quadratic()(np.full((4000, 2), 1e-2, "f2"), np.zeros((4000, 2))) == pytest.approx(1e-4, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e19, 1e18])
+def test_a_sum_that_would_overflow_is_divided_first(size):
+    y = np.full((1000, 1), size, np.float32)
+    assert nn.Quadratic()(y, np.zeros((1000, 1))) == pytest.approx(size**2 / 2, rel=1e-5)
+
+
+def test_a_cost_of_ones_own_has_scratch_in_training():
+    class Careful(nn.Cost):
+        def value(self, y, t, out):
+            np.subtract(y, t, out=out)
+            return np.abs(out).sum() / len(y)
+
+        def gradient(self, y, t, out=None):
+            return np.multiply(np.sign(y - t), 1 / len(y), out=out)
+
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(2, 1), seed=0), Careful(), nn.SGD(0.1), seed=0)
+    assert trainer.fit((np.eye(2), np.ones((2, 1))), 2, 1).train_cost[1] > 0

@@ -414,3 +414,68 @@ class Three(nn.Layer):
 def test_wrong_use(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Doubling(nn.Layer):
+    """y = 2 x, in the place of x."""
+
+    def forward(self, x, out=None):
+        x *= 2
+        return x
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 2, out=out)
+
+
+class Passing(nn.Layer):
+    """y = x, and no new array."""
+
+    def forward(self, x, out=None):
+        return x
+
+    def backward(self, grad, out=None):
+        return grad
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_layer_of_ones_own_cannot_reach_the_callers_arrays(dtype):
+    x = RNG.normal(size=(5, 4)).astype(dtype)
+    x.flags.writeable = False
+    net = nn.Sequential(Doubling(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    first, second = net(x), net(x)
+    np.testing.assert_array_equal(first, second)
+    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).fit((x, np.arange(5) % 2), 2, 2, test=(x, np.arange(5) % 2))
+    y = nn.Sequential(Passing())(x)
+    assert not np.shares_memory(y, x)
+    assert y.flags.writeable
+
+
+class Wrong(nn.Layer):
+    """Returns a row for all samples, a number for each, or nothing."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def forward(self, x, out=None):
+        return {"row": x[:1], "numbers": x.sum(axis=1, keepdims=True), "nothing": None}[self.result]
+
+    def backward(self, grad, out=None):
+        return grad
+
+
+@pytest.mark.parametrize("result", ["row", "numbers", "nothing"])
+def test_a_layer_that_returns_another_shape_is_refused_in_training(result):
+    net = nn.Sequential(nn.Linear(3, 4), Wrong(result), seed=0)
+    trainer, x = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)), RNG.normal(size=(8, 3))
+    before = net.parameters.copy()
+    for train in (lambda: trainer.step(x, np.ones((8, 4))), lambda: trainer.fit((x, np.ones((8, 4))), 1, 8)):
+        with pytest.raises(ValueError, match=r"the forward of .* must return an array of shape \(8, 4\), got"):
+            train()
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_precision_and_device_are_not_assigned():
+    net = small()
+    for name in ("dtype", "device"):
+        with pytest.raises(AttributeError):
+            setattr(net, name, "gpu")

@@ -134,3 +134,30 @@ def test_repr_shows_what_is_set():
     assert repr(nn.SGD(np.float32(1))) == "SGD(lr=1.0)"
     text = "SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=2.0)"
     assert repr(nn.SGD(0.1, 0.9, True, 0.01, 2)) == text
+
+
+class Plateau(nn.SGD):
+    """The learning rate is asked for each epoch, and a callback may change what it is."""
+
+    factor = 1.0
+
+    def start(self, net):
+        self.velocity = np.zeros_like(net.parameters)
+
+    def learning_rate(self, epoch):
+        return 0.5 * self.factor
+
+    def update(self, parameters, gradients, lr):
+        self.asked = [*getattr(self, "asked", []), lr]
+        parameters -= lr * gradients
+
+
+def test_an_optimizer_of_ones_own_is_asked_for_the_rate_of_each_epoch():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), Plateau(0.5))
+
+    def halve(trainer):
+        trainer.optimizer.factor /= 2
+
+    trainer.fit((np.eye(3), [0, 1, 1]), 3, 3, callbacks=[halve])
+    assert trainer.optimizer.asked == [0.5, 0.25, 0.125]

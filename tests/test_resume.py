@@ -734,7 +734,7 @@ CRAFTED = {
     "a zip bomb": "packed, or claim to be longer than the file",
     "parts longer than the file": "packed, or claim to be longer than the file|damaged",
     "names with paths": "damaged",
-    "a newer version": "has format 'numnet run', version 3; this numnet reads 'numnet run', version 2: update numnet",
+    "a newer version": "has format 'numnet run', version 3; this numnet reads .*, version 2: update numnet",
     "another architecture": "but its layers need",
     "a layer that is no layer": "a layer 'os.system' that is not defined here",
     "a cost that is no cost": "a cost 'Path' that is not defined here",

@@ -1,6 +1,7 @@
 """A run as one object: what is put back, what goes on, and what is counted on the way."""
 
 import copy
+import gc
 import itertools
 import math
 
@@ -98,17 +99,15 @@ def test_whole_or_not_at_all(error):
     run.fit((X, T), 1, 5)
     before = state(run)
 
-    def two_epochs_and_an_error():
-        with run.whole():
-            run.fit((X, T), 2, 4)
-            run.rng.random()
-            raise error("the error's own")
+    def two_epochs_and_an_error(epochs, batch_size):
+        run.fit((X, T), epochs, batch_size)
+        run.rng.random()
+        raise error("the error's own")
 
     with pytest.raises(error, match="the error's own"):
-        two_epochs_and_an_error()
+        run.whole(two_epochs_and_an_error, 2, 4)
     assert state(run) == before
-    with run.whole():
-        run.fit((X, T), 2, 4)
+    assert run.whole(run.fit, (X, T), 2, 4) is run.history
     assert len(run.history) == 3
     assert state(run) != before
 
@@ -124,13 +123,12 @@ def test_ctrl_c_while_all_is_put_back(monkeypatch):
         restore(self, snapshot)
 
     def change_and_fail():
-        with run.whole():
-            run.net.parameters = 3
-            raise RuntimeError("the first")
+        run.net.parameters = 3
+        raise RuntimeError("the first")
 
     monkeypatch.setattr(Run, "restore", impatient)
     with pytest.raises(RuntimeError, match="the first"):
-        change_and_fail()
+        run.whole(change_and_fail)
     assert not presses
     assert state(run) == before
 
@@ -140,8 +138,8 @@ def test_an_error_while_all_is_put_back_is_no_endless_loop(monkeypatch):
         raise OSError("the second")
 
     monkeypatch.setattr(Run, "restore", broken)
-    with pytest.raises(OSError, match="the second"), trainer_of().whole():
-        raise RuntimeError("the first")
+    with pytest.raises(OSError, match="the second"):
+        trainer_of().whole(lambda: 1 / 0)
 
 
 @given(
@@ -183,7 +181,7 @@ def test_progress_counts_samples_costs_and_right_answers(n, batch_size, most, ro
     run.progress = Progress(1, batch_size, n)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numnet.data, "BLOCK_BATCHES", most)
-        run._train_epoch(samples, run._train_steps, 0.5, [told])
+        following = run._train_epoch(samples, None, run._train_steps, 0.5, [told])
     order, done, cost, right, seconds = np.random.default_rng(0).permutation(n), 0, 0.0, 0, 0.0
     for place_, batches in zip(told.places, told.batches, strict=True):
         for start in range(done, min(done + most * batch_size, n), batch_size):
@@ -198,7 +196,6 @@ def test_progress_counts_samples_costs_and_right_answers(n, batch_size, most, ro
         assert place_.seconds > seconds
         seconds = place_.seconds
     assert done == n
-    following = run.record(math.nan)
     assert run.history[0].train_cost == pytest.approx(cost / n, rel=1e-9)
     assert run.history[0].train_accuracy == right / n
     assert following.done == 0
@@ -231,7 +228,7 @@ def test_an_epoch_goes_on_where_it_was_left(skipped, device):
         stopping, samples = Stopping(), Samples(cut.net, cut.pair, (X, T), "train")
         cut.progress = Progress(2, 4, len(X))
         with pytest.raises(KeyboardInterrupt):
-            cut._train_epoch(samples, cut._train_steps, 0.5, [stopping])
+            cut._train_epoch(samples, None, cut._train_steps, 0.5, [stopping])
         again = trainer_of(seed=1, device=device)
         again.restore(stopping.kept)
         again.fit((X, T))
@@ -310,5 +307,26 @@ def test_a_network_that_is_moved_between_calls_takes_its_run_along(device):
     run.net.to(device)
     run.fit((X, T), 2, 5)
     np.testing.assert_allclose(host(run.net.parameters), whole.net.parameters, rtol=1e-9)
-    assert run.optimizer.device == device
     assert type(run.optimizer.velocity) is type(place([0.0], device))
+
+
+def test_what_was_restored_is_not_restored_again_when_the_error_is_forgotten():
+    """An undo that waits in a suspended generator would come when nobody keeps the error any more."""
+    trainer = trainer_of()
+    done = trainer._train_epoch
+
+    def interrupted(*arguments):
+        done(*arguments)
+        raise KeyboardInterrupt
+
+    trainer._train_epoch = interrupted
+    with pytest.raises(KeyboardInterrupt) as kept:
+        trainer.fit((X, T), 3, 5)
+    assert len(trainer.history) == 0
+    del trainer._train_epoch
+    trainer.fit((X, T))
+    after = state(trainer)
+    del kept
+    gc.collect()
+    assert state(trainer) == after
+    assert len(trainer.history) == 3
