@@ -6,6 +6,7 @@ Notation throughout: x input, z = x w + b pre-activation, y = f(z) output, E cos
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from . import backend, checks
 from .backend import Array
+
+_CALLERS = nullcontext()  # whoever gives `out`, as a network does, keeps NumPy from warning of an exp that overflows
 
 
 class Layer:
@@ -227,7 +230,7 @@ class Sigmoid(Layer):
         y = np.multiply(x, -1.0, out=out)  # -1.0, not -1: so unsigned integers become floats
         if y.dtype.kind == "c":  # if exp overflows, real numbers come to 1/inf = 0, but complex numbers to nan
             np.minimum(y, 709, out=y)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore") if out is None else _CALLERS:
             np.exp(y, out=y)
         np.add(y, 1, out=y)
         self.y = np.divide(1, y, out=y)
@@ -314,27 +317,21 @@ class Softmax(Layer):
 
     probabilities = "distribution"
     analytic = True
-    column: Array = np.empty((0, 1))
+    out: Array | None = None
+    column: Array | None = None
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        column = self._column(x, out)
-        largest = x.max(axis=1, keepdims=True, out=column)
-        with np.errstate(over="ignore"):
+        if out is not self.out:  # one number a row, in an array that lasts as long as `out` does
+            self.out, self.column = out, None if out is None else np.empty_like(out[:, :1])
+        largest = x.max(axis=1, keepdims=True, out=self.column)
+        with np.errstate(over="ignore") if out is None else _CALLERS:
             y = np.subtract(x, largest, out=out)
         y = np.exp(y, out=out)
-        self.y = np.divide(y, np.add.reduce(y, axis=1, keepdims=True, out=column), out=y)
+        self.y = np.divide(y, np.add.reduce(y, axis=1, keepdims=True, out=self.column), out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         dx = np.multiply(grad, self.y, out=out)
-        total = np.add.reduce(dx, axis=1, keepdims=True, out=self._column(dx, out))
+        total = np.add.reduce(dx, axis=1, keepdims=True, out=None if out is None else self.column)
         np.subtract(grad, total, out=dx)
         return np.multiply(dx, self.y, out=dx)
-
-    def _column(self, x: Array, out: Array | None) -> Array | None:
-        """Return an array for one number a row. Like `out`, it is the same array from one batch to the next."""
-        if out is None:
-            return None
-        if len(self.column) != len(x) or self.column.dtype is not x.dtype or type(self.column) is not type(x):
-            self.column = np.empty_like(x[:, :1])
-        return self.column
