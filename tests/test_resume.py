@@ -919,3 +919,14 @@ def test_a_killed_run_ends_with_the_same_bits(trials, tmp_path, fault):
         assert digest == wanted
     seen = "nothing: `Trainer.resume` and `fit` do the rest, to the same bits"
     fault("Training", "the process is killed", seen, "the last checkpoint")
+
+
+def test_without_a_wish_a_checkpoint_is_written_after_each_epoch(tmp_path):
+    kept = []
+    path = tmp_path / "run.npz"
+    trainer_of().fit(
+        (X, T), 3, 8, callbacks=[lambda _: kept.append(path.exists() and path.read_bytes())], checkpoint=path
+    )
+    assert kept[0] is False
+    assert kept[1] is not False
+    assert kept[1] != kept[2] != path.read_bytes()

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import math
+import time
 import tracemalloc
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import numnet as nn
 import numnet.data
+from numnet.costs import Pair
 
 from .devices import DEVICES, host
 from .networks import cases
@@ -533,3 +535,40 @@ def test_a_single_batch_that_diverges_is_named():
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(1e30), seed=0)
     with pytest.raises(nn.DivergenceError, match=r"became (inf|nan) in epoch 2, batch 1: training has diverged"):
         trainer.fit((X, T), 3, 10)
+
+
+def test_what_is_wrong_with_a_step_is_said_of_the_step():
+    with pytest.raises(ValueError, match=r"^step: one target for each of at least one sample is needed"):
+        classifier(3, 2).step(X, T[:5])
+
+
+def test_seconds_are_the_time_of_the_epoch():
+    started = time.perf_counter()
+    history = classifier(3, 2).fit((X, T), 3, 1)
+    assert 0 < sum(history.seconds) < time.perf_counter() - started
+
+
+class Looking(nn.Cost):
+    """A cost whose pair looks at z."""
+
+    def value(self, y, t, out=None):
+        return nn.Quadratic().value(y, t)
+
+    def gradient(self, y, t, out=None):
+        return nn.Quadratic().gradient(y, t, out)
+
+    def pair(self, layers):
+        cost = self
+
+        class Seen(Pair):
+            def error(self, z, y, t, out=None, dy=None):
+                np.testing.assert_array_equal(np.tanh(z), y)
+                return super().error(z, y, t, out, dy)
+
+        return Seen(cost, layers[-1])
+
+
+def test_a_pair_of_ones_own_is_given_z():
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), seed=0), Looking(), nn.SGD(0.1), seed=0)
+    trainer.step(X, np.eye(2)[T])
+    assert len(trainer.fit((X, np.eye(2)[T]), 2, 4)) == 2
