@@ -265,7 +265,7 @@ def _gpu() -> Any:
     """Return gpu.py, with its device among `DEVICES`; DeviceError if no GPU works."""
     from . import gpu
 
-    gpu.library()
+    gpu.tried()
     if "gpu" not in DEVICES:
         functions = {name: getattr(gpu, name) for name in ("place", "asarray", "gather", "repeated", "quiet")}
         block = 1 << 23  # 32 MB of float32, as a large GPU's cache holds

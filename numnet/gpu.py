@@ -30,7 +30,7 @@ _thread = local()  # each thread has a stream of its own to record on, with its 
 
 
 @functools.cache
-def library() -> Any:
+def tried() -> Any:
     """Return CuPy, tried out; DeviceError if it, or the GPU, does not work."""
     if importlib.util.find_spec("cupy") is None:
         raise DeviceError(f"a GPU needs CuPy, which is not installed: {_INSTALL}")
@@ -72,17 +72,17 @@ def library() -> Any:
 def place(array: Any) -> Any:
     """Return an array on the GPU."""
     with quiet():
-        return library().asarray(array if on_gpu(array) else np.asarray(array))
+        return tried().asarray(array if on_gpu(array) else np.asarray(array))
 
 
 def host(array: Any) -> Any:
     """Return an array on the CPU."""
-    return library().asnumpy(library().asarray(array)) if on_gpu(array) else np.asarray(array)
+    return tried().asnumpy(tried().asarray(array)) if on_gpu(array) else np.asarray(array)
 
 
 def asarray(array: Any) -> Any:
     """Return an array of CuPy's if it is on a GPU, and of NumPy's otherwise."""
-    return library().asarray(array) if on_gpu(array) else np.asarray(array)
+    return tried().asarray(array) if on_gpu(array) else np.asarray(array)
 
 
 def gather(array: Any, rows: Any, out: Any) -> None:
@@ -164,9 +164,9 @@ class Recorded:
     def _record(self, x: Any, t: Any, batch_size: int) -> tuple[Any, tuple[Any, Any], Any, list[Any]]:
         """Return the graph, the arrays that it reads and those that it returns, and all other memory that it uses."""
         if not hasattr(_thread, "blas"):
-            _thread.stream = library().cuda.Stream(non_blocking=True)
+            _thread.stream = tried().cuda.Stream(non_blocking=True)
             _thread.blas = Blas(_thread.stream)
-        gpu, stream, net, kept = library(), _thread.stream, self._trainer.net, list[Any]()
+        gpu, stream, net, kept = tried(), _thread.stream, self._trainer.net, list[Any]()
         inputs = x.copy(), t.copy()
 
         def allocate(size: int) -> Any:
@@ -214,7 +214,7 @@ class Blas:
     """
 
     def __init__(self, stream: Any) -> None:
-        gpu = library()
+        gpu = tried()
         self._library = ctypes.CDLL(f"libcublas.so.{gpu.cuda.runtime.runtimeGetVersion() // 1000}")
         self._handle = ctypes.c_void_p()
         self._workspace = gpu.empty(_WORKSPACE, np.uint8)

@@ -506,7 +506,7 @@ def test_cublas_is_called_as_its_manual_says(tmp_path, monkeypatch):
     cupy = types.SimpleNamespace(
         cuda=types.SimpleNamespace(runtime=runtime), empty=lambda *arguments: Addressed(np.empty(*arguments))
     )
-    monkeypatch.setattr(gpu, "library", lambda: cupy)
+    monkeypatch.setattr(gpu, "tried", lambda: cupy)
     blas = RealBlas(types.SimpleNamespace(ptr=42))
     for dtype in ("float32", "float64"):
         for m, k, n in ((1, 1, 1), (3, 4, 5), (64, 784, 10), (7, 1, 2), (2, 5, 1)):

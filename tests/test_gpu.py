@@ -177,7 +177,7 @@ def test_divergence(recorded):
 
 
 def test_too_little_memory(images, recorded):
-    pool = gpu.library().get_default_memory_pool()
+    pool = gpu.tried().get_default_memory_pool()
     pool.free_all_blocks()
     trainer = trainer_of(NETWORKS["A"], "gpu")
     pool.set_limit(size=pool.total_bytes() + (1 << 20))
