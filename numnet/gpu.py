@@ -76,8 +76,8 @@ def place(array: Any) -> Any:
 
 
 def host(array: Any) -> Any:
-    """Return an array on the CPU."""
-    return tried().asnumpy(tried().asarray(array)) if on_gpu(array) else np.asarray(array)
+    """Return an array that is on the GPU as an array of NumPy's."""
+    return tried().asnumpy(tried().asarray(array))
 
 
 def asarray(array: Any) -> Any:

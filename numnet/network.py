@@ -314,16 +314,17 @@ class Sequential:
     def _allocate(self, shape: tuple[int, ...]) -> _Buffers:
         """Make the arrays of a training step for batches of this shape, and keep them."""
         n, width = shape
-        inputs, outputs = [], []
+        outputs = []
         for layer in self.layers:
-            inputs.append(self.empty(n, width))
             width = layer.outputs or width
             outputs.append(self.empty(n, width))
+        # Gradients of the inputs: nobody needs that of the first layer, unless the first layer is the last.
+        gradients = [np.empty_like(out) for out in outputs[:-1]] or [self.empty(*shape)]
         forward = list(zip(self.layers, outputs, strict=True))
-        backward = list(zip(self.layers[1:-1], inputs[1:-1], strict=True))[::-1]
+        backward = list(zip(self.layers[1:-1], gradients[:-1], strict=True))[::-1]
         if len(self._buffers) > 1:  # whole batches and the short batch at the end of an epoch are kept, and no more
             self._buffers.clear()
-        self._buffers[shape] = buffers = _Buffers(forward, backward, error=inputs[-1], dy=self.empty(n, width))
+        self._buffers[shape] = buffers = _Buffers(forward, backward, error=gradients[-1], dy=self.empty(n, width))
         return buffers
 
     def __getstate__(self) -> dict[str, Any]:

@@ -35,10 +35,8 @@ _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header
 
 def describe(net: Any) -> dict[str, Any]:
     """Return what a file has of a network beside its parameters."""
-    return {
-        "dtype": net.dtype.name,
-        "layers": [[class_name(type(layer)), constructor_arguments(layer)] for layer in net.layers],
-    }
+    layers = [[class_name(type(layer)), constructor_arguments(layer)] for layer in net.layers]
+    return {"dtype": net.dtype.name, "layers": layers}
 
 
 def write(path: str | os.PathLike[str], kind: str, header: Mapping[str, Any], **arrays: Any) -> None:

@@ -336,27 +336,7 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     >>> sum(int(text.get_text()) for text in ax.texts) == len(test)
     True
     """
-    _, labels, y = _answers(net, data)
-    classes = y.shape[1]
-    counts = np.bincount(labels * classes + y.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    np.fill_diagonal(share, 0)
-    most = share.max() or 1.0
-    ax = _axes(ax, 5.8, 5.0)
-    shades = np.ma.masked_array(share, np.eye(classes, dtype=bool))
-    image = ax.imshow(shades, cmap="Oranges", vmin=0, vmax=most, aspect="auto")
-    ax.set_facecolor("0.94")
-    size = min(9, 120 / classes)
-    for i, j in np.argwhere(counts):
-        color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
-        ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
-    ticks = range(0, classes, math.ceil(classes / 20))
-    ax.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    bar = ax.inset_axes((1.02, 0, 0.02, 1))
-    ax.figure.colorbar(image, cax=bar, format=_percent, ticks=MaxNLocator(5, steps=_STEPS), label="share of the row")
-    return _titled(ax, f"Confusion matrix of {len(labels):,} images")
+    return _confusion_matrix(_answers(net, data), ax)
 
 
 def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = None) -> Axes:
@@ -394,15 +374,7 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     >>> len(ax.images)
     3
     """
-    images, labels, y = _answers(net, data)
-    predicted, output = y.argmax(axis=1), y.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-output[wrong], kind="stable")][: _at_least_one(count)]
-    says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"
-    certainty = [says.format(value).replace("%", " %") for value in output[worst]]
-    captions = [f"{labels[i]} taken for {predicted[i]}\n{text}" for i, text in zip(worst, certainty, strict=True)]
-    ax = _ink(images[worst], captions, ax)
-    return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
+    return _mistakes(net, _answers(net, data), count, ax)
 
 
 def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes | None = None) -> Axes:
@@ -706,7 +678,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     >>> figure = nn.plotting.report(net, history, test)
     >>> figure.savefig("report.png")  # doctest: +SKIP
     """
-    _, labels, y = _answers(net, test)
+    _, labels, y = answers = _answers(net, test)
     figure = plt.figure(figsize=(12.8, 7.2), dpi=125)
     # The places can be fixed, since the size is: matplotlib takes as long to work out a layout as to draw all the rest.
     curves = figure.add_axes((0.07, 0.5, 0.385, 0.415))
@@ -715,9 +687,9 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     worst = figure.add_axes((0.07, 0.01, 0.855, 0.187))
     try:
         learning_curves(history, curves)
-        confusion_matrix(net, test, matrix)
+        _confusion_matrix(answers, matrix)
         weight_images(net, count=_COLUMNS, ax=weights)
-        mistakes(net, test, _COLUMNS, worst)
+        _mistakes(net, answers, _COLUMNS, worst)
     except ValueError:
         plt.close(figure)
         raise
@@ -832,6 +804,44 @@ def _surfaces(
         if not np.isfinite(surface).all():
             raise ValueError(f"{cost!r} is not finite everywhere within the width: choose a smaller one")
     return surfaces
+
+
+def _confusion_matrix(answers: tuple[Any, ...], ax: Axes | None) -> Axes:
+    """Draw how often each class was taken for each other; `answers` are those of `_answers`."""
+    _, labels, y = answers
+    classes = y.shape[1]
+    counts = np.bincount(labels * classes + y.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(share, 0)
+    most = share.max() or 1.0
+    ax = _axes(ax, 5.8, 5.0)
+    shades = np.ma.masked_array(share, np.eye(classes, dtype=bool))
+    image = ax.imshow(shades, cmap="Oranges", vmin=0, vmax=most, aspect="auto")
+    ax.set_facecolor("0.94")
+    size = min(9, 120 / classes)
+    for i, j in np.argwhere(counts):
+        color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
+        ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
+    ticks = range(0, classes, math.ceil(classes / 20))
+    ax.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    bar = ax.inset_axes((1.02, 0, 0.02, 1))
+    ax.figure.colorbar(image, cax=bar, format=_percent, ticks=MaxNLocator(5, steps=_STEPS), label="share of the row")
+    return _titled(ax, f"Confusion matrix of {len(labels):,} images")
+
+
+def _mistakes(net: Sequential, answers: tuple[Any, ...], count: int, ax: Axes | None) -> Axes:
+    """Draw the wrong answers with the largest outputs; `answers` are those of `_answers`."""
+    images, labels, y = answers
+    predicted, output = y.argmax(axis=1), y.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-output[wrong], kind="stable")][: _at_least_one(count)]
+    says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"
+    certainty = [says.format(value).replace("%", " %") for value in output[worst]]
+    captions = [f"{labels[i]} taken for {predicted[i]}\n{text}" for i, text in zip(worst, certainty, strict=True)]
+    ax = _ink(images[worst], captions, ax)
+    return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
 
 
 def _ink(images: Array, captions: Sequence[str], ax: Axes | None) -> Axes:

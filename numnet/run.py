@@ -83,6 +83,11 @@ class Run:
         self.history[:] = snapshot.history
         self.progress = replace(snapshot.progress)
 
+    def follow(self) -> None:
+        """Let the optimizer be where the network is, which may have been moved."""
+        if type(self.optimizer.velocity) is not type(self.net.parameters):
+            self.optimizer.to(self.net.device)
+
     def whole(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Call `work`. If it fails, put back the state from before and raise the error.
 

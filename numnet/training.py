@@ -91,8 +91,7 @@ class Trainer(Run):
         """
         samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1)
-        if type(self.optimizer.velocity) is not type(self.net.parameters):  # the network has been moved
-            self.optimizer.to(self.net.device)
+        self.follow()
         with samples.operations.quiet(over="ignore", invalid="ignore"):
             x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
             z, y = self.net.forward(x)
@@ -203,8 +202,7 @@ class Trainer(Run):
 
         Return the progress with which the next epoch begins.
         """
-        if type(self.optimizer.velocity) is not type(self.net.parameters):  # the network has been moved
-            self.optimizer.to(self.net.device)
+        self.follow()
         progress, epoch = self.progress, len(self.history) + 1
         started = time.perf_counter() - progress.seconds
         rng = copy.deepcopy(self.rng)  # until the epoch is whole, self.rng can draw the order of this epoch again
