@@ -14,9 +14,10 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import backend, datasets
+from . import backend, datasets, starts
+from .best import keep_best
 from .checkpoint import load
-from .checks import CheckpointError, DeviceError, DivergenceError
+from .checks import CheckpointError, DataWarning, DeviceError, DivergenceError
 from .costs import Cost, CrossEntropy, Quadratic
 from .export import export_html
 from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
@@ -37,6 +38,7 @@ __all__ = [
     "Comparison",
     "Cost",
     "CrossEntropy",
+    "DataWarning",
     "DeviceError",
     "DivergenceError",
     "Epoch",
@@ -56,8 +58,10 @@ __all__ = [
     "datasets",
     "export_html",
     "gradcheck",
+    "keep_best",
     "load",
     "plotting",
+    "starts",
 ]
 
 

@@ -21,7 +21,7 @@ from .layers import Layer, Linear
 from .network import Sequential
 from .npz import blamed, class_name, constructor_arguments, describe, read, write
 from .optimizers import SGD
-from .run import Progress, Run, Snapshot
+from .run import Best, Progress, Run, Snapshot
 
 _Kind = TypeVar("_Kind", Layer, Cost)
 
@@ -62,7 +62,9 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     device = backend.choose(device)
     header, arrays = read(path, ("numnet network", "numnet run"))
     with blamed(path):
-        return _network(path, header, arrays).to(device)
+        net = _network(path, header, arrays).to(device)
+        net.trained = True
+        return net
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
@@ -73,8 +75,10 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
         "history": [[epoch, *map(_written, rest)] for epoch, *rest in state.history],
         "generator": state.rng.bit_generator.state,
         "progress": {name: _written(value) for name, value in vars(state.progress).items()},
+        "best": None if state.best is None else state.best.epoch,
     }
-    write(path, "numnet run", header, parameters=state.parameters, velocity=state.velocity)
+    best = {} if state.best is None else {"best": state.best.parameters}
+    write(path, "numnet run", header, parameters=state.parameters, velocity=state.velocity, **best)
 
 
 def load_run(
@@ -103,7 +107,11 @@ def load_run(
                 f"{path} is in the middle of an epoch over {progress.samples} samples, in an order that this numnet "
                 "does not draw: finish the epoch with the numnet of commit 9be9359, or start the run again"
             )
-        state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress)
+        best = None
+        if header.get("best") is not None:
+            _check_vector(path, "best parameters", arrays["best"], net)
+            best = Best(history[header["best"] - 1].epoch, arrays["best"])
+        state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress, best)
         cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
     if lr is not None:
         optimizer.lr = SGD(lr).lr
@@ -157,10 +165,18 @@ class Saver:
         What to do if the file cannot be written.
     mapped : tuple or None
         The file that the data are mapped from, first in the tuple. It must not be written over.
+    overwrite : bool
+        Whether the file may replace a longer run of the same network, which `run` does not continue.
     """
 
     def __init__(
-        self, run: Run, path: str | os.PathLike[str], every: int | str, failure: str, mapped: tuple[str, Any] | None
+        self,
+        run: Run,
+        path: str | os.PathLike[str],
+        every: int | str,
+        failure: str,
+        mapped: tuple[str, Any] | None,
+        overwrite: bool,
     ) -> None:
         count, _, unit = str(every).partition(" ")
         self._every, self._in_batches, self._batches = int(count), unit.startswith("batch"), 0
@@ -172,7 +188,10 @@ class Saver:
             raise IsADirectoryError(f"fit: checkpoint {os.fspath(self._path)!r} is a folder: name a file in it")
         if mapped is not None and self._path.exists() and os.path.samefile(mapped[0], self._path):
             raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is the file that the data are mapped from")
-        _run_description(run)
+        description = _run_description(run)
+        own = run.file is not None and run.file.exists() and self._path.exists() and self._path.samefile(run.file)
+        if not overwrite and not own:
+            _refuse_longer_run(self._path, run, description)
 
     def after_block(self, run: Run, batches: int) -> None:
         self._batches += batches
@@ -190,6 +209,7 @@ class Saver:
         self._batches = 0
         try:
             save_run(run, self._path)
+            run.file = self._path
         except OSError as error:
             if self._failure == "raise":
                 raise
@@ -201,12 +221,30 @@ class Saver:
             )
 
 
+def _refuse_longer_run(path: Path, run: Run, description: dict[str, Any]) -> None:
+    """Raise CheckpointError if a file holds a run of the same network that has come further."""
+    try:
+        header, _ = read(path, ("numnet run",))
+        done = len(header["history"]), header["progress"]["done"]
+        same = all(header[name] == description[name] for name in ("layers", "dtype"))
+    except (CheckpointError, OSError, LookupError, TypeError):
+        return
+    if same and done > (len(run.history), run.progress.done):
+        raise CheckpointError(
+            f"fit: checkpoint {os.fspath(path)!r} holds a longer run of such a network, {done[0]} epochs and {done[1]} "
+            f"samples of the next, which this run after {len(run.history)} epochs would replace: go on with "
+            f"Trainer.resume({os.fspath(path)!r}), name another file, or give overwrite=True"
+        )
+
+
 def _written(number: Any) -> Any:
-    """Return a number for JSON, which has no nan."""
-    return None if isinstance(number, float) and math.isnan(number) else number
+    """Return a number for JSON, which has no nan and no inf."""
+    if isinstance(number, float) and not math.isfinite(number):
+        return None if math.isnan(number) else str(number)
+    return number
 
 
-def _number(written: float | None) -> float:
+def _number(written: float | str | None) -> float:
     """Return a number as it was written for JSON."""
     return math.nan if written is None else float(written)
 
@@ -234,7 +272,7 @@ def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[
             sizes = [arguments[size] for size in ("inputs", "outputs")]
             if not all(type(size) is int and size > 0 for size in sizes):
                 raise ValueError(f"a layer has the sizes {sizes}")
-            needed += sizes[0] * sizes[1] + sizes[1]
+            needed += (sizes[0] + arguments.get("bias", True)) * sizes[1]
     if needed > parameters.size:
         raise CheckpointError(
             f"{path} holds {parameters.size} parameters, but its layers need {needed} or more: the file is damaged"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from numbers import Real
@@ -70,6 +72,30 @@ class DivergenceError(ValueError):
     ... except nn.DivergenceError as error:
     ...     print(str(error).partition(":")[0])
     the training cost became inf in epoch 1, in one of the batches 1 to 23
+    """
+
+
+class DataWarning(UserWarning):
+    """Data, or the way a training goes, that are legal but most often a mistake; the message has the remedy.
+
+    `numnet.Trainer.fit` warns once for each kind. ``warnings.simplefilter("ignore", nn.DataWarning)`` turns the
+    warnings off, and "error" in place of "ignore" makes errors of them.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> import numnet as nn
+    >>> train, test = nn.datasets.digits()
+    >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1e-5), seed=0)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error")
+    ...     try:
+    ...         trainer.fit((train.images.astype(float), train.labels), epochs=1, batch_size=64)
+    ...     except nn.DataWarning as warning:
+    ...         print(str(warning).partition(":")[0])
+    train
     """
 
 
@@ -169,6 +195,46 @@ def probabilities_taken_once(layers: Sequence[Any], known: Any) -> None:
         )
 
 
+def linear_arguments(inputs: Any, outputs: Any, bias: Any, start: Any) -> None:
+    """Refuse arguments from which no Linear can be made."""
+    whole_numbers("Linear", inputs=inputs, outputs=outputs)
+    if not isinstance(bias, (bool, np.bool_)):
+        raise ValueError(f"Linear: bias must be True or False, got {bias!r}: assign values to layer.bias afterwards")
+    if start is not None and not callable(start):
+        raise ValueError(
+            f"Linear: start must be a function (rng, shape) -> weights, got {start!r}: numnet.starts has some; assign "
+            "given weights to layer.weight after the network is made"
+        )
+
+
+def started(weight: Any, layer: Any) -> Array:
+    """Return the weights that a layer's `start` drew."""
+    drawn, shape = np.asarray(weight), layer.weight.shape
+    if drawn.shape != shape or drawn.dtype.kind not in "biuf" or not np.isfinite(drawn).all():
+        raise ValueError(
+            f"the start of {layer!r} must return finite weights of shape {shape}, got an array of shape {drawn.shape} "
+            f"and dtype {drawn.dtype}"
+        )
+    return drawn
+
+
+def parameter(layer: Any, name: str) -> Array:
+    """Return a parameter of a layer, to assign to."""
+    if name not in layer.parameters:
+        raise ValueError(f"{layer!r} has no {name} to assign to: make the layer with {name}=True")
+    return layer.parameters[name]  # type: ignore[no-any-return]
+
+
+def no_lone_softmax(layers: Sequence[Any], widths: Sequence[int | None]) -> None:
+    """Refuse a distribution over one output, which is 1 whatever comes in."""
+    for i, layer in enumerate(layers):
+        if layer.probabilities == "distribution" and widths[i + 1] == 1:
+            raise ValueError(
+                f"layer {i}, {layer!r}, has one output, which is then always 1: for yes or no use Sigmoid() over one "
+                "output, or Softmax() over two"
+            )
+
+
 def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:
     """Refuse the output of a layer of the user's own if the output has another shape than the layer says."""
     if getattr(y, "shape", None) != shape:
@@ -194,6 +260,13 @@ def sgd_options(lr: Any, momentum: Any, nesterov: Any, weight_decay: Any, clip_n
 def scheduled_rate(lr: Any, epoch: int) -> float:
     """Return the learning rate that a schedule gave for an epoch."""
     _sgd_option(f"the scheduled lr of epoch {epoch}", lr, is_finite(lr) and lr >= 0, "finite and at least 0")
+    return float(lr)
+
+
+def step_rate(lr: Any) -> float:
+    """Return the learning rate that a step was given."""
+    if not (is_finite(lr) and lr >= 0):
+        raise ValueError(f"step: lr must be finite and at least 0, got {lr!r}")
     return float(lr)
 
 
@@ -370,13 +443,184 @@ def as_many_rows(y: Array, t: Array) -> None:
         raise ValueError(f"y has {len(y)} rows and t has {len(t)}: give one target for each output row")
 
 
-def wanted_classes(y: Array, wanted: Array | None) -> Array:
+def reach(layer: Any) -> tuple[float, float]:
+    """Return the lowest and the highest output of a layer. A new `forward` does not inherit the `range` of the old."""
+    for kind in type(layer).__mro__:
+        if vars(kind).get("range"):
+            return vars(kind)["range"]  # type: ignore[no-any-return]
+        if "forward" in vars(kind):
+            break
+    return -math.inf, math.inf
+
+
+def reachable(t: Array, layer: Any) -> None:
+    """Refuse targets that the last layer can never reach."""
+    low, high = reach(layer)
+    least, most = t.min(), t.max()
+    if low <= least and most <= high:
+        return
+    found = np.unique(t)
+    if t.shape[1] == 1 and len(found) == 2 and (found == np.rint(found)).all():
+        raise ValueError(
+            f"classes for a single output of {layer!r} must be {max(low, -1):g} and 1, but the labels are "
+            f"{found[0]:g} and {found[1]:g}: map them to 0 and 1 with t = np.unique(t, return_inverse=True)[1]"
+        )
+    several = t.shape[1] == 1 and layer.probabilities and (found == np.rint(found)).all()
+    hint = f": for {len(found)} classes end the network in Linear(..., {len(found)}), Softmax()" if several else ""
+    raise ValueError(
+        f"targets must be numbers that the last layer, {layer!r}, can give, {low:g} to {high:g}, but they range from "
+        f"{least:.6g} to {most:.6g}{hint or ': scale the targets, or end the network in a Linear layer'}"
+    )
+
+
+def middle(layer: Any) -> float:
+    """Return the output of a single unit that separates two classes; nan if a single output is no class."""
+    return 0.5 if layer.probabilities else 0.0 if reach(layer) == (-1, 1) else math.nan
+
+
+def target_classes(t: Array, layer: Any) -> Array | None:
+    """Return the classes that rows of targets stand for; None if they stand for none."""
+    if t.shape[1] == 1:
+        yes_or_no = layer.probabilities or (reach(layer) == (-1, 1) and (np.abs(t) == 1).all())
+        return (t[:, 0] > middle(layer)).astype(np.intp) if yes_or_no else None
+    return t.argmax(axis=1) if is_distribution(t) or _one_of_two_values(t, layer) else None
+
+
+def _one_of_two_values(t: Array, layer: Any) -> bool:
+    """Return whether each row has one value once and a lower value everywhere else, as 0.99 and 0.01.
+
+    A single row of targets of any size is no sign of classes.
+    """
+    low, high = t.min(), t.max()
+    once = ((t == high).sum(axis=1) == 1).all() and ((t == low) | (t == high)).all()
+    return bool(low < high and once and (len(t) > 1 or math.isfinite(reach(layer)[1])))
+
+
+def has_classes(layer: Any, outputs: int) -> None:
+    """Refuse to name a class if the single output of the last layer is no class."""
+    if outputs == 1 and not layer.probabilities:
+        hint = ", and np.sign(net(x)) gives the classes -1 and 1" if reach(layer) == (-1, 1) else ""
+        raise ValueError(
+            f"the single output of the last layer, {layer!r}, is a number and no class: net(x) gives the numbers{hint}"
+        )
+
+
+def wanted_classes(t: Array, samples: int, outputs: int, layer: Any) -> Array:
     """Return the classes that an accuracy compares outputs with."""
+    if t.ndim == 0 or samples != len(t) or not samples:
+        raise ValueError(
+            f"accuracy needs one target for each of at least one image, got {samples} images and targets of shape "
+            f"{t.shape}"
+        )
+    if t.ndim == 1 and outputs > 1:
+        return labels(t, outputs)
+    rows = targets(t, outputs, np.float64)
+    reachable(rows, layer)
+    wanted = target_classes(rows, layer)
+    if wanted is None and outputs == 1:
+        raise ValueError(
+            f"accuracy needs classes, but the single output of the last layer, {layer!r}, is a number: compare net(x) "
+            "with the targets"
+        )
     if wanted is None:
-        raise ValueError("accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1")
-    if len(y) != len(wanted) or not len(wanted):
-        raise ValueError(f"accuracy needs one target for each image, got {len(y)} images and {len(wanted)} targets")
+        raise ValueError(
+            "accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1, or rows with "
+            "one value for the class and another for the rest. Compare net(x) with other targets"
+        )
     return wanted
+
+
+# What most often is a mistake
+
+# A thousand samples, spread evenly, are enough to see a range, and quick to look at however many there are.
+_LARGE = 20  # a feature of this size (root mean square) saturates what it reaches; that of pixels from 0 to 16 is lower
+_LEVELS = 31  # bytes up to this are 0/1, 0 to 15 or 0 to 16 rather than intensities from 0 to 255
+_PIXELS = 16  # inputs with fewer features are no images
+_FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the size of others of their kind
+_WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
+
+
+def data_warnings(train: Any, tests: Any) -> None:
+    """Warn of training and test samples that are most often a mistake."""
+    x, _, labels = train.take(train.spread)
+    low, high, is_bytes = float(x.min()), float(x.max()), train.x.dtype == np.uint8
+    if not is_bytes and float(np.mean(np.square(x, dtype=np.float64), axis=0).max()) > _LARGE**2:
+        pixels = low >= 0 and 100 < high <= 255 and (x == np.rint(x)).all()
+        remedy = "give pixels from 0 to 255 as bytes, x.astype(np.uint8), or divide them by 255"
+        standardize = (
+            "standardize each feature, (x - mean) / std, by mean, std = x.mean(axis=0), x.std(axis=0) of the training "
+            "data, also in test data"
+        )
+        _warn(
+            f"train: the inputs range from {low:.6g} to {high:.6g}, far beyond the size of about 1 that suits a "
+            f"network: {remedy if pixels else standardize}"
+        )
+    if is_bytes and 0 < (most := int(train.x.max())) <= _LEVELS:
+        _warn(
+            f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
+            f"give {'x.astype(np.float32)' if most == 1 else f'x / {most}'}"
+        )
+    if labels is None:
+        seen = None
+    else:
+        seen = np.unique(train.labels)
+        if train.size >= _FEW and len(seen) == 1:
+            _warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
+    if tests is not None:
+        _compare(train, x, seen, tests)
+
+
+def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
+    """Warn of test samples that differ from the training samples `x`, with the classes `seen`, in kind."""
+    other = tests.take(tests.spread)[0]
+    if seen is not None and tests.labels is not None and train.size >= _FEW:
+        new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]
+        if new:
+            _warn(
+                f"test: {'class' if len(new) == 1 else 'classes'} {', '.join(map(str, new))} never occur in the "
+                "training data: shuffle before you split, or split by train, test = data.split(0.2, seed=0)"
+            )
+    mean, other_mean = np.mean(x, axis=0), np.mean(other, axis=0)
+    intensities = min(float(x.min()), float(other.min())) >= 0 and max(float(x.max()), float(other.max())) <= 1
+    unlike, unlike_inverse = (float(np.abs(other_mean - m).mean()) for m in (mean, 1 - mean))
+    if intensities and x.shape[1] >= _PIXELS and unlike > 0.2 and unlike_inverse < unlike / 2:
+        _warn(
+            "test: the images look inverted to those of the training data, as black on white to white on black: give "
+            f"{'255' if tests.x.dtype == np.uint8 else '1'} - images, or each image as nn.datasets.as_mnist(image)"
+        )
+        return
+    size, other_size = (float(np.sqrt(np.mean(np.square(a, dtype=np.float64)))) for a in (x, other))
+    factor = 2 if min(train.size, tests.size) >= _MANY else 10
+    if other_size > factor * size > 0 or (other_size < size / factor and tests.size >= _FEW):
+        kinds = [
+            f"{samples.x.dtype} from {a.min():.4g} to {a.max():.4g}{' once scaled' * (samples.x.dtype == np.uint8)}"
+            for samples, a in ((tests, other), (train, x))
+        ]
+        _warn(
+            f"test: the inputs are of another kind or range ({kinds[0]}) than those of the training data ({kinds[1]}): "
+            "prepare both in the same way"
+        )
+
+
+def worse_than_guessing(train: Any, cost: float, lr: float) -> None:
+    """Warn if the mean cost of the first epoch is far above the cost of always giving the shares of the classes."""
+    x, t, labels = train.take(train.spread)
+    guess = 0.0 if labels is None else float(train.pair.cost.value(np.broadcast_to(t.mean(axis=0), t.shape), t))
+    if cost > _WORSE * guess > 0:
+        bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
+        ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
+        _warn(
+            f"train: the first epoch has a mean cost of {cost:.4g}, and guessing by the shares of the classes has "
+            f"{guess:.4g}. {ground}Try a smaller learning rate than {lr:g}, or standardize the inputs"
+        )
+
+
+def _warn(text: str) -> None:
+    """Warn at the line outside numnet that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("numnet."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, DataWarning, stacklevel=level)
 
 
 # Files that data are mapped from
@@ -410,13 +654,56 @@ def _size_and_time(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 # A run
 
 
+_ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-learn
+    ("validation_data", "val_data", "valid", "validation", "eval_set"): "give the data in test=(x, t)",
+    ("validation_split", "validation_fraction"): (
+        "split the data before, train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give test=test"
+    ),
+    ("lr", "learning_rate", "momentum", "weight_decay", "optimizer"): (
+        "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"
+    ),
+    ("n_epochs", "num_epochs", "nb_epoch", "epoch", "max_iter", "max_epochs"): "the argument is called epochs",
+    ("batch", "bs", "minibatch_size", "mini_batch_size"): "the argument is called batch_size",
+    (
+        "y",
+        "t",
+        "labels",
+        "targets",
+        "X",
+        "x",
+    ): "give inputs and targets as a pair, fit((x, t), epochs=..., batch_size=...)",
+    ("verbose",): "progress=False hides the bar",
+    ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
+    ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",
+}
+
+
 def fit_arguments(
-    epochs: Any, batch_size: Any, callbacks: Any, checkpoint_every: Any, checkpoint_failure: Any, run: Any
+    epochs: Any,
+    batch_size: Any,
+    callbacks: Any,
+    checkpoint_every: Any,
+    checkpoint_failure: Any,
+    unknown: dict[str, Any],
+    run: Any,
 ) -> None:
     """Refuse arguments with which a run cannot go on."""
+    for name in unknown:
+        hint = next((f": {text}" for names, text in _ELSEWHERE.items() if name in names), "")
+        raise TypeError(f"fit has no argument {name!r}{hint}")
+    if hasattr(epochs, "__len__"):
+        raise ValueError(
+            "fit: epochs must be a whole number of at least 1, got an array or list: give inputs and targets as a "
+            "pair, fit((x, t), epochs=..., batch_size=...)"
+        )
     progress, finish = run.progress, epochs is None and batch_size is None
     if finish and not progress.last:
         raise ValueError("fit: epochs and batch_size are needed, since no interrupted run is left to finish")
+    if not finish and (epochs is None or batch_size is None):
+        missing = "epochs" if epochs is None else "batch_size"
+        raise ValueError(
+            f"fit: {missing} is missing: give epochs and batch_size, or leave out both to finish an interrupted run"
+        )
     if not finish and progress.done:
         raise ValueError(
             f"fit: the run is in the middle of epoch {len(run.history) + 1} of {progress.last}, with batches of "
@@ -435,6 +722,25 @@ def fit_arguments(
         )
     if checkpoint_failure not in ("raise", "warn"):
         raise ValueError(f"fit: checkpoint_failure must be 'raise' or 'warn', got {checkpoint_failure!r}")
+
+
+def keep_best_arguments(by: Any, patience: Any) -> None:
+    """Refuse arguments from which no callback can be made."""
+    columns = ("test_accuracy", "test_cost", "train_accuracy", "train_cost")
+    if by not in columns:
+        raise ValueError(f"keep_best: by must be one of {', '.join(columns)}, got {by!r}")
+    if patience is not None:
+        whole_numbers("keep_best", patience=patience)
+
+
+def recorded(column: str, value: float) -> float:
+    """Return a value of the history, which must have been recorded."""
+    if math.isnan(value):
+        raise ValueError(
+            f"keep_best: the history has no {column}: give fit test data, test=..., and if the targets are no classes, "
+            'choose by the cost, keep_best("test_cost")'
+        )
+    return value
 
 
 def same_samples(progress: Any, samples: int) -> None:

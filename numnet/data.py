@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -12,10 +13,11 @@ from . import backend, checks
 from .backend import Array
 from .costs import Pair
 from .datasets import Dataset
-from .network import Sequential, classes, row_classes
+from .network import Sequential, classes
 
 Data: TypeAlias = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
+_SPREAD = 1000
 BLOCK_BATCHES = 64  # at most in a block: few enough for a progress bar that moves, and to notice divergence soon
 
 
@@ -30,12 +32,14 @@ class Samples:
     targets : ndarray of shape (n, outputs), or None
         Targets that were given as rows; None if they were given as class indices.
     size : int
+    spread : ndarray of int
+        The row numbers of about a thousand samples, spread evenly.
     file : tuple or None
         The file that the inputs are mapped from, with its size and time.
     """
 
     def __init__(self, net: Sequential, pair: Pair, data: Data, name: str) -> None:
-        self.net, self.operations = net, net.operations
+        self.net, self.pair, self.operations = net, pair, net.operations
         with checks.named(name):
             x, t = checks.images_and_labels(data)
             self.x = checks.inputs(x, net)
@@ -48,11 +52,12 @@ class Samples:
                 self.labels = checks.labels(t, self.outputs)
             else:
                 self.targets = checks.targets(t, self.outputs, net.parameters.dtype)
+                checks.reachable(self.targets, pair.layer)
                 pair.cost.check("t", self.targets)
-                if self.outputs > 1 or pair.layer.probabilities is not None:
-                    self.labels = row_classes(self.targets)
+                self.labels = checks.target_classes(self.targets, pair.layer)
         self.file = checks.mapped_file(x)
         self.size = len(self.x)
+        self.spread = self.operations.place(np.arange(0, self.size, max(1, self.size // _SPREAD)))
         place = self.operations.place
         self.x, self._classes = place(self.x), place(np.arange(self.outputs))
         self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))
@@ -83,13 +88,17 @@ class Samples:
         np.equal(labels[:, None], self._classes, out=t)  # type: ignore[index]  # t_ij = [label i = j]
         return x, t, labels
 
-    def accuracy(self) -> float:
-        """Return the share of samples that the network classifies rightly; nan if the targets have no classes."""
-        if self.labels is None:
-            return float("nan")
-        parts = (slice(start, start + checks.CHUNK) for start in range(0, self.size, checks.CHUNK))
-        right = [np.count_nonzero(classes(self.net.infer(self.x[part])) == self.labels[part]) for part in parts]
-        return sum(map(int, right)) / self.size
+    def evaluate(self) -> tuple[float, float]:
+        """Return the mean cost of all samples, and the share that the network classifies rightly."""
+        cost, right = 0.0, 0.0
+        for start in range(0, self.size, checks.CHUNK):
+            rows = np.arange(start, min(start + checks.CHUNK, self.size))
+            x, t, labels = self.take(self.operations.place(rows))
+            z, y = self.net.infer(x)
+            with self.operations.quiet(over="ignore", invalid="ignore"):
+                cost += float(self.pair.value(z, y, t)) * len(rows)
+            right += math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
+        return cost / self.size, right / self.size
 
     def _gathered(self, name: str, array: Array, rows: Array) -> Array:
         out = self._kept(name, (len(rows), *array.shape[1:]), array.dtype)

@@ -118,7 +118,8 @@ def _kind(i: int, layer: Layer) -> type[Layer]:
 
 def _linear(i: int, layer: Layer) -> dict[str, Any]:
     """Return a linear layer's sizes and parameters."""
-    weight, bias = layer.parameters["weight"], layer.parameters["bias"]
+    weight = layer.parameters["weight"]
+    bias = layer.parameters.get("bias", np.zeros(weight.shape[1]))
     return {
         "inputs": len(weight),
         "outputs": len(bias),

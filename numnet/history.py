@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .notebook import history_html
+from .notebook import history_html, history_text
 
 
 class Epoch(NamedTuple):
@@ -17,7 +18,7 @@ class Epoch(NamedTuple):
     Attributes
     ----------
     epoch : int
-    train_cost, train_accuracy, test_accuracy, seconds : float
+    train_cost, train_accuracy, test_accuracy, seconds, test_cost : float
 
     Examples
     --------
@@ -32,6 +33,7 @@ class Epoch(NamedTuple):
     train_accuracy: float
     test_accuracy: float
     seconds: float
+    test_cost: float = math.nan
 
 
 class History(list[Epoch]):
@@ -49,16 +51,21 @@ class History(list[Epoch]):
         After the epoch; nan without test data.
     seconds : list of float
         Time to train the epoch, without the test.
+    test_cost : list of float
+        After the epoch; nan without test data.
 
     Examples
     --------
     >>> import numnet as nn
-    >>> history = nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1)])
+    >>> history = nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1, 0.4)])
     >>> history.test_accuracy[-1], len(history)
     (0.9, 1)
     >>> print(history.to_csv(), end="")
-    epoch,train_cost,train_accuracy,test_accuracy,seconds
-    1,0.5,0.8,0.9,0.1
+    epoch,train_cost,train_accuracy,test_accuracy,seconds,test_cost
+    1,0.5,0.8,0.9,0.1,0.4
+    >>> history
+    epoch  train cost  train accuracy  test cost  test accuracy  seconds
+        1      0.5000          0.8000     0.4000         0.9000     0.10
     """
 
     __slots__ = ()  # a column cannot be assigned
@@ -68,6 +75,7 @@ class History(list[Epoch]):
     train_accuracy: list[float]
     test_accuracy: list[float]
     seconds: list[float]
+    test_cost: list[float]
 
     def __getattr__(self, name: str) -> list[Any]:
         if name in Epoch._fields:
@@ -87,9 +95,7 @@ class History(list[Epoch]):
         return text.getvalue()
 
     def __repr__(self) -> str:
-        lines = ["epoch  train cost  train accuracy  test accuracy  seconds"]
-        lines += [f"{e:5}  {cost:10.4f}  {train:14.4f}  {test:13.4f}  {s:7.2f}" for e, cost, train, test, s in self]
-        return "\n".join(lines)
+        return history_text(self)
 
     def _repr_html_(self) -> str:
         """Return the curves and the table that a notebook shows."""

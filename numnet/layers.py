@@ -6,14 +6,18 @@ Notation throughout: x input, z = x w + b pre-activation, y = f(z) output, E cos
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from . import backend, checks
 from .backend import Array
+
+Start: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], npt.NDArray[Any]]
 
 _CALLERS = nullcontext()  # whoever gives `out`, as a network does, keeps NumPy from warning of an exp that overflows
 
@@ -36,8 +40,13 @@ class Layer:
     probabilities : {None, "distribution", "independent"}
         What the outputs are, for costs that need to know: each row is one distribution (softmax), each number is a
         probability of its own (sigmoid), or neither.
+    range : tuple of float, or None
+        The lowest and the highest number that `forward` can return or come near to; None if there is no limit. A target
+        outside is refused. A subclass with a `forward` of its own has a range only if the subclass sets one.
     analytic : bool
         Whether `forward` accepts complex numbers as an analytic function, so that `gradcheck` may use the complex step.
+    training : bool
+        Whether a `Trainer` is training the layer at this moment, for layers that do something else then, as a dropout.
 
     Examples
     --------
@@ -65,7 +74,9 @@ class Layer:
     inputs: int | None = None
     outputs: int | None = None
     probabilities: str | None = None
+    range: tuple[float, float] | None = None
     analytic: bool = False
+    training: bool = False
     parameters: dict[str, Array]
     gradients: dict[str, Array]
     in_network: bool = False
@@ -112,11 +123,20 @@ class Layer:
         """Return a layer with the same arrays, which can go forward without changing what this layer keeps."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
+        twin.training = False
         return twin
 
     def __repr__(self) -> str:
         sizes = [] if self.inputs is None else [str(n) for n in (self.inputs, self.outputs) if n is not None]
         return f"{type(self).__name__}({', '.join(sizes)})"
+
+
+def _parameter(name: str) -> Any:
+    """Return the property of a layer for one of its parameters; None if the layer has no such parameter."""
+    return property(
+        lambda layer: layer.parameters.get(name),
+        lambda layer, values: backend.assign(checks.parameter(layer, name), values),
+    )
 
 
 class Linear(Layer):
@@ -132,16 +152,22 @@ class Linear(Layer):
     ----------
     inputs, outputs : int
         Features taken and given, each at least 1.
+    bias : bool, default True
+        Whether there is a bias. Without a bias, z = x w.
+    start : callable, optional
+        ``start(rng, shape)`` returns the starting weights, drawn from the network's generator; `numnet.starts` has
+        those that the field knows. The bias then starts at 0. A saved file does not hold the function, and a network
+        that is loaded needs none, unless the network is to start over.
 
     Attributes
     ----------
     weight : ndarray of shape (inputs, outputs)
-    bias : ndarray of shape (outputs,)
+    bias : ndarray of shape (outputs,), or None
         Assigning to either copies the values in; the array stays the network's view.
 
     Notes
     -----
-    Both start uniform in +-1/sqrt(inputs), as in PyTorch's ``nn.Linear``
+    Without `start`, both start uniform in +-1/sqrt(inputs), as in PyTorch's ``nn.Linear``
     (https://pytorch.org/docs/stable/generated/torch.nn.Linear.html).
 
     Examples
@@ -162,39 +188,35 @@ class Linear(Layer):
 
     analytic = True
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        checks.whole_numbers("Linear", inputs=inputs, outputs=outputs)
-        self.inputs, self.outputs = int(inputs), int(outputs)
-        shapes = {"weight": (self.inputs, self.outputs), "bias": (self.outputs,)}
+    def __init__(self, inputs: int, outputs: int, bias: bool = True, start: Start | None = None) -> None:
+        checks.linear_arguments(inputs, outputs, bias, start)
+        self.inputs, self.outputs, self.start = int(inputs), int(outputs), start
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.inputs, self.outputs)}
+        if bias:
+            shapes["bias"] = (self.outputs,)
         self.parameters = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         self.gradients = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         self.initialize(np.random.default_rng())
 
-    @property
-    def weight(self) -> Array:
-        return self.parameters["weight"]
+    weight, bias = _parameter("weight"), _parameter("bias")
 
-    @weight.setter
-    def weight(self, value: npt.ArrayLike) -> None:
-        backend.assign(self.parameters["weight"], value)
-
-    @property
-    def bias(self) -> Array:
-        return self.parameters["bias"]
-
-    @bias.setter
-    def bias(self, value: npt.ArrayLike) -> None:
-        backend.assign(self.parameters["bias"], value)
+    def __repr__(self) -> str:
+        return super().__repr__() if self.bias is not None else f"{super().__repr__()[:-1]}, bias=False)"
 
     def initialize(self, rng: np.random.Generator) -> None:
+        if self.start is not None:
+            self.weight = checks.started(self.start(rng, self.weight.shape), self)
+            if self.bias is not None:
+                self.bias = 0.0
+            return
         limit = self.weight.shape[0] ** -0.5
-        self.weight = rng.uniform(-limit, limit, self.weight.shape)
-        self.bias = rng.uniform(-limit, limit, self.bias.shape)
+        for array in self.parameters.values():
+            backend.assign(array, rng.uniform(-limit, limit, array.shape))
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.x = x
         z = backend.product(x, self.parameters["weight"], out=out)
-        return np.add(z, self.parameters["bias"], out=z)
+        return np.add(z, self.parameters["bias"], out=z) if "bias" in self.parameters else z
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
         self.backward_parameters(grad)
@@ -205,7 +227,8 @@ class Linear(Layer):
         single = len(grad) == 1 and grad.dtype == self.x.dtype == self.gradients["weight"].dtype
         product = backend.outer if single else backend.product
         product(self.x.T, grad, out=self.gradients["weight"])
-        np.add.reduce(grad, axis=0, out=self.gradients["bias"])
+        if "bias" in self.gradients:
+            np.add.reduce(grad, axis=0, out=self.gradients["bias"])
 
 
 class Sigmoid(Layer):
@@ -224,6 +247,7 @@ class Sigmoid(Layer):
     """
 
     probabilities = "independent"
+    range = (0.0, 1.0)
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
@@ -257,6 +281,7 @@ class Tanh(Layer):
     array([[-1.,  0.,  1.]])
     """
 
+    range = (-1.0, 1.0)
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
@@ -283,6 +308,8 @@ class ReLU(Layer):
     >>> nn.ReLU().forward(np.array([[-2.0, 0.0, 2.0]]))
     array([[0., 0., 2.]])
     """
+
+    range = (0.0, math.inf)
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = np.maximum(x, 0, out=out)
@@ -316,6 +343,7 @@ class Softmax(Layer):
     """
 
     probabilities = "distribution"
+    range = (0.0, 1.0)
     analytic = True
     out: Array | None = None
     column: Array | None = None

@@ -51,6 +51,8 @@ class Sequential:
         All weights and biases, and dE/d(each) of the last batch trained on. Assigning to either copies the values in.
     inputs, outputs : int or None
         Features taken and given; None if no layer fixes them.
+    trained : bool
+        Whether a `Trainer` has trained the network since it was made or initialized, or a file held the network.
 
     Examples
     --------
@@ -78,15 +80,41 @@ class Sequential:
         self.layers = layers
         self._own = any(type(layer).__module__ != Layer.__module__ for layer in layers)  # has layers of the user's own
         self.widths = checks.widths(layers)
+        checks.no_lone_softmax(layers, self.widths)
         self.inputs, self.outputs = self.widths[0], self.widths[-1]
         values = [np.ravel(array) for layer in layers for array in layer.parameters.values()]
         vector = np.concatenate([np.empty(0), *values]).astype(dtype)
         self._tie(vector, np.zeros_like(vector), "cpu")
-        for layer in layers:
-            layer.initialize(rng)
+        self.initialize(rng)
         self.to(device)
         for layer in layers:
             layer.in_network = True
+
+    def initialize(self, seed: int | np.random.Generator | None = None) -> None:
+        """Draw the starting parameters anew. The same seed gives the same bits as when a network is made.
+
+        Training goes on from the parameters as they are, also with a new `Trainer`. So call this before a new run with
+        the same network, and then make a new `Trainer`.
+
+        Examples
+        --------
+        >>> import numnet as nn
+        >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+        >>> start = net.parameters.copy()
+        >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5))
+        >>> history = trainer.fit(nn.datasets.digits()[0], epochs=1, batch_size=64)
+        >>> net.trained
+        True
+        >>> net.initialize(seed=0)
+        >>> net.trained, bool((net.parameters == start).all())
+        (False, True)
+        """
+        rng, device = checks.generator(seed), self.device
+        self.to("cpu")  # where every layer can draw
+        for layer in self.layers:
+            layer.initialize(rng)
+        self.to(device)
+        self.trained = False
 
     @property
     def parameters(self) -> Array:
@@ -143,11 +171,11 @@ class Sequential:
         """
         rows = checks.inputs(x, self)
         starts = range(0, len(rows) or 1, checks.CHUNK)
-        outputs = [self.infer(rows[start : start + checks.CHUNK], start) for start in starts]
+        outputs = [self.infer(rows[start : start + checks.CHUNK], start)[1] for start in starts]
         return outputs[0] if len(outputs) == 1 and not self._own else np.concatenate(outputs)
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
-        """Return the class of each sample: its largest output, or for a single output whether that is above 1/2.
+        """Return the class of each sample: its largest output, or for a single probability whether that is above 1/2.
 
         Parameters
         ----------
@@ -158,8 +186,15 @@ class Sequential:
         -------
         ndarray of int, shape (n,)
             An array of NumPy's, wherever the images are.
+
+        Raises
+        ------
+        ValueError
+            If the single output of the network is no probability, and so no class.
         """
-        return backend.to(classes(self(images)), "cpu")
+        y = self(images)
+        checks.has_classes(self.layers[-1], y.shape[1])
+        return backend.to(classes(y, self.layers[-1]), "cpu")
 
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         """Return the share of samples whose predicted class is the target's.
@@ -169,8 +204,9 @@ class Sequential:
         images : array_like of shape (n, ...)
             As for a call of the network.
         targets : array_like of shape (n,) or (n, outputs)
-            Class indices, or rows that sum to 1: each row stands for the class of its largest number. For a single
-            output, (n,) numbers that stand for yes if they are above 1/2.
+            Class indices. Or rows of probabilities, or rows of two values, of which one stands for the class and the
+            other for the rest: each row stands for the class of its largest number. For a single probability as
+            output, numbers from 0 to 1 that stand for yes if they are above 1/2. For a single `Tanh`, -1 and 1.
 
         Raises
         ------
@@ -178,20 +214,22 @@ class Sequential:
             If the targets are no classes, or not as many as the images.
         """
         y = backend.to(self(images), "cpu")
-        t, outputs = backend.to(targets, "cpu"), y.shape[1]
-        indices = t.ndim == 1 and outputs > 1
-        wanted = checks.labels(t, outputs) if indices else row_classes(checks.targets(t, outputs, np.float64))
-        return float(np.mean(classes(y) == checks.wanted_classes(y, wanted)))
+        last = self.layers[-1]
+        wanted = checks.wanted_classes(backend.to(targets, "cpu"), len(y), y.shape[1], last)
+        return float(np.mean(classes(y, last) == wanted))
 
-    def infer(self, rows: Array, start: int = 0) -> Array:
-        """Return the outputs for a few thousand rows, on the rows' device; `start` is the number of the first row."""
+    def infer(self, rows: Array, start: int = 0) -> tuple[Array, Array]:
+        """Return the last layer's inputs and outputs for a few thousand rows, on the rows' device.
+
+        `start` is the number of the first row, for messages.
+        """
         with self.operations.quiet(over="ignore"):  # as in training: an exp that overflows leads to the right limit
-            y = self.scaled(rows, self.empty(*rows.shape) if self._own else None)  # such a layer may write to it
+            z = y = self.scaled(rows, self.empty(*rows.shape) if self._own else None)  # such a layer may write to it
             if rows.dtype.kind in "fc":
                 checks.finite(y, rows, start)
             for layer in self.layers:
-                y = copy.copy(layer).forward(y)  # the copy keeps what forward keeps for backward
-        return y if type(y) is type(rows) else backend.to(y, backend.device_of(rows))
+                z, y = y, copy.copy(layer).forward(y)  # the copy keeps what forward keeps for backward
+        return z, y if type(y) is type(rows) else backend.to(y, backend.device_of(rows))
 
     def scaled(self, x: Array, out: Array | None = None) -> Array:
         """Return rows in the network's dtype and where it is, bytes as intensities from 0 to 1."""
@@ -342,11 +380,6 @@ class Sequential:
         return notebook.network_html(self)
 
 
-def classes(y: Array) -> npt.NDArray[np.intp]:
-    """Return each row's class: its largest output, or for a single output 1 if it is above 1/2."""
-    return y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.intp)
-
-
-def row_classes(rows: Array) -> npt.NDArray[np.intp] | None:
-    """Return the classes that rows of targets stand for; None if they are no distributions."""
-    return classes(rows) if rows.shape[1] == 1 or checks.is_distribution(rows) else None
+def classes(y: Array, last: Layer) -> npt.NDArray[np.intp]:
+    """Return each row's class: its largest output, or for a single output 1 if it is above the last layer's middle."""
+    return y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > checks.middle(last)).astype(np.intp)

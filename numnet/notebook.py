@@ -38,6 +38,19 @@ def in_notebook() -> bool:
     return get_ipython is not None and hasattr(get_ipython(), "kernel")
 
 
+def history_text(history: Any) -> str:
+    """Return a table with a line for each epoch, without the columns of accuracies or test costs that are nan."""
+    formats = {"epoch": "d", "train_cost": ".4f", "train_accuracy": ".4f", "test_cost": ".4f", "test_accuracy": ".4f"}
+    always = ("epoch", "train_cost")
+    columns = [name for name in formats if name in always or not np.isnan(getattr(history, name)).all()] + ["seconds"]
+    heads = [name.replace("_", " ") for name in columns]
+    lines = ["  ".join(heads)]
+    for epoch in history:
+        cells = [format(getattr(epoch, name), formats.get(name, ".2f")) for name in columns]
+        lines.append("  ".join(cell.rjust(len(head)) for cell, head in zip(cells, heads, strict=True)))
+    return "\n".join(lines)
+
+
 def history_html(history: Any) -> str:
     """Return the curves and the table of a run. The table of a long run has the first and the last epochs."""
     if not len(history):
@@ -79,6 +92,16 @@ def network_text(net: Any) -> str:
     w = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"  {i:>{w[0]}}  {name:<{w[1]}}  {a:>{w[2]}} -> {b:<{w[3]}}  {n:>{w[4]}}" for i, name, a, b, n in rows]
     return "\n".join(["Sequential(", *(line.rstrip() for line in lines), f")  {_total(net)}"])
+
+
+def trainer_text(trainer: Any) -> str:
+    """Return the layers' widths, the cost, the optimizer and the number of epochs of a trainer, on one line."""
+    widths = ["?" if width is None else str(width) for width in trainer.net.widths]
+    sizes = " -> ".join(width for i, width in enumerate(widths) if i == 0 or width != widths[i - 1])
+    text = f"{sizes}, {trainer.cost!r}, {trainer.optimizer!r}, {len(trainer.history)} epochs"
+    if trainer.found_trained:
+        text += ", of a network that was trained before: net.initialize(seed) and then a new Trainer start over"
+    return f"Trainer({text})"
 
 
 def network_html(net: Any) -> str:

@@ -25,11 +25,11 @@ from .atomic import atomic
 from .backend import Array
 from .checks import CheckpointError, DeviceError
 from .costs import Cost
-from .layers import Layer
+from .layers import Layer, Linear
 
-_VERSIONS = {"numnet network": 1, "numnet run": 2}
-_READ = {("numnet network", 1), ("numnet run", 1), ("numnet run", 2)}  # 0.1.0 writes version 1 of a run
-_PARTS = {"header.npy", "parameters.npy", "velocity.npy"}
+_VERSIONS = {"numnet network": 1, "numnet run": 3}
+_READ = {("numnet network", 1), *(("numnet run", version) for version in (1, 2, 3))}  # 0.1.0 writes version 1 of a run
+_PARTS = {"header.npy", "parameters.npy", "velocity.npy", "best.npy"}
 _NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -107,6 +107,12 @@ def constructor_arguments(thing: Layer | Cost) -> dict[str, Any]:
     names = [] if init is object.__init__ else list(inspect.signature(init).parameters)[1:]
     try:
         arguments = {name: getattr(thing, name) for name in names}
+        if isinstance(
+            thing, Linear
+        ):  # whose `bias` is an array; a file of a layer with a bias is as numnet 0.1.0 wrote it
+            arguments.pop("start", None)
+            if "bias" in arguments and arguments.pop("bias") is None:
+                arguments["bias"] = False
         json.dumps(arguments, allow_nan=False)
     except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(

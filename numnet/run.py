@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from .costs import Cost
 from .history import Epoch, History
 from .network import Sequential
 from .optimizers import SGD
+
+_FORESEEN = 10_000  # a schedule is asked for at most so many epochs before the training starts
 
 
 @dataclass
@@ -48,6 +51,13 @@ class Progress:
     seconds: float = 0.0
 
 
+class Best(NamedTuple):
+    """The parameters after the best epoch so far, of those that `numnet.keep_best` has seen."""
+
+    epoch: int
+    parameters: Array
+
+
 class Snapshot(NamedTuple):
     """The state of a run at one moment. Nothing in it changes with the run."""
 
@@ -56,6 +66,7 @@ class Snapshot(NamedTuple):
     rng: np.random.Generator
     history: list[Epoch]
     progress: Progress
+    best: Best | None = None
 
 
 class Run:
@@ -69,11 +80,16 @@ class Run:
         self.rng = rng
         self.history = History()
         self.progress = Progress(last=0, batch_size=0, samples=0)  # nothing is left to do
+        self.best: Best | None = None
+        self.file: Path | None = None  # the checkpoint that the run was resumed from, or has written
+        self.last: Array | None = None  # parameters to go on from, while the network has the best
+        self.found_trained = net.trained
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run. In the middle of an epoch, `rng` is still as it was at the epoch's beginning."""
         parameters, velocity = self.net.parameters.copy(), self.optimizer.velocity.copy()
-        return Snapshot(parameters, velocity, copy.deepcopy(self.rng), list(self.history), replace(self.progress))
+        rng, history, progress = copy.deepcopy(self.rng), list(self.history), replace(self.progress)
+        return Snapshot(parameters, velocity, rng, history, progress, self.best)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put the run into a state that `snapshot` returned, here or in another process."""
@@ -81,12 +97,36 @@ class Run:
         backend.assign(self.optimizer.velocity, snapshot.velocity)
         self.rng = copy.deepcopy(snapshot.rng)
         self.history[:] = snapshot.history
-        self.progress = replace(snapshot.progress)
+        self.progress, self.best = replace(snapshot.progress), snapshot.best
+
+    def show_best(self) -> None:
+        """Give the network the parameters after the best epoch; `go_on` takes them back."""
+        if self.best is not None:
+            self.last = self.net.parameters.copy()
+            backend.assign(self.net.parameters, self.best.parameters)
+
+    def go_on(self) -> None:
+        """Give the network the parameters after the last epoch back, unless somebody has changed them meanwhile."""
+        if self.last is not None and self.best is not None:
+            best, now = (backend.to(array, "cpu") for array in (self.best.parameters, self.net.parameters))
+            if np.array_equal(best, now):
+                backend.assign(self.net.parameters, self.last)
+        self.last = None
 
     def follow(self) -> None:
         """Let the optimizer be where the network is, which may have been moved."""
         if type(self.optimizer.velocity) is not type(self.net.parameters):
             self.optimizer.to(self.net.device)
+
+    def set_training(self, on: bool) -> None:
+        """Tell the layers whether they are being trained. Predictions meanwhile use copies, which are not."""
+        for layer in self.net.layers:
+            layer.training = on
+
+    def learning_rates(self, last: int) -> dict[int, float]:
+        """Return the scheduled learning rates up to an epoch. So a schedule that fails does so before the training."""
+        first = len(self.history) + 1
+        return {epoch: self.optimizer.learning_rate(epoch) for epoch in range(first, min(last + 1, first + _FORESEEN))}
 
     def whole(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Call `work`. If it fails, put back the state from before and raise the error.
@@ -96,6 +136,7 @@ class Run:
         """
         before = self.snapshot()
         try:
+            self.set_training(True)
             return work(*arguments)
         except BaseException:
             while True:
@@ -105,10 +146,13 @@ class Run:
                 except KeyboardInterrupt:  # again: the first error ends the run in any case
                     pass
             raise
+        finally:
+            self.set_training(False)
 
-    def record(self, test_accuracy: float) -> Progress:
+    def record(self, test_cost: float, test_accuracy: float) -> Progress:
         """Add the epoch that is done to the history; return the progress with which the next epoch begins."""
         epoch, done, n = len(self.history) + 1, self.progress, self.progress.samples
-        self.history.append(Epoch(epoch, done.cost / n, done.right / n, test_accuracy, done.seconds))
+        self.net.trained = True
+        self.history.append(Epoch(epoch, done.cost / n, done.right / n, test_accuracy, done.seconds, test_cost))
         self.progress = Progress(done.last, done.batch_size, n)
         return self.progress

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +22,9 @@ from .costs import Cost
 from .data import Data, Samples
 from .history import History
 from .network import Sequential, classes
+from .notebook import trainer_text
 from .optimizers import SGD
 from .run import Progress, Run
-
-_FORESEEN = 10_000  # a schedule is asked for at most so many epochs before the training starts
 
 
 class Trainer(Run):
@@ -66,7 +66,7 @@ class Trainer(Run):
         checks.trainer_parts(dtype, net=(net, Sequential), cost=(cost, Cost), optimizer=(optimizer, SGD))
         super().__init__(net, cost, optimizer, checks.generator(seed))
 
-    def step(self, x: npt.ArrayLike, t: npt.ArrayLike) -> float:
+    def step(self, x: npt.ArrayLike, t: npt.ArrayLike, lr: float | None = None) -> float:
         """Train on one batch: forward, backward, update.
 
         Parameters
@@ -75,6 +75,10 @@ class Trainer(Run):
             As for a call of the network.
         t : array_like of shape (n,) or (n, outputs)
             Class indices or rows.
+        lr : float, optional
+            The learning rate of this step. By default the optimizer's. If that is a function of the epoch, the epoch is
+            the first after those that `fit` has done: steps do not count epochs. So a loop over `step` gives the rate
+            of its own epoch, ``trainer.step(x, t, lr=schedule(epoch))``.
 
         Returns
         -------
@@ -90,16 +94,54 @@ class Trainer(Run):
             the middle of an update.)
         """
         samples = Samples(self.net, self.pair, (x, t), "step")
-        lr = self.optimizer.learning_rate(len(self.history) + 1)
+        lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
         self.follow()
-        with samples.operations.quiet(over="ignore", invalid="ignore"):
-            x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
-            z, y = self.net.forward(x)
-            cost = float(self.pair.value(z, y, t))
-            checks.no_divergence("in this step", lr, cost)
-            self.net.backpropagate(self.pair, z, y, t)
-            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
+        self.set_training(True)
+        try:
+            with samples.operations.quiet(over="ignore", invalid="ignore"):
+                x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
+                z, y = self.net.forward(x)
+                cost = float(self.pair.value(z, y, t))
+                checks.no_divergence("in this step", lr, cost)
+                self.net.backpropagate(self.pair, z, y, t)
+                self.optimizer.update(self.net.parameters, self.net.gradients, lr)
+                self.net.trained = True
+        finally:
+            self.set_training(False)
         return cost
+
+    def evaluate(self, data: Data) -> tuple[float, float]:
+        """Return the mean cost and the accuracy on data that the network need not have seen.
+
+        Parameters
+        ----------
+        data : Dataset or (x, t)
+            As for `fit`.
+
+        Returns
+        -------
+        cost : float
+            Computed from the last layer's inputs if the cost has a closed form there. So the cost is finite also if a
+            probability is rounded to 0.
+        accuracy : float
+            nan if the targets have no classes.
+
+        Raises
+        ------
+        ValueError
+            If the data are not usable.
+
+        Examples
+        --------
+        >>> import numnet as nn
+        >>> train, test = nn.datasets.digits()
+        >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+        >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
+        >>> history = trainer.fit(train, epochs=5, batch_size=64, test=test)
+        >>> trainer.evaluate(test) == (history.test_cost[-1], history.test_accuracy[-1])
+        True
+        """
+        return Samples(self.net, self.pair, data, "data").evaluate()
 
     def fit(
         self,
@@ -112,6 +154,8 @@ class Trainer(Run):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | str = 1,
         checkpoint_failure: Literal["raise", "warn"] = "raise",
+        overwrite: bool = False,
+        **unknown: Any,
     ) -> History:
         """Train for some epochs, in each on all samples in a new order.
 
@@ -129,9 +173,10 @@ class Trainer(Run):
         batch_size : int
             At least 1. The last batch of an epoch has what is left.
         test : Dataset or (x, t), optional
-            For the accuracy after each epoch.
+            For the cost and the accuracy after each epoch.
         callbacks : list of callable
-            Each is called with the trainer after each epoch.
+            Each is called with the trainer after each epoch. If a callback raises StopIteration, the training ends
+            after this epoch, as if this epoch had been the last one asked for. `numnet.keep_best` is such a callback.
         progress : bool, default True
             Show a bar, on a terminal or in a notebook.
         checkpoint : str or os.PathLike, optional
@@ -142,6 +187,10 @@ class Trainer(Run):
             blocks of up to 64, which are computed together. After the last epoch the file is written in any case.
         checkpoint_failure : {"raise", "warn"}
             What to do if the file cannot be written: raise the OSError, or warn, go on, and try again the next time.
+        overwrite : bool, default False
+            Whether the checkpoint may replace a longer run of the same network, of which this run is no continuation.
+        **unknown
+            Refused, with the name that numnet has for an argument of another library.
 
         Returns
         -------
@@ -157,21 +206,26 @@ class Trainer(Run):
             If the training cost becomes NaN or infinite.
         OSError
             If a checkpoint cannot be written.
+
+        Warns
+        -----
+        DataWarning
+            If the data are what most often is a mistake, once for each kind.
         """
-        checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, self)
+        checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
         samples = Samples(self.net, self.pair, train, "train")
         tests = None if test is None else Samples(self.net, self.pair, test, "test")
-        options = checkpoint_every, checkpoint_failure, samples.file
+        options = checkpoint_every, checkpoint_failure, samples.file, overwrite
         saver = None if checkpoint is None else Saver(self, checkpoint, *options)
         checks.same_samples(self.progress, samples.size)
         plan = replace(self.progress, samples=samples.size)
         if epochs is not None and batch_size is not None:
             plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
-        schedule, first = self.optimizer.lr, len(self.history) + 1
-        # A schedule may raise an error, and shall do so before anything is changed.
-        foreseen = range(first, min(plan.last + 1, first + _FORESEEN)) if callable(schedule) else ()
-        rates = {epoch: self.optimizer.learning_rate(epoch) for epoch in foreseen}
-
+        schedule = self.optimizer.lr
+        rates = self.learning_rates(plan.last) if callable(schedule) else {}
+        checks.data_warnings(samples, tests)
+        if self.last is not None:
+            self.go_on()
         self.progress = plan
         bar = Bar(self) if progress and visible() else None
         watchers = [watcher for watcher in (bar, saver) if watcher is not None]
@@ -183,8 +237,13 @@ class Trainer(Run):
                 lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
                 plan = self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                 try:
+                    if epoch == 1:
+                        checks.worse_than_guessing(samples, self.history[0].train_cost, lr)
                     for callback in callbacks:
-                        callback(self)
+                        try:
+                            callback(self)
+                        except StopIteration:
+                            plan.last = len(self.history)
                         checks.same_device(self, samples.operations.name)
                 finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
                     self.progress = plan  # a callback may have called fit
@@ -193,6 +252,9 @@ class Trainer(Run):
         finally:
             if bar is not None:
                 bar.close()
+            for callback in callbacks:
+                if hasattr(callback, "finish"):
+                    callback.finish(self)
         return self.history
 
     def _train_epoch(
@@ -219,7 +281,7 @@ class Trainer(Run):
                 watcher.after_block(self, batches)
         checks.no_divergence(f"after epoch {epoch}", lr, parameters=self.net.parameters)
         self.rng = rng
-        return self.record(math.nan if tests is None else tests.accuracy())
+        return self.record(*((math.nan, math.nan) if tests is None else tests.evaluate()))
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
         """Train on some samples, batch by batch; return their mean cost and how many were classified rightly.
@@ -230,7 +292,7 @@ class Trainer(Run):
         with samples.operations.quiet(over="ignore", invalid="ignore"):  # if the cost diverges, an error says so
             x, t, labels = samples.take(rows)
             z, y = train_steps(x, t, self.progress.batch_size, lr)
-            right = math.nan if labels is None else int(np.count_nonzero(classes(y) == labels))
+            right = math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
             return float(self.pair.value(z, y, t)), right
 
     def _train_steps(self, x: Array, t: Array, batch_size: int, lr: float) -> tuple[Array, Array]:
@@ -290,4 +352,8 @@ class Trainer(Run):
         net, cost, optimizer, state = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
+        trainer.file, net.trained = Path(path).absolute(), True
         return trainer
+
+    def __repr__(self) -> str:
+        return trainer_text(self)
