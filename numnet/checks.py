@@ -551,12 +551,12 @@ def data_warnings(train: Any, tests: Any) -> None:
             "standardize each feature, (x - mean) / std, by mean, std = x.mean(axis=0), x.std(axis=0) of the training "
             "data, also in test data"
         )
-        _warn(
+        warn(
             f"train: the inputs range from {low:.6g} to {high:.6g}, far beyond the size of about 1 that suits a "
             f"network: {remedy if pixels else standardize}"
         )
     if is_bytes and 0 < (most := int(train.x.max())) <= _LEVELS:
-        _warn(
+        warn(
             f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
             f"give {'x.astype(np.float32)' if most == 1 else f'x / {most}'}"
         )
@@ -565,7 +565,7 @@ def data_warnings(train: Any, tests: Any) -> None:
     else:
         seen = np.unique(train.labels)
         if train.size >= _FEW and len(seen) == 1:
-            _warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
+            warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
     if tests is not None:
         _compare(train, x, seen, tests)
 
@@ -576,7 +576,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
     if seen is not None and tests.labels is not None and train.size >= _FEW:
         new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:
-            _warn(
+            warn(
                 f"test: {'class' if len(new) == 1 else 'classes'} {', '.join(map(str, new))} never occur in the "
                 "training data: shuffle before you split, or split by train, test = data.split(0.2, seed=0)"
             )
@@ -584,7 +584,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
     intensities = min(float(x.min()), float(other.min())) >= 0 and max(float(x.max()), float(other.max())) <= 1
     unlike, unlike_inverse = (float(np.abs(other_mean - m).mean()) for m in (mean, 1 - mean))
     if intensities and x.shape[1] >= _PIXELS and unlike > 0.2 and unlike_inverse < unlike / 2:
-        _warn(
+        warn(
             "test: the images look inverted to those of the training data, as black on white to white on black: give "
             f"{'255' if tests.x.dtype == np.uint8 else '1'} - images, or each image as nn.datasets.as_mnist(image)"
         )
@@ -596,7 +596,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
             f"{samples.x.dtype} from {a.min():.4g} to {a.max():.4g}{' once scaled' * (samples.x.dtype == np.uint8)}"
             for samples, a in ((tests, other), (train, x))
         ]
-        _warn(
+        warn(
             f"test: the inputs are of another kind or range ({kinds[0]}) than those of the training data ({kinds[1]}): "
             "prepare both in the same way"
         )
@@ -609,18 +609,18 @@ def worse_than_guessing(train: Any, cost: float, lr: float) -> None:
     if cost > _WORSE * guess > 0:
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
-        _warn(
+        warn(
             f"train: the first epoch has a mean cost of {cost:.4g}, and guessing by the shares of the classes has "
             f"{guess:.4g}. {ground}Try a smaller learning rate than {lr:g}, or standardize the inputs"
         )
 
 
-def _warn(text: str) -> None:
+def warn(text: str, category: type[Warning] = DataWarning) -> None:
     """Warn at the line outside numnet that led here."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("numnet."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, DataWarning, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)
 
 
 # Files that data are mapped from

@@ -6,14 +6,15 @@ Undoing an epoch after an error, writing a checkpoint and resuming from it all u
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend
+from . import backend, threads
 from .backend import Array
 from .costs import Cost
 from .history import Epoch, History
@@ -84,6 +85,7 @@ class Run:
         self.file: Path | None = None  # the checkpoint that the run was resumed from, or has written
         self.last: Array | None = None  # parameters to go on from, while the network has the best
         self.found_trained = net.trained
+        self._timed = False  # whether the threads have been timed
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run. In the middle of an epoch, `rng` is still as it was at the epoch's beginning."""
@@ -118,11 +120,6 @@ class Run:
         if type(self.optimizer.velocity) is not type(self.net.parameters):
             self.optimizer.to(self.net.device)
 
-    def set_training(self, on: bool) -> None:
-        """Tell the layers whether they are being trained. Predictions meanwhile use copies, which are not."""
-        for layer in self.net.layers:
-            layer.training = on
-
     def learning_rates(self, last: int) -> dict[int, float]:
         """Return the scheduled learning rates up to an epoch. So a schedule that fails does so before the training."""
         first = len(self.history) + 1
@@ -136,8 +133,10 @@ class Run:
         """
         before = self.snapshot()
         try:
-            self.set_training(True)
-            return work(*arguments)
+            for layer in self.net.layers:
+                layer.training = True
+            with self.few_threads():
+                return work(*arguments)
         except BaseException:
             while True:
                 try:
@@ -147,7 +146,34 @@ class Run:
                     pass
             raise
         finally:
-            self.set_training(False)
+            for layer in self.net.layers:
+                layer.training = False
+
+    @contextmanager
+    def few_threads(self) -> Iterator[None]:
+        """Let BLAS use one thread for a small network. If threads cost a large network more than they bring, warn.
+
+        What is small does not depend on the machine, so the same seed gives the same bits whatever else runs there.
+        """
+        weights = [array for layer in self.net.layers for array in layer.parameters.values() if array.ndim == 2]
+        largest = max(weights, key=np.size, default=np.empty((0, 0)))
+        if largest.size * self.progress.batch_size >= threads.SMALL:
+            if not self._timed and self.net.device == "cpu":
+                threads.warn_if_slow(largest, self.progress.batch_size)
+            self._timed = True
+            yield
+            return
+        with threads.lock:
+            if not threads.limited:
+                threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
+            threads.limited += 1
+        try:
+            yield
+        finally:
+            with threads.lock:
+                threads.limited -= 1
+                if not threads.limited:
+                    threads.limit.close()
 
     def record(self, test_cost: float, test_accuracy: float) -> Progress:
         """Add the epoch that is done to the history; return the progress with which the next epoch begins."""

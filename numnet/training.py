@@ -96,8 +96,9 @@ class Trainer(Run):
         samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
         self.follow()
-        self.set_training(True)
         try:
+            for layer in self.net.layers:
+                layer.training = True
             with samples.operations.quiet(over="ignore", invalid="ignore"):
                 x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
                 z, y = self.net.forward(x)
@@ -107,7 +108,8 @@ class Trainer(Run):
                 self.optimizer.update(self.net.parameters, self.net.gradients, lr)
                 self.net.trained = True
         finally:
-            self.set_training(False)
+            for layer in self.net.layers:
+                layer.training = False
         return cost
 
     def evaluate(self, data: Data) -> tuple[float, float]:
