@@ -11,7 +11,7 @@ from .run import Run
 
 
 class Bar:
-    """Follows a run that has begun; a bar of the batches, with the cost and the test accuracy of the last epoch."""
+    """Follows a run that has begun; a bar of the batches, with the cost and the test accuracy, or test cost, of the last epoch."""
 
     def __init__(self, run: Run) -> None:
         from tqdm import TqdmWarning
@@ -32,7 +32,9 @@ class Bar:
 
     def after_epoch(self, run: Run) -> None:
         epoch = run.history[-1]
-        shown = {} if math.isnan(epoch.test_accuracy) else {"test": f"{epoch.test_accuracy:.4f}"}
+        classes = not math.isnan(epoch.test_accuracy)
+        name, value = ("test", epoch.test_accuracy) if classes else ("test cost", epoch.test_cost)
+        shown = {} if math.isnan(value) else {name: f"{value:.4f}"}
         self._bar.set_postfix({"epoch": epoch.epoch, "cost": f"{epoch.train_cost:.4f}", **shown})
 
     def close(self) -> None:

@@ -225,9 +225,10 @@ def _refuse_longer_run(path: Path, run: Run, description: dict[str, Any]) -> Non
     """Raise CheckpointError if a file holds a run of the same network that has come further."""
     try:
         header, _ = read(path, ("numnet run",))
-        done = len(header["history"]), header["progress"]["done"]
+        epochs = len(header["history"])
+        done = epochs, _progress(header, epochs).done
         same = all(header[name] == description[name] for name in ("layers", "dtype"))
-    except (CheckpointError, OSError, LookupError, TypeError):
+    except (OSError, LookupError, TypeError, ValueError):  # no run that could be lost
         return
     if same and done > (len(run.history), run.progress.done):
         raise CheckpointError(

@@ -1,7 +1,7 @@
-"""What numnet refuses, and in which words: what was given, what was expected, and what to do.
+"""What numnet refuses or warns of, and in which words: what was given, what was expected, and what to do.
 
 Most of these functions raise an error if something is wrong, and return the checked thing in the form that the rest of
-numnet works with. A few only answer a question. The files that a learner reads call these functions. This file imports
+numnet works with. A few only answer a question, and one section warns of what is legal but most often a mistake. The files that a learner reads call these functions. This file imports
 no other file of numnet.
 """
 
@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 CHUNK = 4096  # rows checked or predicted at a time, so that 60,000 images never stand in memory as floats
 NETWORK_DTYPES = ("float32", "float64", "complex128")
+_ROUNDING = 1e-6  # of targets that were computed
 ROW_SUM_TOLERANCE = 1e-5  # wide enough for the float32 outputs of a softmax
 
 
@@ -457,7 +458,7 @@ def reachable(t: Array, layer: Any) -> None:
     """Refuse targets that the last layer can never reach."""
     low, high = reach(layer)
     least, most = t.min(), t.max()
-    if low <= least and most <= high:
+    if low - _ROUNDING <= least and most <= high + _ROUNDING:
         return
     found = np.unique(t)
     if t.shape[1] == 1 and len(found) == 2 and (found == np.rint(found)).all():
@@ -555,7 +556,7 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far beyond the size of about 1 that suits a "
             f"network: {remedy if pixels else standardize}"
         )
-    if is_bytes and 0 < (most := int(train.x.max())) <= _LEVELS:
+    if is_bytes and 0 < high <= _LEVELS / 255 and (most := int(train.x.max())) <= _LEVELS:
         warn(
             f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
             f"give {'x.astype(np.float32)' if most == 1 else f'x / {most}'}"

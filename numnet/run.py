@@ -103,7 +103,7 @@ class Run:
 
     def show_best(self) -> None:
         """Give the network the parameters after the best epoch; `go_on` takes them back."""
-        if self.best is not None:
+        if self.best is not None and self.last is None:
             self.last = self.net.parameters.copy()
             backend.assign(self.net.parameters, self.best.parameters)
 
