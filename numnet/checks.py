@@ -1,8 +1,8 @@
 """What numnet refuses or warns of, and in which words: what was given, what was expected, and what to do.
 
 Most of these functions raise an error if something is wrong, and return the checked thing in the form that the rest of
-numnet works with. A few only answer a question, and one section warns of what is legal but most often a mistake. The files that a learner reads call these functions. This file imports
-no other file of numnet.
+numnet works with. A few only answer a question. One section warns of what is legal but most often a mistake. The files
+that a learner reads call these functions. This file imports no other file of numnet.
 """
 
 from __future__ import annotations
