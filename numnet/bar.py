@@ -11,7 +11,7 @@ from .run import Run
 
 
 class Bar:
-    """Follows a run that has begun; a bar of the batches, with the cost and the test accuracy, or test cost, of the last epoch."""
+    """Follows a run that has begun; a bar of the batches, with the last epoch's cost and test accuracy or test cost."""
 
     def __init__(self, run: Run) -> None:
         from tqdm import TqdmWarning
