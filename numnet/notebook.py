@@ -28,6 +28,7 @@ _WIDTH, _HEIGHT = 270, 110  # the size of a panel of curves, in pixels
 _LOOKS = {
     "test accuracy": 'stroke="#0072B2"',
     "training accuracy": 'stroke="#D55E00" stroke-dasharray="6 3"',
+    "test cost": 'stroke="currentColor" stroke-dasharray="6 3 2 3"',
     "training cost": 'stroke="#009E73" stroke-dasharray="2 3"',
 }
 
@@ -55,16 +56,24 @@ def history_html(history: Any) -> str:
     """Return the curves and the table of a run. The table of a long run has the first and the last epochs."""
     if not len(history):
         return "<p>History: no epochs yet</p>"
-    head = ("epoch", "training cost", "training accuracy", "test accuracy", "seconds")
-    rows: list[tuple[str, ...]] = [
-        (f"{e.epoch}", f"{e.train_cost:.4g}", _share(e.train_accuracy), _share(e.test_accuracy), f"{e.seconds:.2f}")
-        for e in history
-    ]
-    if len(rows) > _ROWS:
-        rows[_ROWS // 2 : -_ROWS // 2] = [("⋮",) * len(head)]
-    accuracies = {"test accuracy": history.test_accuracy, "training accuracy": history.train_accuracy}
-    cost = {"training cost": history.train_cost}
-    return _panel(history.epoch, accuracies) + _panel(history.epoch, cost) + table(head, rows)
+    columns = {
+        "training cost": ("train_cost", _cost),
+        "training accuracy": ("train_accuracy", _share),
+        "test cost": ("test_cost", _cost),
+        "test accuracy": ("test_accuracy", _share),
+    }
+    values = {name: getattr(history, field) for name, (field, _) in columns.items()}
+    shown = [name for name in columns if np.isfinite(values[name]).any()]
+    head = ("epoch", *shown, "seconds")
+    ends = [*history[: _ROWS // 2], *history[-_ROWS // 2 :]] if len(history) > _ROWS else history
+    rows = []
+    for e in ends:
+        cells = [written(getattr(e, field)) for field, written in (columns[name] for name in shown)]
+        rows.append((f"{e.epoch}", *cells, f"{e.seconds:.2f}"))
+    if len(history) > _ROWS:
+        rows.insert(_ROWS // 2, ("⋮",) * len(head))
+    panels = [{name: values[name] for name in _LOOKS if name.endswith(kind)} for kind in ("accuracy", "cost")]
+    return "".join(_panel(history.epoch, curves) for curves in panels) + table(head, rows)
 
 
 def dataset_html(data: Any) -> str:
@@ -135,6 +144,10 @@ def _share(value: float) -> str:
     return f"{value:.2%}".replace("%", " %") if math.isfinite(value) else ""
 
 
+def _cost(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
 def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
     """Return an SVG of curves over epochs, with their lowest and highest value; an empty text if no value is finite."""
     curves = {name: values for name, values in curves.items() if np.isfinite(values).any()}
@@ -154,11 +167,13 @@ def _panel(epochs: Sequence[int], curves: dict[str, list[float]]) -> str:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in shown)
         look = f'fill="none" stroke-width="2" {_LOOKS[name]}'
         if len(points) == 1:
-            parts.append(f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2" {look}/>')
+            parts.append(
+                f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" {look} style="stroke-dasharray: none"/>'
+            )
         parts.append(f'<polyline points="{path}" {look}/>')
         line = 12 + 15 * i  # the height of this entry of the legend
         parts.append(f'<path d="M{left} {line - 4}h26" {look}/><text x="{left + 32}" y="{line}">{name}</text>')
-    written = _share if "accuracy" in next(iter(curves)) else "{:.4g}".format
+    written = _share if "accuracy" in next(iter(curves)) else _cost
     for y, value in [(bottom, low), (top, high)] if high > low else [((top + bottom) / 2, low)]:
         text = written(value)
         parts.append(f'<text x="{left - 6}" y="{y}" text-anchor="end" dominant-baseline="middle">{text}</text>')

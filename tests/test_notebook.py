@@ -45,7 +45,7 @@ def pictures(tree):
     return [(matplotlib.image.imread(io.BytesIO(base64.b64decode(s))) * 255).round() for s in sources]
 
 
-@given(st.lists(st.tuples(values, values, values, st.floats(0, 1e6)), min_size=1, max_size=30))
+@given(st.lists(st.tuples(values, values, values, st.floats(0, 1e6), values), min_size=1, max_size=30))
 def test_a_history_shows_every_finite_number_as_a_point_within_its_panel(rows):
     history = nn.History(nn.Epoch(i, *row) for i, row in enumerate(rows, 1))
     tree = parsed(history)
@@ -53,6 +53,7 @@ def test_a_history_shows_every_finite_number_as_a_point_within_its_panel(rows):
         "test accuracy": history.test_accuracy,
         "training accuracy": history.train_accuracy,
         "training cost": history.train_cost,
+        "test cost": history.test_cost,
     }
     shown = {}
     for panel in tree.iter("svg"):
@@ -62,9 +63,9 @@ def test_a_history_shows_every_finite_number_as_a_point_within_its_panel(rows):
             shown[name] = points
             assert (points >= 0).all()
             assert (points <= [float(panel.get("width")), float(panel.get("height"))]).all()
-    assert {name: len(points) for name, points in shown.items()} == {
-        name: np.isfinite(column).sum() for name, column in wanted.items() if np.isfinite(column).any()
-    }
+    finite = {name: np.isfinite(column).sum() for name, column in wanted.items() if np.isfinite(column).any()}
+    assert {name: len(points) for name, points in shown.items()} == finite
+    assert set(cells(tree)[0]) == {"epoch", "seconds", *finite}
 
 
 def test_a_history_curve_is_its_column():
@@ -80,12 +81,29 @@ def test_a_history_curve_is_its_column():
     texts = [text.text for text in tree.iter("text")]
     assert {"25.00 %", "75.00 %", "1", "0.3333", "epochs 1 to 3"} <= set(texts)
     assert next(tree.iter("svg")).get("aria-label") == "test accuracy 75.00 % after epoch 3"
-    assert cells(tree)[2] == ["2", "0.5", "", "50.00 %", "0.10"]
+    assert cells(tree)[2] == ["2", "0.5", "50.00 %", "0.10"]
+
+
+def test_a_column_has_a_cell_for_each_epoch():
+    nan = math.nan
+    history = nn.History([nn.Epoch(1, 0.5, nan, nan, 0.1, nan), nn.Epoch(2, 0.25, 0.75, nan, 0.1, 0.625)])
+    assert cells(parsed(history)) == [
+        ["epoch", "training cost", "training accuracy", "test cost", "seconds"],
+        ["1", "0.5", "", "", "0.10"],
+        ["2", "0.25", "75.00 %", "0.625", "0.10"],
+    ]
+    regression = nn.History([nn.Epoch(1, 0.5, nan, nan, 0.1, 0.625)])
+    assert cells(parsed(regression)) == [
+        ["epoch", "training cost", "test cost", "seconds"],
+        ["1", "0.5", "0.625", "0.10"],
+    ]
 
 
 def test_one_epoch_is_a_point_and_none_a_sentence():
-    tree = parsed(nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1)]))
-    assert len(list(tree.iter("circle"))) == 3
+    tree = parsed(nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1, 0.6)]))
+    circles = list(tree.iter("circle"))
+    assert len({(circle.get("stroke"), circle.get("cx"), circle.get("cy")) for circle in circles}) == 4
+    assert {circle.get("style") for circle in circles} == {"stroke-dasharray: none"}  # dashes would leave a few pixels
     assert "epoch 1" in [text.text for text in tree.iter("text")]
     assert nn.History()._repr_html_() == "<p>History: no epochs yet</p>"
 
