@@ -12,12 +12,14 @@ notebook shows the figure twice.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import io
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,11 +32,10 @@ from . import backend, checks
 from .backend import Array
 from .costs import Cost, CrossEntropy, Quadratic
 from .data import Data, Samples
-from .datasets import Dataset
 from .gradcheck import entry_name
 from .history import History
 from .layers import Layer, Linear, ReLU, Sigmoid, Tanh
-from .network import Sequential
+from .network import Sequential, row_classes
 from .training import Trainer
 
 __all__ = [
@@ -56,9 +57,12 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _CURVES = {
     "test_accuracy": ("test accuracy", _COLORS[0], "o-"),
     "train_accuracy": ("training accuracy", _COLORS[1], "s--"),
+    "test_cost": ("test cost", "0.25", "^-."),
     "train_cost": ("training cost", "0.45", ".:"),
 }
 _COLUMNS = 10  # small pictures in a row
+_LETTERS = 12  # of the name of a class
+_LEAST = 25  # a report takes flattened images of fewer numbers as rows of a table
 _GRID = 51  # points along each side of a cost surface; odd, so that the middle point is where the network is
 _STEPS = (1, 2, 5, 10)  # the distance between ticks, times a power of ten
 _ACTIVATIONS = (Sigmoid(), Tanh(), ReLU())
@@ -71,7 +75,7 @@ def __dir__() -> list[str]:
 
 
 def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
-    """Show some images of a data set, each with its label above it.
+    """Show some images of a data set, each with the name or the number of its class above it.
 
     The classes take turns, 0, 1, 2, ..., and a class misses its turn only if it has no image left. The images of a
     class are spread evenly from the first to the last of the class. So every class is seen, also if the data are sorted
@@ -79,8 +83,10 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    data : Dataset or (images, labels)
-        Square images, flattened or not; labels are class indices.
+    data : Dataset or (images, t)
+        Images of shape (n, height, width), (n, height, width, 1), (n, 1, height, width), or (n, height, width, 3) for
+        colours. Flattened images are drawn as squares. The targets t are class indices, one-hot rows, rows of
+        probabilities, or for two classes numbers from 0 to 1.
     count : int, default 40
         The most images to show. If count is less than the number of classes, the last classes are left out.
     ax : Axes, optional
@@ -89,12 +95,14 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Its `images` are the pictures, all on one scale, and a high intensity is dark. Its `texts` are the labels.
+        Its `images` are the pictures, all on one scale. Without colours, a high intensity is dark. Its `texts` are the
+        classes.
 
     Raises
     ------
     ValueError
-        If the images are not square, there is not one label for each image, or count is less than 1.
+        If the images are no pictures, the targets are no classes, there is not one target for each image, or count is
+        less than 1.
 
     Examples
     --------
@@ -104,14 +112,13 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     >>> " ".join(text.get_text() for text in ax.texts)
     '0 1 2 3 4 5 6 7 8 9 0 1'
     """
-    images, labels = _images_and_labels(data)
-    count = _at_least_one(count)
-    Dataset(images, labels)  # only to check images and labels
+    images, t = _images_and_targets(data)
+    labels, count = _classes(t), _at_least_one(count)
     places = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     turns = sorted((turn, i) for i, found in enumerate(places) for turn in range(min(len(found), count)))[:count]
     taken = np.bincount([i for _, i in turns], minlength=len(places))
     chosen = [places[i][turn * len(places[i]) // taken[i]] for turn, i in turns]
-    ax = _ink(images[chosen], [str(label) for label in labels[chosen]], ax)
+    ax = _ink(images[chosen], [_name(data, label) for label in labels[chosen]], ax)
     name = getattr(data, "name", "")
     return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {len(labels):,} images")
 
@@ -122,10 +129,11 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
     Parameters
     ----------
     history : History or mapping of str to History
-        For one run, the picture shows the test accuracy (solid), the training accuracy (dashed), and the training cost
-        (dotted) with its scale at the right. For several runs, by label, the picture compares the test accuracies. A
-        column that was not recorded is left out: without test accuracy, the runs are compared by training accuracy, and
-        without training accuracy by training cost.
+        For one run, the picture shows the test accuracy (solid), the training accuracy (dashed), the test cost
+        (dash-dotted) and the training cost (dotted). The costs have their scale at the right. A column that was not
+        recorded is left out. If no accuracy was recorded, as in a regression, the costs have the only scale. For
+        several runs, by label, the picture compares the test accuracies. If one of the runs has no test accuracy, the
+        picture compares the training accuracies, or else the test costs, or else the training costs.
     ax : Axes, optional
         Where to draw.
 
@@ -140,8 +148,9 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
 
     Notes
     -----
-    Training accuracy and cost are means over an epoch, and the network improves during the epoch. The test accuracy is
-    taken after the epoch. So in the first epochs, the test accuracy may well be higher than the training accuracy.
+    Training accuracy and cost are means over an epoch, and the network improves during the epoch. Test accuracy and
+    cost are taken after the epoch. So in the first epochs, the test accuracy may well be higher than the training
+    accuracy, and the test cost lower than the training cost.
 
     Examples
     --------
@@ -174,18 +183,19 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
     ax = scale = _axes(ax, 6.4, 4.0)
     lines = []
     for run, name, label, color, style in curves:
-        if name == "train_cost" != main:
+        if scale is ax and name.endswith("cost") and not main.endswith("cost"):
             scale = ax.twinx()
             scale.spines[:].set_visible(False)
-            scale.tick_params(colors=color)
-            scale.set_ylabel(label, color=color)
+            scale.margins(y=0.1)  # otherwise the points of a first epoch would hide one another
+            scale.tick_params(colors="0.45")
+            scale.set_ylabel("cost", color="0.45")
         every = max(1, len(run) // 20)
         lines += scale.plot(run.epoch, getattr(run, name), style, color=color, label=label, ms=5, markevery=every)
     _by_epoch(ax)
-    if main != "train_cost":
+    if not main.endswith("cost"):
         ax.yaxis.set_major_formatter(_percent)
     ax.set_ylabel(_CURVES[main][0].split()[-1] if single else _CURVES[main][0])
-    scale.legend(handles=lines, loc="best" if scale is ax else "center right")
+    scale.legend(handles=lines, loc="best" if scale is ax else "center right", fontsize="small")
     return _titled(ax, "Learning curves")
 
 
@@ -253,7 +263,9 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     return redraw
 
 
-def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None) -> Axes:
+def weight_images(
+    net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None, shape: tuple[int, int] | None = None
+) -> Axes:
     """Show the weights of each unit of a Linear layer as a picture: positive weights bright, negative weights dark.
 
     Parameters
@@ -265,6 +277,8 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
         The most units to show: the first units of the layer.
     ax : Axes, optional
         Where to draw.
+    shape : (int, int), optional
+        Height and width of the images that the layer takes; a square by default.
 
     Returns
     -------
@@ -276,7 +290,8 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     Raises
     ------
     ValueError
-        If the layer is not Linear, the inputs of the layer are not the pixels of a square, or count is less than 1.
+        If the layer is not Linear, the inputs of the layer are not as many as the pixels of the shape, or count is less
+        than 1.
 
     Examples
     --------
@@ -291,12 +306,22 @@ def weight_images(net: Sequential, layer: int = 0, count: int = 100, ax: Axes | 
     if layer not in linear:
         raise ValueError(f"layer must be the number of a Linear layer of the network, one of {linear}, got {layer!r}")
     weight = backend.to(net.layers[layer].parameters["weight"], "cpu")
-    units = weight.shape[1]
-    pictures = _squares(weight.T, f"the inputs of layer {layer}")[: _at_least_one(count)]
+    inputs, units = weight.shape
+    if shape is None:
+        pictures = _pictures(weight.T, f"the inputs of layer {layer} are", "give shape=(height, width)")
+    else:
+        sides = np.asarray(shape)
+        if sides.shape != (2,) or sides.dtype.kind != "i" or sides.min() < 1 or sides.prod() != inputs:
+            raise ValueError(
+                f"shape must be (height, width), of which the product is the {inputs} inputs of layer {layer}, got "
+                f"{shape!r}"
+            )
+        pictures = weight.T.reshape(units, *sides)
+    pictures = pictures[: _at_least_one(count)]
     limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
     ax = _tiles(pictures, [str(i) for i in range(len(pictures))], ax, cmap="cividis", vmin=-limit, vmax=limit)
     width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
-    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, 1 / height))  # right of the bottom row, as high as a picture
+    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, min(1 / height, 1)))  # right of the bottom row
     ax.figure.colorbar(ax.images[0], cax=bar, extend="both", label="weight")
     shown = "" if len(pictures) == units else f"the first {len(pictures)} of "
     return _titled(ax, f"Weights of {shown}{units} units")
@@ -308,8 +333,9 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     Parameters
     ----------
     net : Sequential
-    data : Dataset or (images, labels)
-        Labels are class indices.
+    data : Dataset or (images, t)
+        Images as the network takes them. The targets t are class indices, one-hot rows, rows of probabilities, or for
+        one output numbers from 0 to 1. If a Dataset has names of `classes`, the names are shown.
     ax : Axes, optional
         Where to draw.
 
@@ -323,7 +349,8 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     Raises
     ------
     ValueError
-        If the data do not fit the network, or a label is not the number of one of the network's outputs.
+        If the data do not fit the network, or there are no classes: the targets are no classes, or the network has one
+        output that is no probability, as in a regression.
 
     Examples
     --------
@@ -345,8 +372,8 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     Parameters
     ----------
     net : Sequential
-    data : Dataset or (images, labels)
-        Square images, flattened or not; labels are class indices.
+    data : Dataset or (images, t)
+        Images as for `sample_images`, and targets as for `confusion_matrix`.
     count : int, default 10
         The most images to show.
     ax : Axes, optional
@@ -361,7 +388,7 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     Raises
     ------
     ValueError
-        As for `confusion_matrix`, and if the images are not square or count is less than 1.
+        As for `confusion_matrix`, and if the images are no pictures or count is less than 1.
 
     Examples
     --------
@@ -648,16 +675,20 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
 def report(net: Sequential, history: History, test: Data, title: str | None = None) -> Figure:
     """Put learning curves, confusion matrix, weight images and worst mistakes on one page, 1600 x 900 pixels.
 
+    If a part cannot be drawn for the network and the data, the page says why in the place of the part. For example, a
+    table of numbers has no pictures, and a regression has no confusion matrix. Flattened images of fewer than 25
+    numbers are taken as rows of a table.
+
     Parameters
     ----------
     net : Sequential
-        A network whose first layer is Linear.
     history : History
         The history of the network's training.
-    test : Dataset or (images, labels)
-        Square images that the network was not trained on.
+    test : Dataset or (images, t)
+        Data that the network was not trained on, as for `mistakes`.
     title : str, optional
-        By default the sizes of the network's layers, the epochs and the accuracy on `test`.
+        By default the sizes of the network's layers, the epochs and the accuracy on `test`. Without classes, the last
+        cost of the history takes the place of the accuracy.
 
     Returns
     -------
@@ -666,7 +697,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     Raises
     ------
     ValueError
-        If `learning_curves`, `confusion_matrix`, `weight_images` or `mistakes` would raise it.
+        If an argument is wrong: `net` is no network, the history has no epochs, or the data do not fit the network.
 
     Examples
     --------
@@ -678,27 +709,53 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     >>> figure = nn.plotting.report(net, history, test)
     >>> figure.savefig("report.png")  # doctest: +SKIP
     """
-    _, labels, y = answers = _answers(net, test)
+    _check_net(net)
+    images, _ = _images_and_targets(test)
+    answers = functools.cache(functools.partial(_answers, net, test))  # worked out once
     figure = plt.figure(figsize=(12.8, 7.2), dpi=125)
     # The places can be fixed, since the size is: matplotlib takes as long to work out a layout as to draw all the rest.
     curves = figure.add_axes((0.07, 0.5, 0.385, 0.415))
-    matrix = figure.add_axes((0.545, 0.5, 0.38, 0.415))
+    long = max(map(len, getattr(test, "classes", None) or ("",))) > 3  # names of classes, which need room
+    matrix = figure.add_axes((0.605, 0.575, 0.32, 0.34) if long else (0.545, 0.5, 0.38, 0.415))
     weights = figure.add_axes((0.07, 0.24, 0.855, 0.16))
     worst = figure.add_axes((0.07, 0.01, 0.855, 0.187))
     try:
         learning_curves(history, curves)
-        _confusion_matrix(answers, matrix)
-        weight_images(net, count=_COLUMNS, ax=weights)
-        _mistakes(net, answers, _COLUMNS, worst)
+        classes = _draw_or_say_why("confusion matrix", matrix, lambda: _confusion_matrix(answers(), matrix))
+        _draw_or_say_why("weight images", weights, lambda: _first_weights(net, images, weights))
+        _draw_or_say_why("pictures of mistakes", worst, lambda: _mistakes(net, answers(), _COLUMNS, worst, _LEAST))
     except ValueError:
         plt.close(figure)
         raise
     if title is None:
         sizes = [net.inputs, *(layer.outputs for layer in net.layers if layer.outputs)]
-        accuracy = _percent(np.mean(y.argmax(axis=1) == labels).round(4))
-        title = f"{' → '.join(map(str, sizes))}, {len(history)} epochs: test accuracy {accuracy}"
+        if classes:
+            _, labels, y, _ = answers()
+            result = f"test accuracy {_percent(np.mean(y.argmax(axis=1) == labels).round(4))}"
+        else:
+            last = history[-1]
+            tested = math.isfinite(last.test_cost)
+            result = f"test cost {last.test_cost:.4g}" if tested else f"training cost {last.train_cost:.4g}"
+        title = f"{' → '.join(map(str, sizes))}, {len(history)} epochs: {result}"
     figure.suptitle(title, fontsize="x-large")
     return figure
+
+
+class _UndrawableError(ValueError):
+    """Something that cannot be drawn for these data; `why` is the message without the remedy."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(f"{why}: {remedy}")
+        self.why = why
+
+
+class _Answers(NamedTuple):
+    """What a network says of some images."""
+
+    images: Array
+    labels: npt.NDArray[np.intp]
+    y: Array  # an output for each class
+    names: list[str]  # of the classes
 
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -744,24 +801,53 @@ def _percent(share: float, position: object = None) -> str:
     return f"{100 * share:g} %"
 
 
-def _images_and_labels(data: Any) -> tuple[Array, Array]:
-    """Return the images and labels of a Dataset or a pair, as arrays on the CPU."""
-    pair = (data.images, data.labels) if hasattr(data, "images") else data
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise ValueError(f"data must be a Dataset or a pair of arrays (images, labels), got {type(data).__name__}")
-    return backend.to(pair[0], "cpu"), backend.to(pair[1], "cpu")
+def _images_and_targets(data: Any) -> tuple[Array, Array]:
+    """Return the images and targets of a Dataset or a pair, as many of each, as arrays on the CPU."""
+    images, t = (backend.to(array, "cpu") for array in checks.images_and_labels(data))
+    if images.shape[:1] != t.shape[:1] or not images.size:
+        raise ValueError(
+            "data must have at least one image, and one target for each image, got "
+            f"images {images.shape} and targets {t.shape}"
+        )
+    return images, t
 
 
-def _answers(net: Sequential, data: Any) -> tuple[Array, npt.NDArray[np.intp], Array]:
-    """Return the images, their labels, and an output for each class."""
+def _classes(t: Array, outputs: int | None = None) -> npt.NDArray[np.intp]:
+    """Return the class of each target, in any form that `fit` takes; without a network, `outputs` is None."""
+    if t.ndim == 1 and (t.dtype.kind in "iu" if outputs is None else outputs > 1):
+        return (t if outputs is None else checks.labels(t, outputs)).astype(np.intp)
+    rows = checks.targets(t, outputs or math.prod(t.shape[1:]), np.float64)
+    if rows.shape[1] == 1 and not (rows.min() >= 0 and rows.max() <= 1):
+        raise ValueError(
+            f"the targets are numbers from {rows.min():g} to {rows.max():g}, not classes: if each number stands for a "
+            "class, give t = np.unique(t, return_inverse=True)[1]"
+        )
+    found = row_classes(rows)
+    if found is None:
+        raise _UndrawableError("the targets are no classes", "give class indices, or rows that sum to 1")
+    return found.astype(np.intp)
+
+
+def _name(data: Any, label: int) -> str:
+    """Return the name of a class, cut to what a caption has room for, or the number of a class without a name."""
+    names = getattr(data, "classes", None) or ()
+    name = str(names[label] if 0 <= label < len(names) else label)
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+
+
+def _answers(net: Sequential, data: Any) -> _Answers:
+    """Return what a network says of data with classes."""
     _check_net(net)
-    images, labels = _images_and_labels(data)
-    y = net(images)
-    if y.shape[1] == 1:  # a single output means class 1 against class 0
+    images, t = _images_and_targets(data)
+    x, last = checks.inputs(images, net), net.layers[-1]
+    outputs = net.outputs or x.shape[1]
+    if outputs == 1 and last.probabilities is None:
+        why = f"the network gives a number, not classes, since its last layer is {last!r}"
+        raise _UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
+    labels, y = _classes(t, outputs), net(x)
+    if outputs == 1:  # a single output means class 1 against class 0
         y = np.hstack([1 - y, y])
-    if labels.shape != (len(y),) or len(y) == 0:
-        raise ValueError(f"data must have one label for each image, got {len(y)} images and labels {labels.shape}")
-    return images, checks.labels(labels, y.shape[1]).astype(np.intp), y
+    return _Answers(images, labels, y, [_name(data, i) for i in range(y.shape[1])])
 
 
 def _elementwise(layer: Layer, x: Array) -> tuple[Array, Array]:
@@ -806,9 +892,20 @@ def _surfaces(
     return surfaces
 
 
-def _confusion_matrix(answers: tuple[Any, ...], ax: Axes | None) -> Axes:
-    """Draw how often each class was taken for each other; `answers` are those of `_answers`."""
-    _, labels, y = answers
+def _draw_or_say_why(what: str, ax: Axes, draw: Callable[[], object]) -> bool:
+    """Draw a part of a report, or write into its place why these data have no such part; return whether it is drawn."""
+    try:
+        draw()
+    except _UndrawableError as error:
+        ax.axis("off")
+        ax.text(0, 1, textwrap.fill(f"No {what}: {error.why}", 75), color="0.4", va="top", fontsize="small")
+        return False
+    return True
+
+
+def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
+    """Draw how often each class was taken for each other."""
+    _, labels, y, names = answers
     classes = y.shape[1]
     counts = np.bincount(labels * classes + y.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -822,57 +919,91 @@ def _confusion_matrix(answers: tuple[Any, ...], ax: Axes | None) -> Axes:
     for i, j in np.argwhere(counts):
         color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
         ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
-    ticks = range(0, classes, math.ceil(classes / 20))
-    ax.set(xticks=ticks, yticks=ticks, xlabel="predicted class", ylabel="true class")
+    numbers = names == [str(i) for i in range(classes)]
+    ticks = range(0, classes, math.ceil(classes / (20 if numbers else 30)))
+    shown = [names[i] for i in ticks]
+    height = ax.get_window_extent().height * 72 / ax.figure.dpi
+    look: dict[str, Any] = {"parse_math": False, "fontsize": min(9, 0.8 * height / len(shown))}
+    ax.set_yticks(ticks, shown, **look)
+    if len(shown) * max(map(len, shown)) > 45:  # letters that a row has room for
+        look |= {"rotation": 45 if len(shown) < 20 else 90, "rotation_mode": "anchor", "ha": "right", "va": "center"}
+    ax.set_xticks(ticks, shown, **look)
+    ax.set(xlabel="predicted class", ylabel="true class")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     bar = ax.inset_axes((1.02, 0, 0.02, 1))
     ax.figure.colorbar(image, cax=bar, format=_percent, ticks=MaxNLocator(5, steps=_STEPS), label="share of the row")
-    return _titled(ax, f"Confusion matrix of {len(labels):,} images")
+    return _titled(ax, f"Confusion matrix of {len(labels):,} samples")
 
 
-def _mistakes(net: Sequential, answers: tuple[Any, ...], count: int, ax: Axes | None) -> Axes:
-    """Draw the wrong answers with the largest outputs; `answers` are those of `_answers`."""
-    images, labels, y = answers
+def _mistakes(net: Sequential, answers: _Answers, count: int, ax: Axes | None, least: int = 1) -> Axes:
+    """Draw the wrong answers with the largest outputs."""
+    images, labels, y, names = answers
     predicted, output = y.argmax(axis=1), y.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-output[wrong], kind="stable")][: _at_least_one(count)]
     says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"
-    certainty = [says.format(value).replace("%", " %") for value in output[worst]]
-    captions = [f"{labels[i]} taken for {predicted[i]}\n{text}" for i, text in zip(worst, certainty, strict=True)]
-    ax = _ink(images[worst], captions, ax)
+    captions = []
+    for i in worst:
+        words = [names[labels[i]], "taken for", names[predicted[i]]]
+        between = " " if len(" ".join(words)) <= _LETTERS + 4 else "\n"
+        captions.append(f"{between.join(words)}\n{says.format(output[i]).replace('%', ' %')}")
+    ax = _ink(images[worst], captions, ax, least)
     return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
 
 
-def _ink(images: Array, captions: Sequence[str], ax: Axes | None) -> Axes:
+def _first_weights(net: Sequential, images: Array, ax: Axes) -> Axes:
+    """Draw the weights of the first units of a network that takes such images."""
+    if not isinstance(net.layers[0], Linear):
+        raise _UndrawableError(f"layer 0, {net.layers[0]!r}, is not Linear", "give the number of a Linear layer")
+    _, *shape = _pictures(images[:1], "the inputs are", least=_LEAST).shape
+    if len(shape) != 2:
+        raise _UndrawableError("the inputs are pictures in colour", "")
+    return weight_images(net, 0, _COLUMNS, ax, (shape[0], shape[1]))
+
+
+def _ink(images: Array, captions: Sequence[str], ax: Axes | None, least: int = 1) -> Axes:
     """Draw images as dark ink on white, all on one scale: 0 to 255 for bytes, otherwise 0 to the largest intensity."""
-    pictures = _squares(images, "images")
-    ends = (0, 255) if pictures.dtype == np.uint8 else (pictures.min(initial=0), pictures.max(initial=0))
-    return _tiles(pictures, captions, ax, cmap="gray_r", vmin=ends[0], vmax=ends[1])
+    pictures = _pictures(images, "each image is", "reshape the images to (n, height, width)", least)
+    low, high = (0, 255) if pictures.dtype == np.uint8 else (pictures.min(initial=0), pictures.max(initial=0))
+    if pictures.ndim == 4:  # matplotlib takes colours from 0 to 1
+        pictures = (pictures - low) / ((high - low) or 1)
+    return _tiles(pictures, captions, ax, cmap="gray_r", vmin=low, vmax=high)
 
 
 def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: Any) -> Axes:
-    """Draw small pictures row by row. Each picture is 1 wide and 1 high, with its caption above."""
+    """Draw small pictures row by row, each with its caption above. The longer side of each picture is 1."""
     columns = min(max(len(pictures), 1), _COLUMNS)
     rows = max(math.ceil(len(pictures) / columns), 1)
     above = 0.2 * max((caption.count("\n") + 1 for caption in captions), default=1)
-    ax = _axes(ax, 0.96 * columns + 0.8, 0.88 * (1 + above) * rows + 0.5)
+    longest = max(pictures.shape[1:3])
+    height, width = (max(side / longest, 0.2) for side in pictures.shape[1:3])  # a thin strip would not be seen
+    ax = _axes(ax, 0.96 * columns + 0.8, 0.88 * (height + above) * rows + 0.5)
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        x, y = i % _COLUMNS * 1.15, -(i // _COLUMNS) * (1 + above)
-        ax.imshow(picture, extent=(x, x + 1, y, y + 1), interpolation="nearest", **style)
-        ax.text(x + 0.5, y + 1.04, caption, ha="center", va="bottom", fontsize=9)
-    ax.set(xlim=(0, 1.15 * columns - 0.15), ylim=(1 - rows * (1 + above) + above, 1 + above), anchor="W")
+        x, y = i % _COLUMNS * 1.15 + 0.5, -(i // _COLUMNS) * (height + above)
+        extent = (x - width / 2, x + width / 2, y, y + height)
+        ax.imshow(picture, extent=extent, interpolation="nearest", **style)
+        ax.text(x, y + height + 0.04, caption, ha="center", va="bottom", fontsize=9, parse_math=False)
+    ax.set(xlim=(0, 1.15 * columns - 0.15), ylim=((1 - rows) * (height + above), height + above), anchor="W")
     ax.axis("off")
     return ax
 
 
-def _squares(rows: Array, what: str) -> Array:
-    """Return rows of pixels as square pictures; ValueError if they are not square."""
-    pixels = math.prod(rows.shape[1:])
+def _pictures(images: Array, what: str, remedy: str = "", least: int = 1) -> Array:
+    """Return images in the shape (n, height, width), or (n, height, width, 3) for colours.
+
+    Flattened images become squares if they have at least `least` pixels.
+    """
+    shape, pixels = images.shape[1:], math.prod(images.shape[1:])
     side = math.isqrt(pixels)
-    if side * side != pixels or rows.shape[-1] not in (side, pixels):
-        raise ValueError(f"{what} must be square pictures, such as 784 = 28 x 28 pixels, got shape {rows.shape[1:]}")
-    return rows.reshape(len(rows), side, side)
+    if len(shape) == 1 and side * side == pixels >= least:
+        shape = (side, side)
+    elif len(shape) == 3 and (shape[0] == 1) != (shape[2] in (1, 3)):
+        shape = shape[1:] if shape[0] == 1 else shape if shape[2] == 3 else shape[:2]
+    elif len(shape) != 2:
+        size = " x ".join(map(str, shape)) or "1"
+        raise _UndrawableError(f"{what} {size} numbers, not a picture", f"if the numbers are pixels, {remedy}")
+    return images.reshape(len(images), *shape)
 
 
 def _at_least_one(count: int) -> int:

@@ -1,4 +1,5 @@
 import base64
+import copy
 import itertools
 import math
 import re
@@ -65,8 +66,10 @@ def constant(*outputs, inputs=4, last=()):
     return net
 
 
-def history(*columns):
-    return nn.History(nn.Epoch(i, *values, 0.1) for i, values in enumerate(zip(*columns, strict=True), 1))
+def history(cost, train, test, test_cost=None):
+    """Return a History with these columns, of which the last may be missing, as without test data."""
+    columns = zip(cost, train, test, test_cost or [math.nan] * len(cost), strict=True)
+    return nn.History(nn.Epoch(i, *values, seconds=0.1, test_cost=last) for i, (*values, last) in enumerate(columns, 1))
 
 
 def neuron(w, b, **options):
@@ -80,6 +83,25 @@ def brightness(cmap):
     """Return the luminance of a colour map's colours, linear in light, as a grey print would show them."""
     rgb = cmap(np.linspace(0, 1, 101))[:, :3]
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def forms(labels, classes):
+    """Yield class indices in every form in which `fit` takes classes."""
+    rows = np.eye(classes)[labels]
+    yield from (labels, list(labels), labels.astype(np.uint8), rows, rows.astype(int), 0.9 * rows + 0.1 / classes)
+    if classes == 2:
+        yield from (labels[:, None], labels.astype(float), 0.2 + 0.6 * labels[:, None], labels.astype(bool))
+
+
+FASHION = "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+
+
+class Named(nn.datasets.Dataset):
+    """A data set whose classes have names."""
+
+    def __init__(self, images, labels, classes):
+        super().__init__(images, labels)
+        self.classes = tuple(classes)
 
 
 def differ_in_grey(lines):
@@ -138,10 +160,24 @@ def test_ink_is_dark_on_one_scale():
     ("data", "message"),
     [
         (train.images, "Dataset or a pair of arrays"),
-        ((train.images, train.labels[:9]), "each image needs one label"),
+        ((train.images, train.labels[:9]), r"one target for each image, got images \(1437, 8, 8\) and targets \(9,\)"),
         ((train.images[:0], train.labels[:0]), "at least one image"),
-        ((train.images, np.eye(10)[train.labels]), "labels must be a vector of integers"),
-        ((np.zeros((3, 2, 8)), np.zeros(3, int)), "images must be square pictures"),
+        ((train.images, np.array(5)), r"one target for each image, .* targets \(\)"),
+        ((train, test), "one Dataset, got a pair"),
+        ((train.images, 2 * np.eye(10)[train.labels]), "the targets are no classes: give class indices, or rows that"),
+        (
+            (train.images, train.labels / 2),
+            r"numbers from 0 to 4.5, not classes: .* np\.unique\(t, return_inverse=True\)",
+        ),
+        ((train.images, train.labels.astype(str)), "targets must be real numbers"),
+        ((np.zeros(3), np.zeros(3, int)), "each image is 1 numbers, not a picture"),
+        (
+            (np.zeros((3, 13)), np.zeros(3, int)),
+            r"13 numbers, not a picture: if .* pixels, reshape the images to \(n, height",
+        ),
+        ((np.zeros((3, 2, 5, 2)), np.zeros(3, int)), "2 x 5 x 2 numbers, not a picture"),
+        ((np.zeros((3, 1, 5, 1)), np.zeros(3, int)), "1 x 5 x 1 numbers, not a picture"),  # 1 x 5 or 5 x 1
+        ((np.zeros((3, 1, 5, 3)), np.zeros(3, int)), "1 x 5 x 3 numbers, not a picture"),  # 5 x 3, or 1 x 5 in colour
     ],
 )
 def test_sample_images_refuses(data, message):
@@ -150,21 +186,65 @@ def test_sample_images_refuses(data, message):
     assert not plt.get_fignums()
 
 
+@given(labels=st.lists(st.integers(0, 3), min_size=1, max_size=9), classes=st.integers(2, 5), data=st.data())
+def test_targets_are_taken_in_every_form_of_fit(labels, classes, data):
+    labels = np.minimum(labels, classes - 1)
+    images = np.arange(len(labels)).repeat(4).reshape(-1, 2, 2)
+    expected, *others = forms(labels, classes)
+    expected, ax = (sample_images((images, t), 7) for t in (expected, data.draw(st.sampled_from(others))))
+    assert says(ax) == says(expected)
+    np.testing.assert_array_equal([i.get_array() for i in ax.images], [i.get_array() for i in expected.images])
+    plt.close("all")
+
+
+@given(height=st.integers(2, 40), width=st.integers(2, 40), form=st.sampled_from(["plain", "last", "first", "colours"]))
+def test_images_are_taken_in_every_form(height, width, form):
+    shape = {"plain": (), "last": (1,), "colours": (3,), "first": ()}[form]
+    images = np.random.default_rng(0).integers(256, size=(4, height, width, *shape), dtype=np.uint8)
+    given = images[:, None] if form == "first" else images
+    if form == "first" and width == 3:
+        return  # 1 x height x 3 could be a picture in colour
+    ax = sample_images((given, np.arange(4)))
+    for image, wanted in zip(ax.images, images.squeeze() if form == "last" else images, strict=True):
+        np.testing.assert_array_equal(image.get_array(), wanted / 255 if form == "colours" else wanted)
+        left, right, bottom, top = image.get_extent()
+        assert max(right - left, top - bottom) == pytest.approx(1)
+        if max(height, width) < 5 * min(height, width):
+            assert (right - left) / (top - bottom) == pytest.approx(width / height)
+    plt.close()
+
+
+def test_colours_of_other_numbers_are_on_one_scale():
+    images = np.linspace(-2, 3, 24).reshape(2, 2, 2, 3)
+    shown = np.array([image.get_array() for image in sample_images((images, [0, 1])).images])
+    np.testing.assert_allclose(shown, (images + 2) / 5)
+
+
+def test_classes_are_shown_by_name():
+    images = np.zeros((4, 2, 2))
+    data = Named(images, np.array([0, 1, 2, 3]), ["$a$", "a" * 12, "b" * 13])  # the last class has no name
+    ax = sample_images(data)
+    assert says(ax) == ["$a$", "a" * 12, "b" * 11 + "…", "3"]
+    assert not any(text.get_parse_math() for text in ax.texts)
+    assert says(sample_images((images, [-1, 1, 1, -1]))) == ["-1", "1", "-1", "1"]
+
+
 # learning_curves
 
 
-def test_one_run_shows_accuracies_and_cost(run):
-    _, h = run
+def test_one_run_shows_accuracies_and_costs():
+    h = history([0.3, 0.2], [0.8, 0.9], [0.85, 0.7], [0.4, 0.5])
     ax = learning_curves(h)
     (right,) = (other for other in ax.figure.axes if other is not ax)
-    solid, dashed = ax.lines
-    (cost,) = right.lines
-    for line, column in (solid, h.test_accuracy), (dashed, h.train_accuracy), (cost, h.train_cost):
+    lines = [*ax.lines, *right.lines]
+    for line, column in zip(lines, (h.test_accuracy, h.train_accuracy, h.test_cost, h.train_cost), strict=True):
         np.testing.assert_array_equal(line.get_data(), (h.epoch, column))
-    assert [line.get_linestyle() for line in (solid, dashed, cost)] == ["-", "--", ":"]
+    assert len(right.lines) == 2
+    assert [line.get_linestyle() for line in lines] == ["-", "--", "-.", ":"]
+    assert differ_in_grey(lines)
     legend = [text.get_text() for text in right.get_legend().get_texts()]
-    assert legend == ["test accuracy", "training accuracy", "training cost"]
-    assert (ax.get_xlabel(), ax.get_ylabel(), right.get_ylabel()) == ("epoch", "accuracy", "training cost")
+    assert legend == ["test accuracy", "training accuracy", "test cost", "training cost"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), right.get_ylabel()) == ("epoch", "accuracy", "cost")
     assert ax.yaxis.get_major_formatter()(0.925) == "92.5 %"
 
 
@@ -186,6 +266,24 @@ def test_what_was_not_recorded_is_left_out():
     assert [line.get_label() for line in ax.lines] == ["training cost"]
     assert ax.get_ylabel() == "cost"
     assert len(ax.figure.axes) == 1
+    ax = learning_curves(history([0.3, 0.2], [math.nan] * 2, [math.nan] * 2, [0.4, 0.3]))  # a regression
+    assert [line.get_label() for line in ax.lines] == ["test cost", "training cost"]
+    assert ax.get_ylabel() == "cost"
+    assert "%" not in ax.yaxis.get_major_formatter()(0.5)
+    assert len(ax.figure.axes) == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [([0.3], [0.8], [0.9], [0.4]), ([0.3], [0.9], [0.8], [0.2]), ([0.3], [math.nan], [math.nan], [0.2])],
+)
+def test_every_point_of_a_single_epoch_is_seen(columns):
+    figure = learning_curves(history(*columns)).figure
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3] / 255
+    for line in itertools.chain(*(ax.lines for ax in figure.axes)):
+        x, y = line.axes.transData.transform(line.get_xydata()[0]).astype(int)
+        np.testing.assert_allclose(pixels[y, x], mpl.colors.to_rgb(line.get_color()), atol=0.1)
 
 
 def test_comparison_shows_the_test_accuracy_of_each_run():
@@ -206,6 +304,11 @@ def test_comparison_uses_what_all_runs_have():
     ax = learning_curves({"a": with_test, "b": without, "c": regression})
     assert [list(line.get_ydata()) for line in ax.lines] == [[1], [2], [3]]
     assert ax.get_ylabel() == "training cost"
+    ax = learning_curves({"c": regression, "d": history([1], nan, nan, [4])})
+    assert ax.get_ylabel() == "training cost"
+    ax = learning_curves({"d": history([1], nan, nan, [4]), "e": history([1], [0.1], [0.2], [5])})
+    assert [list(line.get_ydata()) for line in ax.lines] == [[4], [5]]
+    assert ax.get_ylabel() == "test cost"
 
 
 def test_many_runs_look_different():
@@ -287,8 +390,30 @@ def test_weight_images_refuses_what_is_no_linear_layer(layer):
 
 
 def test_weight_images_refuses_inputs_that_are_no_square():
-    with pytest.raises(ValueError, match=r"inputs of layer 0 must be square pictures.*\(5,\)"):
+    with pytest.raises(
+        ValueError, match=r"inputs of layer 0 are 5 numbers, not a picture: .* give shape=\(height, width\)"
+    ):
         weight_images(nn.Sequential(nn.Linear(5, 2)))
+    assert not plt.get_fignums()
+
+
+def test_weight_images_of_a_rectangle():
+    net = nn.Sequential(nn.Linear(600, 12), seed=0)
+    ax = weight_images(net, shape=(20, 30))
+    for image, column in zip(ax.images, net.layers[0].weight.T, strict=True):
+        np.testing.assert_array_equal(image.get_array(), column.reshape(20, 30))
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (top - bottom) / (right - left) == pytest.approx(2 / 3)
+    for shape in (20, 30), (5, 120), (120, 5):  # the scale is no higher than what is drawn
+        ax = weight_images(net, shape=shape)
+        (scale,) = ax.child_axes
+        assert scale.get_window_extent().height <= ax.get_window_extent().height
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (600,), 600, (-20, -30), (20.0, 30.0), (20, 10, 3), "ab"])
+def test_weight_images_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=r"shape must be .* the product is the 600 inputs of layer 0, got "):
+        weight_images(nn.Sequential(nn.Linear(600, 2)), shape=shape)
     assert not plt.get_fignums()
 
 
@@ -320,7 +445,7 @@ def test_confusion_matrix_counts_every_image(run):
     np.testing.assert_array_equal(drawn, expected)
     assert drawn.sum() == len(test)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-    assert title(ax) == "Confusion matrix of 360 images"
+    assert title(ax) == "Confusion matrix of 360 samples"
     assert list(ax.get_xticks()) == list(ax.get_yticks()) == list(range(10))
 
 
@@ -362,6 +487,72 @@ def test_one_output_stands_for_two_classes():
     assert set(says(mistakes(net, (x, [1, 0, 1])))) == {"0 taken for 1\n88.1 %", "1 taken for 0\n88.1 %"}
 
 
+@pytest.mark.parametrize("classes", [2, 10])
+def test_answers_are_judged_by_targets_in_every_form_of_fit(classes):
+    data = test.images, np.minimum(test.labels, classes - 1)
+    ends = [(classes, nn.Softmax())] + ([(1, nn.Sigmoid())] if classes == 2 else [])
+    for outputs, end in ends:
+        net = nn.Sequential(nn.Linear(64, outputs), end, seed=0)
+        for draw in confusion_matrix, mistakes:
+            expected = says(draw(net, data))
+            for t in forms(data[1], classes):
+                t = np.asarray(t)
+                if t.shape[1:] in ((), (outputs,)) and (outputs == 1 or t.ndim == 2 or t.dtype.kind in "iu"):
+                    assert says(draw(net, (test.images, t))) == expected
+                    plt.close("all")
+
+
+@pytest.mark.parametrize("draw", [confusion_matrix, mistakes])
+@pytest.mark.parametrize("end", [(), (nn.Tanh(),)])
+def test_a_network_of_one_number_has_no_classes(draw, end):
+    net = constant(0, inputs=64, last=copy.deepcopy(end))
+    last = repr(net.layers[-1]).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(
+        ValueError, match=rf"not classes, since its last layer is {last}: compare net\(x\) with the targets"
+    ):
+        draw(net, (test.images, test.labels / 10))
+    assert not plt.get_fignums()
+
+
+def labels_of_ticks(ax):
+    """Return the texts and the boxes of the ticks of both axes, after drawing."""
+    ax.figure.draw_without_rendering()
+    for axis in ax.xaxis, ax.yaxis:
+        shown = axis.get_ticklabels()
+        yield [text.get_text() for text in shown], shown
+
+
+@pytest.mark.parametrize("page", [False, True])
+@pytest.mark.parametrize(
+    "names",
+    [FASHION, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", [f"{c} is long $x$" for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"], ("no", "yes")],
+    ids=["fashion", "letters", "long", "two"],
+)
+def test_ticks_are_names_that_do_not_overlap(names, page):
+    data = Named(test.images, test.labels % len(names), names)
+    net = nn.Sequential(nn.Linear(64, len(names)), nn.Softmax(), seed=0)
+    ax = report(net, history([1], [0.1], [0.2]), data).axes[1] if page else confusion_matrix(net, data)
+    for texts, labels in labels_of_ticks(ax):
+        assert texts == [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+        angle = labels[0].get_rotation()
+        if angle == 45:  # upright boxes overlap, so compare the distance of neighbouring lines of text
+            step = ax.get_window_extent().width / len(names) * math.sqrt(0.5)
+            assert step > labels[0].get_fontsize() * ax.figure.dpi / 72
+        else:
+            boxes = [label.get_window_extent() for label in labels]
+            assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+        assert not any(label.get_parse_math() for label in labels)
+
+
+def test_mistakes_are_captioned_by_name():
+    x = np.zeros((3, 2, 2))
+    ax = mistakes(constant(0, 1), Named(x, np.array([0, 0, 1]), ["no", "yes"]))
+    assert says(ax) == ["no taken for yes\n1.00"] * 2
+    ax = mistakes(constant(0, 1), Named(x, np.array([0, 1, 1]), ["Ankle boot", "Sneaker"]))
+    assert says(ax) == ["Ankle boot\ntaken for\nSneaker\n1.00"]
+    assert not ax.texts[0].get_parse_math()
+
+
 # mistakes
 
 
@@ -391,10 +582,13 @@ def test_no_mistakes():
     ax.figure.draw_without_rendering()
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 8), (3, 8, 2), (3, 16, 1)])
-def test_mistakes_refuses_images_that_are_not_square(shape):
-    with pytest.raises(ValueError, match=rf"images must be square pictures.*{shape[1]}, {shape[2]}"):
-        mistakes(constant(0, 1, inputs=16), (np.zeros(shape), [0, 0, 0]))
+def test_mistakes_shows_rectangles_and_refuses_rows_that_are_no_square():
+    images = np.arange(48).reshape(3, 2, 8)
+    ax = mistakes(constant(0, 1, inputs=16), (images, [1, 0, 1]))
+    np.testing.assert_array_equal(ax.images[0].get_array(), images[1])
+    plt.close()
+    with pytest.raises(ValueError, match=r"each image is 5 numbers, not a picture"):
+        mistakes(constant(0, 1, inputs=5), (np.zeros((3, 5)), [0, 0, 0]))
     assert not plt.get_fignums()
 
 
@@ -403,10 +597,15 @@ def test_mistakes_refuses_images_that_are_not_square(shape):
     ("data", "message"),
     [
         (test.images, "Dataset or a pair of arrays"),
-        ((test.images, test.labels[:9]), r"one label for each image, got 360 images and labels \(9,\)"),
-        ((test.images[:0], test.labels[:0]), "got 0 images"),
+        ((test.images, test.labels[:9]), r"one target for each image, got images \(360, 8, 8\) and targets \(9,\)"),
+        ((test.images[:0], test.labels[:0]), "at least one image"),
         ((test.images, np.where(test.labels == 3, 10, test.labels)), "from 0 to 9 for .*10 outputs, but .* is 10"),
         ((test.images, test.labels / 2), "must be integers"),
+        ((test.images, np.eye(9)[test.labels % 9]), r"rows of shape \(n, 10\) for 10 outputs, got shape \(360, 9\)"),
+        (
+            (test.images, 2 * np.eye(10)[test.labels]),
+            "the targets are no classes: give class indices, or rows that sum to 1",
+        ),
         ((np.zeros((2, 28, 28)), [0, 1]), "64 features"),
     ],
 )
@@ -436,6 +635,7 @@ def test_live_curves_are_those_of_the_history_so_far(own):
         assert [list(line.get_ydata()) for line in (*left.lines, *right.lines)] == [
             trainer.history.test_accuracy,
             trainer.history.train_accuracy,
+            trainer.history.test_cost,
             trainer.history.train_cost,
         ]
         seen.append(len(trainer.history))
@@ -947,11 +1147,82 @@ def test_report_shows_ten_units_of_a_hidden_layer():
     assert figure._suptitle.get_text().startswith("64 → 30 → 10, 1 epochs")
 
 
-@pytest.mark.parametrize("size", [8, 28])
-def test_nothing_on_the_page_overlaps(run, size):
-    images = np.kron(test.images, np.ones((1, 4, 4), np.uint8))[:, 2:-2, 2:-2] if size == 28 else test.images
-    net = nn.Sequential(nn.Linear(size**2, 10), nn.Softmax(), seed=0)
-    figure = report(net, run[1], (images, test.labels))
+X, ONE, THREE = np.random.default_rng(0).normal(size=(50, 64)), np.arange(50) / 50, np.arange(50) % 3
+NUMBER = "the network gives a number, not classes, since its last layer is Linear({}, 1)"
+NONE = "the targets are no classes"
+INPUTS, EACH = "the inputs are {} numbers, not a picture", "each image is {} numbers, not a picture"
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "outputs", "matrix", "weights", "worst"),
+    [
+        (X[:, :13], THREE, 3, None, INPUTS.format(13), EACH.format(13)),
+        (X[:, :16], THREE, 3, None, INPUTS.format(16), EACH.format(16)),  # a table, though 16 = 4 x 4
+        (X[:, :16].reshape(50, 4, 4), THREE, 3, None, None, None),
+        (X[:, :25], THREE, 3, None, None, None),
+        (X[:, :36].reshape(50, 3, 4, 3), THREE, 3, None, "the inputs are pictures in colour", None),
+        (X[:, :13], ONE, 1, NUMBER.format(13), INPUTS.format(13), NUMBER.format(13)),
+        (X, ONE, 1, NUMBER.format(64), None, NUMBER.format(64)),
+        (X, X[:, :2], 2, NONE, None, NONE),
+    ],
+)
+def test_what_cannot_be_drawn_is_left_out_and_said(x, t, outputs, matrix, weights, worst):
+    net = nn.Sequential(nn.Linear(x[0].size, outputs), *([nn.Softmax()] if outputs == 3 else []), seed=0)
+    figure = report(net, history([0.3], [0.1], [0.2]), (x, t))
+    reasons = {"confusion matrix": matrix, "weight images": weights, "pictures of mistakes": worst}
+    for (name, why), ax in zip(reasons.items(), figure.axes[1:4], strict=True):
+        if why is None:
+            assert ax.images
+        else:
+            assert " ".join(says(ax)[0].split()) == f"No {name}: {why}"
+            assert not ax.images
+            assert not ax.axison
+    assert figure._suptitle.get_text().startswith(f"{x[0].size} → {outputs}, 1 epochs: t")
+    assert ("accuracy" in figure._suptitle.get_text()) is (matrix is None)
+
+
+def test_a_first_layer_without_weights_is_left_out_and_said():
+    net = nn.Sequential(nn.ReLU(), nn.Linear(64, 10), nn.Softmax(), seed=0)
+    _, matrix, weights, worst, _ = report(net, history([0.3], [0.1], [0.2]), test).axes
+    assert says(weights) == ["No weight images: layer 0, ReLU(), is not Linear"]
+    assert matrix.images
+    assert worst.images
+
+
+@pytest.mark.parametrize(("test_cost", "says"), [(0.25, "test cost 0.25"), (math.nan, "training cost 0.3")])
+def test_the_title_of_a_regression_has_its_cost(test_cost, says):
+    h = history([0.3], [math.nan], [math.nan], [test_cost])
+    figure = report(nn.Sequential(nn.Linear(64, 1)), h, (test.images, test.labels / 9))
+    assert figure._suptitle.get_text() == f"64 → 1, 1 epochs: {says}"
+
+
+def test_a_report_asks_the_network_once(run, monkeypatch):
+    net, h = run
+    calls = []
+    monkeypatch.setattr(
+        nn.Sequential, "infer", lambda *args, infer=nn.Sequential.infer: calls.append(1) or infer(*args)
+    )
+    report(net, h, test)
+    assert calls == [1]
+
+
+PAGES = {
+    "8 x 8": (test.images, test.labels),
+    "28 x 28": (np.kron(test.images, np.ones((1, 4, 4), np.uint8))[:, 2:-2, 2:-2], test.labels),
+    "names": Named(test.images, test.labels, FASHION),
+    "long names": Named(test.images, test.labels, [f"{c} is a long name" for c in "ABCDEFGHIJ"]),
+    "wide": (test.images.repeat(3, axis=2), test.labels),
+    "tall": (test.images.repeat(3, axis=1), test.labels),
+    "table": (test.images.reshape(-1, 64)[:, :13], test.labels),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_on_the_page_overlaps(run, page):
+    data = PAGES[page]
+    images = data[0] if isinstance(data, tuple) else data.images
+    net = nn.Sequential(nn.Linear(images[0].size, 10), nn.Softmax(), seed=0)
+    figure = report(net, run[1], data)
     figure.draw_without_rendering()
     assert tuple(figure.bbox.size) == (1600, 900)
     panels = [ax.get_tightbbox() for ax in figure.axes[:4]] + [figure._suptitle.get_window_extent()]
@@ -964,17 +1235,22 @@ def test_nothing_on_the_page_overlaps(run, size):
         assert not any(a.overlaps(b) for a, b in itertools.combinations(captions, 2))
 
 
-@pytest.mark.parametrize("wrong", ["history", "network"])
-def test_a_report_that_cannot_be_made_leaves_no_figure_open(run, wrong):
-    (net, h), test = run, nn.datasets.digits()[1]
-    if wrong == "history":
-        h = nn.History()
-    else:
-        net = nn.Sequential(nn.Sigmoid(), nn.Linear(64, 10), nn.Softmax(), seed=0)
-    before = plt.get_fignums()
-    with pytest.raises(ValueError, match="at least one epoch" if wrong == "history" else "number of a Linear layer"):
-        report(net, h, test)
-    assert plt.get_fignums() == before
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"history": nn.History()}, "at least one epoch"),
+        ({"net": nn.Linear(64, 10)}, "net must be a Sequential, got Linear"),
+        ({"test": test.images}, "Dataset or a pair"),
+        ({"test": (test.images, test.labels[:9])}, "one target for each image"),
+        ({"test": (test.images, test.labels + 1)}, "class indices must be from 0 to 9"),
+        ({"test": (test.images[:, 1:], test.labels)}, "64 features"),
+        ({"test": (test.images[:, 1:], test.labels), "net": nn.Sequential(nn.Linear(64, 1))}, "64 features"),
+    ],
+)
+def test_a_report_that_cannot_be_made_leaves_no_figure_open(run, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        report(**{"net": run[0], "history": run[1], "test": test} | wrong)
+    assert not plt.get_fignums()
 
 
 def test_report_can_be_saved(run, tmp_path):
