@@ -466,7 +466,7 @@ def reachable(t: Array, layer: Any) -> None:
             f"classes for a single output of {layer!r} must be {max(low, -1):g} and 1, but the labels are "
             f"{found[0]:g} and {found[1]:g}: map them to 0 and 1 with t = np.unique(t, return_inverse=True)[1]"
         )
-    several = t.shape[1] == 1 and layer.probabilities and (found == np.rint(found)).all()
+    several = t.shape[1] == 1 and layer.probabilities and len(found) > 2 and (found == np.rint(found)).all()
     hint = f": for {len(found)} classes end the network in Linear(..., {len(found)}), Softmax()" if several else ""
     raise ValueError(
         f"targets must be numbers that the last layer, {layer!r}, can give, {low:g} to {high:g}, but they range from "

@@ -35,7 +35,7 @@ from .data import Data, Samples
 from .gradcheck import entry_name
 from .history import History
 from .layers import Layer, Linear, ReLU, Sigmoid, Tanh
-from .network import Sequential, row_classes
+from .network import Sequential
 from .training import Trainer
 
 __all__ = [
@@ -812,8 +812,8 @@ def _images_and_targets(data: Any) -> tuple[Array, Array]:
     return images, t
 
 
-def _classes(t: Array, outputs: int | None = None) -> npt.NDArray[np.intp]:
-    """Return the class of each target, in any form that `fit` takes; without a network, `outputs` is None."""
+def _classes(t: Array, outputs: int | None = None, last: Layer | None = None) -> npt.NDArray[np.intp]:
+    """Return the class of each target, in any form that `fit` takes; without a network, both others are None."""
     if t.ndim == 1 and (t.dtype.kind in "iu" if outputs is None else outputs > 1):
         return (t if outputs is None else checks.labels(t, outputs)).astype(np.intp)
     rows = checks.targets(t, outputs or math.prod(t.shape[1:]), np.float64)
@@ -822,9 +822,9 @@ def _classes(t: Array, outputs: int | None = None) -> npt.NDArray[np.intp]:
             f"the targets are numbers from {rows.min():g} to {rows.max():g}, not classes: if each number stands for a "
             "class, give t = np.unique(t, return_inverse=True)[1]"
         )
-    found = row_classes(rows)
+    found = checks.target_classes(rows, last or Sigmoid())
     if found is None:
-        raise _UndrawableError("the targets are no classes", "give class indices, or rows that sum to 1")
+        raise _UndrawableError("the targets are no classes", "give class indices or one-hot rows")
     return found.astype(np.intp)
 
 
@@ -844,7 +844,7 @@ def _answers(net: Sequential, data: Any) -> _Answers:
     if outputs == 1 and last.probabilities is None:
         why = f"the network gives a number, not classes, since its last layer is {last!r}"
         raise _UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
-    labels, y = _classes(t, outputs), net(x)
+    labels, y = _classes(t, outputs, last), net(x)
     if outputs == 1:  # a single output means class 1 against class 0
         y = np.hstack([1 - y, y])
     return _Answers(images, labels, y, [_name(data, i) for i in range(y.shape[1])])

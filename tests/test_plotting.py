@@ -164,7 +164,7 @@ def test_ink_is_dark_on_one_scale():
         ((train.images[:0], train.labels[:0]), "at least one image"),
         ((train.images, np.array(5)), r"one target for each image, .* targets \(\)"),
         ((train, test), "one Dataset, got a pair"),
-        ((train.images, 2 * np.eye(10)[train.labels]), "the targets are no classes: give class indices, or rows that"),
+        ((train.images, 2 * np.eye(10)[train.labels]), "the targets are no classes: give class indices or one-hot"),
         (
             (train.images, train.labels / 2),
             r"numbers from 0 to 4.5, not classes: .* np\.unique\(t, return_inverse=True\)",
@@ -604,7 +604,7 @@ def test_mistakes_shows_rectangles_and_refuses_rows_that_are_no_square():
         ((test.images, np.eye(9)[test.labels % 9]), r"rows of shape \(n, 10\) for 10 outputs, got shape \(360, 9\)"),
         (
             (test.images, 2 * np.eye(10)[test.labels]),
-            "the targets are no classes: give class indices, or rows that sum to 1",
+            "the targets are no classes: give class indices or one-hot rows",
         ),
         ((np.zeros((2, 28, 28)), [0, 1]), "64 features"),
     ],
@@ -998,7 +998,7 @@ def test_cost_surface_draws_where_told():
         ({"net": nn.Sequential(nn.Linear(1, 2))}, "CrossEntropy needs probabilities"),
         ({"x": [[1.0, 2.0]]}, r"cost_surface: .* 1 features a sample, got \(1, 2\)"),
         ({"t": [0, 1]}, "cost_surface: one target for each"),
-        ({"t": [2.0]}, "t must hold probabilities"),
+        ({"t": [2.0]}, "cost_surface: targets must be numbers that the last layer, Sigmoid.., can give"),
         ({"costs": []}, r"costs must be a list of costs, .* got \[\]"),
         ({"costs": nn.Quadratic()}, r"costs must be a list of costs, .* got Quadratic\(\)"),
         ({"parameters": (0, 0)}, r"two different entries of net.parameters, from 0 to 1, got \(0, 0\)"),
