@@ -110,7 +110,9 @@ def load_run(
         best = None
         if header.get("best") is not None:
             _check_vector(path, "best parameters", arrays["best"], net)
-            best = Best(history[header["best"] - 1].epoch, arrays["best"])
+            if header["best"] not in range(1, len(history) + 1):
+                raise ValueError(f"its best epoch cannot be {header['best']!r}")
+            best = Best(int(header["best"]), arrays["best"])
         state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress, best)
         cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
     if lr is not None:
@@ -228,7 +230,7 @@ def _refuse_longer_run(path: Path, run: Run, description: dict[str, Any]) -> Non
         epochs = len(header["history"])
         done = epochs, _progress(header, epochs).done
         same = all(header[name] == description[name] for name in ("layers", "dtype"))
-    except (OSError, LookupError, TypeError, ValueError):  # no run that could be lost
+    except (AttributeError, LookupError, OSError, TypeError, ValueError):  # no run that could go on
         return
     if same and done > (len(run.history), run.progress.done):
         raise CheckpointError(
@@ -273,7 +275,7 @@ def _network(path: str | os.PathLike[str], header: dict[str, Any], arrays: dict[
             sizes = [arguments[size] for size in ("inputs", "outputs")]
             if not all(type(size) is int and size > 0 for size in sizes):
                 raise ValueError(f"a layer has the sizes {sizes}")
-            needed += (sizes[0] + arguments.get("bias", True)) * sizes[1]
+            needed += sizes[0] * sizes[1]
     if needed > parameters.size:
         raise CheckpointError(
             f"{path} holds {parameters.size} parameters, but its layers need {needed} or more: the file is damaged"

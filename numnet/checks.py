@@ -461,12 +461,14 @@ def reachable(t: Array, layer: Any) -> None:
     if low - _ROUNDING <= least and most <= high + _ROUNDING:
         return
     found = np.unique(t)
-    if t.shape[1] == 1 and len(found) == 2 and (found == np.rint(found)).all():
+    labels = t.shape[1] == 1 and len(found) > 1 and (found == np.rint(found)).all()
+    if labels and len(found) == 2 and not math.isnan(middle(layer)):
+        mapped = "np.unique(t, return_inverse=True)[1]"
         raise ValueError(
-            f"classes for a single output of {layer!r} must be {max(low, -1):g} and 1, but the labels are "
-            f"{found[0]:g} and {found[1]:g}: map them to 0 and 1 with t = np.unique(t, return_inverse=True)[1]"
+            f"classes for a single output of {layer!r} must be {low:g} and 1, but the labels are {found[0]:g} and "
+            f"{found[1]:g}: map them with t = {mapped if low == 0 else f'2 * {mapped} - 1'}"
         )
-    several = t.shape[1] == 1 and layer.probabilities and len(found) > 2 and (found == np.rint(found)).all()
+    several = labels and len(found) > 2 and layer.probabilities
     hint = f": for {len(found)} classes end the network in Linear(..., {len(found)}), Softmax()" if several else ""
     raise ValueError(
         f"targets must be numbers that the last layer, {layer!r}, can give, {low:g} to {high:g}, but they range from "
@@ -482,7 +484,8 @@ def middle(layer: Any) -> float:
 def target_classes(t: Array, layer: Any) -> Array | None:
     """Return the classes that rows of targets stand for; None if they stand for none."""
     if t.shape[1] == 1:
-        yes_or_no = layer.probabilities or (reach(layer) == (-1, 1) and (np.abs(t) == 1).all())
+        probabilities = layer.probabilities and t.min() >= 0 and t.max() <= 1
+        yes_or_no = probabilities or (reach(layer) == (-1, 1) and (np.abs(t) == 1).all())
         return (t[:, 0] > middle(layer)).astype(np.intp) if yes_or_no else None
     return t.argmax(axis=1) if is_distribution(t) or _one_of_two_values(t, layer) else None
 
@@ -556,7 +559,7 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far beyond the size of about 1 that suits a "
             f"network: {remedy if pixels else standardize}"
         )
-    if is_bytes and 0 < high <= _LEVELS / 255 and (most := int(train.x.max())) <= _LEVELS:
+    if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:
         warn(
             f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
             f"give {'x.astype(np.float32)' if most == 1 else f'x / {most}'}"
@@ -565,7 +568,8 @@ def data_warnings(train: Any, tests: Any) -> None:
         seen = None
     else:
         seen = np.unique(train.labels)
-        if train.size >= _FEW and len(seen) == 1:
+        alike = train.targets is None or (train.targets == train.targets[0]).all()  # not so if they are probabilities
+        if train.size >= _FEW and len(seen) == 1 and alike:
             warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
     if tests is not None:
         _compare(train, x, seen, tests)
@@ -603,11 +607,14 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         )
 
 
-def worse_than_guessing(train: Any, cost: float, lr: float) -> None:
-    """Warn if the mean cost of the first epoch is far above the cost of always giving the shares of the classes."""
+def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> None:
+    """Warn if the mean cost of the first epoch is far above the cost of always giving the shares of the classes.
+
+    A network that only learns slowly, from the cost `start` before the epoch on, is no worse than at its start.
+    """
     x, t, labels = train.take(train.spread)
     guess = 0.0 if labels is None else float(train.pair.cost.value(np.broadcast_to(t.mean(axis=0), t.shape), t))
-    if cost > _WORSE * guess > 0:
+    if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
         warn(

@@ -88,17 +88,18 @@ class Samples:
         np.equal(labels[:, None], self._classes, out=t)  # type: ignore[index]  # t_ij = [label i = j]
         return x, t, labels
 
-    def evaluate(self) -> tuple[float, float]:
-        """Return the mean cost of all samples, and the share that the network classifies rightly."""
+    def evaluate(self, rows: Array | None = None) -> tuple[float, float]:
+        """Return the mean cost of all samples or of some, and the share that the network classifies rightly."""
+        rows = self.operations.place(np.arange(self.size)) if rows is None else rows
         cost, right = 0.0, 0.0
-        for start in range(0, self.size, checks.CHUNK):
-            rows = np.arange(start, min(start + checks.CHUNK, self.size))
-            x, t, labels = self.take(self.operations.place(rows))
+        for start in range(0, len(rows), checks.CHUNK):
+            x, t, labels = self.take(rows[start : start + checks.CHUNK])
             z, y = self.net.infer(x)
+            checks.layer_output(self.pair.layer, y, t.shape)
             with self.operations.quiet(over="ignore", invalid="ignore"):
-                cost += float(self.pair.value(z, y, t)) * len(rows)
+                cost += float(self.pair.value(z, y, t)) * len(x)
             right += math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
-        return cost / self.size, right / self.size
+        return cost / len(rows), right / len(rows)
 
     def _gathered(self, name: str, array: Array, rows: Array) -> Array:
         out = self._kept(name, (len(rows), *array.shape[1:]), array.dtype)

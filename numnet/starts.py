@@ -31,6 +31,12 @@ def glorot(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     The variance 2 / (inputs + outputs) is between the variance that keeps the size of the signal on the way forward
     and the variance that keeps the size of the gradient on the way back.
 
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (inputs, outputs).
+
     References
     ----------
     X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010,
@@ -52,6 +58,12 @@ def he(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
     A ReLU passes on half of the signal's power, and the 2 makes up for that.
 
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (inputs, outputs).
+
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun, Delving deep into rectifiers, ICCV 2015, equation 10.
@@ -70,6 +82,12 @@ def lecun(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Return weights uniform in +-sqrt(3 / inputs), that is of variance 1 / inputs, for sigmoid and tanh layers.
 
     Inputs of variance 1 then give sums z of variance 1.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (inputs, outputs).
 
     References
     ----------
@@ -90,6 +108,12 @@ def nielsen(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Return Gaussian weights of standard deviation 1/sqrt(inputs).
 
     In the book the biases are Gaussian, too, of standard deviation 1. Here the biases start at 0.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        (inputs, outputs).
 
     References
     ----------

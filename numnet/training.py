@@ -226,6 +226,7 @@ class Trainer(Run):
         schedule = self.optimizer.lr
         rates = self.learning_rates(plan.last) if callable(schedule) else {}
         checks.data_warnings(samples, tests)
+        start = 0.0 if self.history else samples.evaluate(samples.spread)[0]
         if self.last is not None:
             self.go_on()
         self.progress = plan
@@ -240,7 +241,7 @@ class Trainer(Run):
                 plan = self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                 try:
                     if epoch == 1:
-                        checks.worse_than_guessing(samples, self.history[0].train_cost, lr)
+                        checks.worse_than_guessing(samples, self.history[0].train_cost, start, lr)
                     for callback in callbacks:
                         try:
                             callback(self)

@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 FUNCTIONS = [
-    *("all", "any", "argmax", "argwhere", "array_equal", "clip", "concatenate", "copyto", "count_nonzero", "dot"),
-    *("empty", "empty_like", "flatnonzero", "full", "full_like", "isfinite", "max", "mean", "min", "ones"),
-    *("ones_like", "ravel", "reshape", "shape", "size", "stack", "sum", "where", "zeros", "zeros_like"),
+    *("all", "any", "argmax", "argwhere", "array_equal", "broadcast_to", "clip", "concatenate", "copyto"),
+    *("count_nonzero", "dot", "empty", "empty_like", "flatnonzero", "full", "full_like", "isfinite", "max", "mean"),
+    *("min", "ones", "ones_like", "ravel", "reshape", "shape", "size", "stack", "sum", "unique", "where", "zeros"),
+    *("zeros_like",),
 ]
 UFUNCS = [
     *("absolute", "add", "divide", "equal", "exp", "greater", "greater_equal", "invert", "isfinite", "less"),
-    *("less_equal", "log", "log1p", "matmul", "maximum", "minimum", "multiply", "negative", "power", "sign", "square"),
-    *("subtract", "tanh"),
+    *("less_equal", "log", "log1p", "matmul", "maximum", "minimum", "multiply", "negative", "power", "rint", "sign"),
+    *("sqrt", "square", "subtract", "tanh"),
 ]
 
 
@@ -180,6 +181,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def sum(self, axis=None, dtype=None, out=None, keepdims=False):
         array = _host(self)
         return _done(lambda: array.sum(axis, dtype, keepdims=keepdims), out)
+
+    def mean(self, axis=None, dtype=None, out=None, keepdims=False):
+        array = _host(self)
+        return _done(lambda: array.mean(axis, dtype, keepdims=keepdims), out)
 
     def all(self):
         return _done(_host(self).all)

@@ -17,7 +17,8 @@ from hypothesis import given
 
 import numnet as nn
 import numnet.data
-from numnet import backend, gpu
+from numnet import backend, checks, gpu
+from numnet.npz import constructor_arguments
 
 from . import strict
 from .devices import DEVICES, REAL_GPU, RealBlas, alone_and_together, host, place
@@ -83,17 +84,21 @@ def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers
     train, test = DIGITS
     trainer = trainer_of(*sizes)
     to_device, _ = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))
-    # Pictures as bytes, the numbers of the classes, and labels as bytes. Then the order of the samples.
-    data = [size for part in DIGITS for size in (part.images.nbytes, 10 * 8, len(part))]
+    # The numbers of the samples to look at, pictures as bytes, the numbers of the classes, and labels as bytes. Then the
+    # order of the samples, and the numbers of the test samples.
+    data = [size for part in DIGITS for size in (8 * len(part), part.images.nbytes, 10 * 8, len(part))]
     rate = [4] if recorded else []
-    assert to_device == [*data, 8 * len(train), *rate]
+    assert to_device == [*data, 8 * len(train), *rate, 8 * len(test)]
     to_device, to_host = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))
-    assert to_device == [*data, 8 * len(train), *rate]
+    assert to_device == [*data, 8 * len(train), *rate, 8 * len(test)]
+    samples = (numnet.data.Samples(trainer.net, trainer.pair, part, "") for part in DIGITS)
+    _, look = crossed(transfers, lambda: checks.data_warnings(*samples))
+    assert all(size <= 8 for size in look)
     blocks = math.ceil(len(train) / (6 * 64))
     # Of each block: how many answers are right, whether y is far enough from 0 for a logarithm, and the cost. Of the
-    # epoch: whether the parameters are finite, and how many answers to the test are right.
+    # epoch: whether the parameters are finite. Of the test: whether the inputs are finite, and what there is of a block.
     cost = 4 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 8  # before, a number of no axes became a float64
-    assert to_host == [8, 1, cost] * blocks + [1, 8]
+    assert to_host == look + [8, 1, cost] * blocks + [1, 4, 1, cost, 8]
     largest("transfers to the device in an epoch on the stand-in, beside the data", len(to_device) - len(data))
     largest("transfers to the host in an epoch of four blocks on the stand-in", len(to_host))
 
@@ -182,7 +187,7 @@ def test_any_network_trains_as_on_the_cpu(record, case):
         try:
             for device in ("cpu", "gpu"):
                 net = nn.Sequential(
-                    *(type(layer)(*filter(None, (layer.inputs, layer.outputs))) for layer in case.net.layers),
+                    *(type(layer)(**constructor_arguments(layer)) for layer in case.net.layers),
                     dtype="float64",
                     device=device,
                 )

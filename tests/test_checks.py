@@ -36,8 +36,8 @@ def run_of(last=0, batch_size=0, samples=0, done=0, epochs=0, device="cpu"):
     return types.SimpleNamespace(progress=progress, history=[None] * epochs, net=types.SimpleNamespace(device=device))
 
 
-def fit(epochs=1, batch_size=1, callbacks=(), every=1, failure="raise", run=None):
-    checks.fit_arguments(epochs, batch_size, callbacks, every, failure, run or run_of())
+def fit(epochs=1, batch_size=1, callbacks=(), every=1, failure="raise", run=None, **unknown):
+    checks.fit_arguments(epochs, batch_size, callbacks, every, failure, unknown, run or run_of())
 
 
 def sgd(lr=0.5, momentum=0.0, nesterov=False, weight_decay=0.0, clip_norm=None):
@@ -49,7 +49,7 @@ def named(name, error):
         raise error
 
 
-LINEAR, SOFTMAX, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Tanh()
+LINEAR, SOFTMAX, SIGMOID, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Sigmoid(), nn.Tanh()
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
 REFUSED = {
@@ -107,6 +107,29 @@ REFUSED = {
     "widths that a layer fixes without giving them": (
         lambda: checks.widths([nn.Tanh(), Three(), nn.Linear(4, 1)]),
         "layer 1, Three(3), gives 3 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
+    ),
+    "a bias that is an array": (
+        lambda: nn.Linear(2, 3, np.zeros(3)),
+        "Linear: bias must be True or False, got array([0., 0., 0.]): assign values to layer.bias afterwards",
+    ),
+    "a start that is an array": (
+        lambda: nn.Linear(2, 3, start="he"),
+        "Linear: start must be a function (rng, shape) -> weights, got 'he': numnet.starts has some; assign given "
+        "weights to layer.weight after the network is made",
+    ),
+    "a start of another shape": (
+        lambda: nn.Linear(2, 3, start=lambda rng, shape: rng.random((3, 2))),
+        "the start of Linear(2, 3) must return finite weights of shape (2, 3), got an array of shape (3, 2) and dtype "
+        "float64",
+    ),
+    "a bias that there is not": (
+        lambda: setattr(nn.Linear(2, 3, bias=False), "bias", 1),
+        "Linear(2, 3, bias=False) has no bias to assign to: make the layer with bias=True",
+    ),
+    "a softmax of one output": (
+        lambda: nn.Sequential(nn.Linear(2, 1), nn.Softmax()),
+        "layer 1, Softmax(), has one output, which is then always 1: for yes or no use Sigmoid() over one output, or "
+        "Softmax() over two",
     ),
     "float16": (
         lambda: checks.network_dtype("float16"),
@@ -278,17 +301,66 @@ REFUSED = {
         lambda: checks.as_many_rows(SOME, SOME[:2]),
         "y has 3 rows and t has 2: give one target for each output row",
     ),
+    "labels 1 and 2 for a single probability": (
+        lambda: checks.reachable(np.array([[1.0], [2.0], [1.0]]), SIGMOID),
+        "classes for a single output of Sigmoid() must be 0 and 1, but the labels are 1 and 2: map them with t = "
+        "np.unique(t, return_inverse=True)[1]",
+    ),
+    "labels 1 and 2 for a single tanh": (
+        lambda: checks.reachable(np.array([[1.0], [2.0], [1.0]]), TANH),
+        "classes for a single output of Tanh() must be -1 and 1, but the labels are 1 and 2: map them with t = "
+        "2 * np.unique(t, return_inverse=True)[1] - 1",
+    ),
+    "labels of three classes for a single probability": (
+        lambda: checks.reachable(np.array([[0.0], [2.0], [1.0]]), SIGMOID),
+        "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 0 to 2: for 3 "
+        "classes end the network in Linear(..., 3), Softmax()",
+    ),
+    "labels of one class that a probability cannot reach": (
+        lambda: checks.reachable(np.array([[2.0], [2.0]]), SIGMOID),
+        "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 2 to 2: scale "
+        "the targets, or end the network in a Linear layer",
+    ),
+    "targets out of reach of a tanh": (
+        lambda: checks.reachable(np.array([[0.0, 1.25], [-3.0, 1.0]]), TANH),
+        "targets must be numbers that the last layer, Tanh(), can give, -1 to 1, but they range from -3 to 1.25: scale "
+        "the targets, or end the network in a Linear layer",
+    ),
+    "targets below a ReLU": (
+        lambda: checks.reachable(np.array([[-1.0], [1.0]]), nn.ReLU()),
+        "targets must be numbers that the last layer, ReLU(), can give, 0 to inf, but they range from -1 to 1: scale "
+        "the targets, or end the network in a Linear layer",
+    ),
+    "a class of a number": (
+        lambda: checks.has_classes(LINEAR, 1),
+        "the single output of the last layer, Linear(2, 2), is a number and no class: net(x) gives the numbers",
+    ),
+    "a class of a tanh": (
+        lambda: checks.has_classes(TANH, 1),
+        "the single output of the last layer, Tanh(), is a number and no class: net(x) gives the numbers, and "
+        "np.sign(net(x)) gives the classes -1 and 1",
+    ),
+    "an accuracy of numbers": (
+        lambda: checks.wanted_classes(np.array([0.5, 2.5, 1.0]), 3, 1, LINEAR),
+        "accuracy needs classes, but the single output of the last layer, Linear(2, 2), is a number: compare net(x) "
+        "with the targets",
+    ),
     "targets that are no classes": (
-        lambda: checks.wanted_classes(SOME, None),
-        "accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1",
+        lambda: checks.wanted_classes(SOME, 3, 4, LINEAR),
+        "accuracy needs targets that are classes: indices, or rows of probabilities that sum to 1, or rows with one "
+        "value for the class and another for the rest. Compare net(x) with other targets",
     ),
     "fewer classes than outputs": (
-        lambda: checks.wanted_classes(SOME, LABELS[:2]),
-        "accuracy needs one target for each image, got 3 images and 2 targets",
+        lambda: checks.wanted_classes(LABELS[:2], 3, 2, SOFTMAX),
+        "accuracy needs one target for each of at least one image, got 3 images and targets of shape (2,)",
     ),
     "an accuracy over nothing": (
-        lambda: checks.wanted_classes(SOME[:0], LABELS[:0]),
-        "accuracy needs one target for each image, got 0 images and 0 targets",
+        lambda: checks.wanted_classes(LABELS[:0], 0, 2, SOFTMAX),
+        "accuracy needs one target for each of at least one image, got 0 images and targets of shape (0,)",
+    ),
+    "an accuracy over a single number": (
+        lambda: checks.wanted_classes(np.array(1), 1, 2, SOFTMAX),
+        "accuracy needs one target for each of at least one image, got 1 images and targets of shape ()",
     ),
     "whose inputs": (lambda: named("test", ValueError("inputs must be finite")), "test: inputs must be finite"),
     # a run
@@ -298,9 +370,55 @@ REFUSED = {
     ),
     "epochs without a batch size": (
         lambda: fit(3, None),
-        "fit: batch_size must be a whole number of at least 1, got None",
+        "fit: batch_size is missing: give epochs and batch_size, or leave out both to finish an interrupted run",
     ),
-    "a batch size without epochs": (lambda: fit(None, 3), "fit: epochs must be a whole number of at least 1, got None"),
+    "a batch size without epochs": (
+        lambda: fit(None, 3),
+        "fit: epochs is missing: give epochs and batch_size, or leave out both to finish an interrupted run",
+    ),
+    "inputs and targets one by one": (
+        lambda: fit(LABELS),
+        "fit: epochs must be a whole number of at least 1, got an array or list: give inputs and targets as a pair, "
+        "fit((x, t), epochs=..., batch_size=...)",
+    ),
+    "0 epochs": (lambda: fit(0), "fit: epochs must be a whole number of at least 1, got 0"),
+    "an argument of nobody": (lambda: fit(colour="red"), "fit has no argument 'colour'"),
+    **{
+        f"an argument of others, {name}": (lambda name=name: fit(**{name: 1}), f"fit has no argument {name!r}: {hint}")
+        for name, hint in [
+            ("validation_data", "give the data in test=(x, t)"),
+            (
+                "validation_split",
+                "split the data before, train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give test=test",
+            ),
+            ("lr", "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"),
+            ("learning_rate", "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"),
+            ("n_epochs", "the argument is called epochs"),
+            ("bs", "the argument is called batch_size"),
+            ("y", "give inputs and targets as a pair, fit((x, t), epochs=..., batch_size=...)"),
+            ("verbose", "progress=False hides the bar"),
+            ("shuffle", "every epoch is shuffled, by Trainer(..., seed=...)"),
+            ("patience", "give callbacks=[numnet.keep_best(patience=...)]"),
+        ]
+    },
+    "a step at a rate below 0": (lambda: checks.step_rate(-0.5), "step: lr must be finite and at least 0, got -0.5"),
+    "a step at a rate that is a function": (
+        lambda: checks.step_rate(print),
+        f"step: lr must be finite and at least 0, got {print!r}",
+    ),
+    "a column to be best by": (
+        lambda: checks.keep_best_arguments("accuracy", None),
+        "keep_best: by must be one of test_accuracy, test_cost, train_accuracy, train_cost, got 'accuracy'",
+    ),
+    "no patience": (
+        lambda: checks.keep_best_arguments("test_cost", 0),
+        "keep_best: patience must be a whole number of at least 1, got 0",
+    ),
+    "a column that is nan": (
+        lambda: checks.recorded("test_accuracy", math.nan),
+        "keep_best: the history has no test_accuracy: give fit test data, test=..., and if the targets are no classes, "
+        'choose by the cost, keep_best("test_cost")',
+    ),
     "a new run in the middle of another": (
         lambda: fit(run=run_of(last=5, batch_size=8, samples=20, done=16, epochs=2)),
         "fit: the run is in the middle of epoch 3 of 5, with batches of 8: finish it first, by fit without epochs and "
@@ -367,10 +485,11 @@ ON_DEVICES = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_is_refused_and_in_which_words(what):
     call, message = REFUSED[what]
-    with pytest.raises(ValueError) as raised:  # noqa: PT011
+    with pytest.raises((ValueError, TypeError)) as raised:
         call()
     assert str(raised.value) == message
-    assert type(raised.value) is (nn.DivergenceError if "diverged" in message else ValueError)
+    kinds = {"diverged": nn.DivergenceError, "has no argument": TypeError}
+    assert type(raised.value) is next((kinds[word] for word in kinds if word in message), ValueError)
 
 
 @pytest.mark.parametrize("what", ON_DEVICES)
@@ -409,7 +528,7 @@ def test_each_refusal_is_among_these():
     for call, _message in [*REFUSED.values(), *ON_DEVICES.values()]:
         sys.settrace(trace)
         try:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError):
                 call()
         finally:
             sys.settrace(before)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 
 import numpy as np
 import pytest
@@ -201,33 +202,169 @@ def test_rows_are_those_of_plain_indexing(kind, layout, device):
         assert t.dtype == np.float32
 
 
-@pytest.mark.parametrize(
-    ("t", "last", "expected"),
-    [
-        ([[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]], nn.Sigmoid, [1, 0, 0]),
-        ([[1, 1], [0, 0], [0, 1]], nn.Sigmoid, None),  # several yes or no: no classes
-        ([[0.5, 2], [3, 0], [0, 1]], None, None),
-        ([[0, 1], [1, 0], [0, 1]], None, [1, 0, 1]),
-        ([0.0, 0.5, 0.75], nn.Sigmoid, [0, 0, 1]),
-        ([False, True, True], nn.Sigmoid, [0, 1, 1]),
-        ([[0.0], [0.25], [1.0]], nn.Sigmoid, [0, 0, 1]),
-        ([0.0, 0.5, 0.75], None, None),  # a number, not a yes or no
-        ([0.0, 0.5, 0.75], nn.Tanh, None),
-    ],
-)
+class Stretched(nn.Tanh):
+    """Another forward, so that the range of a tanh says nothing of it."""
+
+    def forward(self, x, out=None):
+        return np.multiply(super().forward(x, out), 1.7159, out=out)
+
+
+class Squeezed(Stretched):
+    """A forward and a range of its own."""
+
+    range = (-1.0, 1.0)
+
+    def forward(self, x, out=None):
+        return np.multiply(super().forward(x, out), 1 / 1.7159, out=out)
+
+
+class Renamed(nn.Tanh):
+    """The forward of a tanh, and so its range."""
+
+
+class Steep(nn.Sigmoid):
+    """A sigmoid with a forward of its own, still a probability."""
+
+    def forward(self, x, out=None):
+        return super().forward(x * 4, out)
+
+
+def refused(low, high, layer, hint="scale the targets, or end the network in a Linear layer"):
+    return (
+        rf"targets must be numbers that the last layer, {layer}\(\), can give, {low} to {high}, but they range from .*: "
+        + re.escape(hint)
+    )
+
+
+def mapped_by(line, classes, layer, found):
+    labels = " and ".join(map(str, found))
+    return re.escape(
+        f"classes for a single output of {layer}() must be {classes} and 1, but the labels are {labels}: map them with "
+        f"t = {line}"
+    )
+
+
+ZERO_ONE, MINUS_PLUS = "np.unique(t, return_inverse=True)[1]", "2 * np.unique(t, return_inverse=True)[1] - 1"
+CLASSES = {  # name: last layer, targets, and the classes that they are; None if they are none; or why they are refused
+    "indices": (nn.Softmax, [2, 0, 1, 1], [2, 0, 1, 1]),
+    "indices beyond the outputs": (nn.Softmax, [3, 0, 1, 2], "class indices must be from 0 to 2 for 3 outputs, but"),
+    "one-hot rows": (nn.Softmax, [[0, 0, 1], [1, 0, 0], [0, 1, 0]], [2, 0, 1]),
+    "rows of probabilities": (nn.Softmax, [[0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.5, 0.5, 0.0]], [1, 2, 0]),
+    "rows that sum to something else": (nn.Softmax, [[1.0, 1.0], [0.5, 0.0]], None),
+    "rows beyond a softmax": (nn.Softmax, [[2.0, 0.0], [0.0, 2.0]], refused(0, 1, "Softmax")),
+    "rows below a softmax": (nn.Softmax, [[1.5, -0.5], [0.0, 1.0]], refused(0, 1, "Softmax")),
+    "yes or no": (nn.Sigmoid, [0, 1, 1, 0], [0, 1, 1, 0]),
+    "True and False": (nn.Sigmoid, [False, True, True], [0, 1, 1]),
+    "a column": (nn.Sigmoid, [[0.0], [0.25], [1.0]], [0, 0, 1]),
+    "probabilities of yes": (nn.Sigmoid, [0.0, 0.5, 0.75], [0, 0, 1]),
+    "yes only": (nn.Sigmoid, [1, 1, 1], [1, 1, 1]),
+    "labels 1 and 2": (nn.Sigmoid, [1, 2, 2], mapped_by(ZERO_ONE, 0, "Sigmoid", (1, 2))),
+    "labels -1 and 1": (nn.Sigmoid, [-1, 1, 1], mapped_by(ZERO_ONE, 0, "Sigmoid", (-1, 1))),
+    "labels of three classes": (
+        nn.Sigmoid,
+        [0, 1, 2],
+        refused(0, 1, "Sigmoid", "for 3 classes end the network in Linear(..., 3), Softmax()"),
+    ),
+    "numbers beyond a sigmoid": (nn.Sigmoid, [0.2, 7.5, 1.0], refused(0, 1, "Sigmoid")),
+    "rows of 0.01 and 0.99": (nn.Sigmoid, [[0.01, 0.99, 0.01], [0.99, 0.01, 0.01], [0.01, 0.01, 0.99]], [1, 0, 2]),
+    "several labels": (nn.Sigmoid, [[1, 1, 0], [0, 0, 0], [0, 1, 0]], None),
+    "several labels, in some rows one": (nn.Sigmoid, [[1, 0, 0], [0, 0, 1], [0, 1, 1]], None),
+    "rows of any probabilities": (nn.Sigmoid, [[0.25, 0.5, 0.75], [0.5, 0.0, 1.0]], None),
+    "rows beyond a sigmoid": (nn.Sigmoid, [[0.0, 1.5, 0.0], [1.0, 0.0, 0.0]], refused(0, 1, "Sigmoid")),
+    "-1 and 1 of a tanh": (nn.Tanh, [-1, 1, 1, -1], [0, 1, 1, 0]),
+    "numbers of a tanh": (nn.Tanh, [0.0, 0.5, -0.75], None),
+    "0 and 1 of a tanh": (nn.Tanh, [0, 1, 1], None),
+    "labels 1 and 2 of a tanh": (nn.Tanh, [2, 1, 1], mapped_by(MINUS_PLUS, -1, "Tanh", (1, 2))),
+    "numbers beyond a tanh": (nn.Tanh, [0.0, -1.5, 1.0], refused(-1, 1, "Tanh")),
+    "rows of -1 and 1": (nn.Tanh, [[-1, 1], [1, -1], [-1, 1]], [1, 0, 1]),
+    "a tanh of another name": (Renamed, [-1, 1, 1], [0, 1, 1]),
+    "beyond a tanh of another name": (Renamed, [0.0, 1.5, 1.0], refused(-1, 1, "Renamed")),
+    "a tanh with another forward": (Stretched, [-1, 1, 1], None),
+    "beyond a tanh with another forward": (Stretched, [-1.5, 1.5, 3.0], None),
+    "another forward with a range": (Squeezed, [-1, 1, 1], [0, 1, 1]),
+    "a sigmoid with another forward": (Steep, [0, 1, 1], [0, 1, 1]),
+    "labels 1 and 2 of a sigmoid with another forward": (Steep, [1, 2, 2], None),
+    "numbers": (None, [0.5, -20.0, 3.0], None),
+    "0 and 1 as numbers": (None, [0, 1, 1], None),
+    "labels 1 and 2 as numbers": (None, [1, 2, 2], None),
+    "indices of a linear layer": (None, [2, 0, 1, 1], [2, 0, 1, 1]),
+    "one-hot rows of a linear layer": (None, [[0, 1], [1, 0], [0, 1]], [1, 0, 1]),
+    "rows of numbers": (None, [[0.5, 2.0], [3.0, 0.0], [0.0, 1.0]], None),
+    "numbers of a ReLU": (nn.ReLU, [0, 1, 1], None),
+    "indices of a ReLU": (nn.ReLU, [2, 0, 1, 1], [2, 0, 1, 1]),
+    "numbers below a ReLU": (nn.ReLU, [-1, 1, 1], refused(0, "inf", "ReLU")),
+    "one sample of a softmax": (nn.Softmax, [2], [2]),
+    "one sample of a sigmoid": (nn.Sigmoid, [1.0], [1]),
+    "one row of 0.01 and 0.99": (nn.Sigmoid, [[0.01, 0.99, 0.01]], [1]),
+    "one label 2": (nn.Sigmoid, [2], refused(0, 1, "Sigmoid")),
+    "one number": (None, [2.5], None),
+    "one row of numbers": (None, [[2.5, 1.0]], None),  # any row of two numbers has one that is larger
+    "one one-hot row of a linear layer": (None, [[0, 1]], [1]),
+}
+
+
+@pytest.mark.parametrize("case", CLASSES)
 @pytest.mark.parametrize("device", DEVICES)
-def test_targets_have_classes_or_not(t, last, expected, device):
-    rows = np.array(t, float).reshape(3, -1)
-    cost = nn.Quadratic if last in (None, nn.Tanh) else nn.CrossEntropy
-    samples = samples_of(np.ones((3, 2)), t, rows.shape[1], last, cost, device=device)
-    _x, found, labels = samples.take(place([2, 0, 1], device))
-    np.testing.assert_array_equal(host(found), rows[[2, 0, 1]])
-    if expected is None:
-        assert labels is None
-        assert math.isnan(samples.accuracy())
+def test_classes_are_where_the_outputs_and_the_targets_are_classes(case, device):
+    last, given, expected = CLASSES[case]
+    t, n = np.array(given), len(given)
+    outputs = 3 if t.ndim == 1 and ("indices" in case or last is nn.Softmax) else t.reshape(n, -1).shape[1]
+    x = np.random.default_rng(1).normal(size=(n, 2))
+    net = nn.Sequential(nn.Linear(2, outputs), *([last()] if last else []), seed=0, device=device)
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.01), seed=0)
+
+    if isinstance(expected, str):
+        for refusing, name in (
+            (lambda: Samples(net, trainer.pair, (x, t), "train"), "train: "),
+            (lambda: trainer.step(x, t), "step: "),
+            (lambda: trainer.fit((x, t), 1, 2), "train: "),
+            (lambda: trainer.fit((x, np.zeros(n, int)), 1, 2, test=(x, t)), "test: "),
+            (lambda: trainer.evaluate((x, t)), "data: "),
+            (lambda: net.accuracy(x, t), ""),
+        ):
+            with pytest.raises(ValueError, match=f"^{name}{expected}"):
+                refusing()
+        assert len(trainer.history) == 0
+        return
+
+    # The classes that the network gives, by its outputs alone.
+    y = host(net(x))
+    middle = 0.5 if isinstance(last and last(), nn.Sigmoid) else 0.0
+    found = y.argmax(axis=1) if outputs > 1 else y[:, 0] > middle
+    accuracy = math.nan if expected is None else np.mean(found == expected)
+
+    labels = Samples(net, trainer.pair, (x, t), "train").labels
+    assert (labels is None) == (expected is None)
+    if expected is not None:
+        np.testing.assert_array_equal(host(labels), expected)
+        assert net.accuracy(x, t) == accuracy
     else:
-        np.testing.assert_array_equal(host(labels), np.array(expected)[[2, 0, 1]])
-        assert samples.accuracy() == np.mean(samples.net.predict(np.ones((3, 2))) == expected)
+        with pytest.raises(ValueError, match=r"^accuracy needs (classes|targets that are classes)"):
+            net.accuracy(x, t)
+    np.testing.assert_equal(trainer.evaluate((x, t))[1], accuracy)
+    if outputs > 1 or middle == 0.5:
+        np.testing.assert_array_equal(net.predict(x), found)
+    else:
+        sign = "np.sign" if last in (nn.Tanh, Renamed, Squeezed) else r"net\(x\) gives the numbers$"
+        with pytest.raises(ValueError, match=f"^the single output of the last layer, .* is a number and no .*{sign}"):
+            net.predict(x)
+
+    history = trainer.fit((x, t), 1, n, test=(x, t))
+    np.testing.assert_equal(history.train_accuracy, [accuracy])  # a single batch, before its update
+    np.testing.assert_equal(history.test_accuracy, [trainer.evaluate((x, t))[1]])
+    assert math.isnan(history.test_accuracy[0]) == (expected is None)
+    assert ("accuracy" in repr(history)) == (expected is not None)
+    assert history.to_csv().splitlines()[1].count("nan") == (2 if expected is None else 0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@given(data=st.data())
+def test_rows_of_one_value_and_another_are_classes_whatever_the_two_values_are(rows, data):
+    low, high = sorted(data.draw(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2, unique=True)))
+    labels = np.array(data.draw(st.lists(st.integers(0, 2), min_size=rows, max_size=rows)))
+    t = np.where(np.eye(3)[labels] > 0, high, low)
+    for last in (nn.Sigmoid, nn.Tanh):
+        np.testing.assert_array_equal(samples_of(np.ones((rows, 2)), t, 3, last, nn.Quadratic).labels, labels)
 
 
 # Accuracy
@@ -241,7 +378,7 @@ def test_accuracy_in_chunks_is_that_of_all(n, chunk, device):
     expected = np.mean(samples.net.predict(x) == t)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "CHUNK", chunk)
-        assert samples.accuracy() == expected
+        assert samples.evaluate()[1] == expected
         assert samples.net.accuracy(x, t) == expected
 
 
@@ -250,7 +387,7 @@ def test_accuracy_in_chunks_is_that_of_all(n, chunk, device):
 def test_accuracy_over_several_thousand_samples(n, kind):
     x, t = RNG.integers(0, 256, (n, 2)).astype(kind), RNG.integers(3, size=n).astype(np.uint8)
     samples = samples_of(x, t)
-    assert samples.accuracy() == np.mean(samples.net.predict(x) == t) == samples.net.accuracy(x, t)
+    assert samples.evaluate()[1] == np.mean(samples.net.predict(x) == t) == samples.net.accuracy(x, t)
 
 
 # Files

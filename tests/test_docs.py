@@ -180,11 +180,13 @@ def test_reading_the_code_shows_the_functions_in_the_order_in_which_they_run():
         node = definition(file, options["pyobject"])
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         stops[str(file.resolve()), first] = options["pyobject"]
-    met = {}
+    met, beside = {}, []
 
     def meet(frame, event, argument):
         code = frame.f_code
-        if event == "call" and (name := stops.get((code.co_filename, code.co_firstlineno))):
+        if code.co_name in ("data_warnings", "evaluate"):  # which look at the data before and after an epoch
+            {"call": beside.append, "return": beside.remove}.get(event, id)(code)
+        elif event == "call" and not beside and (name := stops.get((code.co_filename, code.co_firstlineno))):
             met.setdefault(name)
 
     names = {}
@@ -207,6 +209,7 @@ def public_names():
 
     found = {f"numnet.{name}": getattr(nn, name) for name in nn.__all__ if not inspect.ismodule(getattr(nn, name))}
     found |= {f"numnet.datasets.{name}": getattr(nn.datasets, name) for name in nn.datasets.__all__}
+    found |= {f"numnet.starts.{name}": getattr(nn.starts, name) for name in nn.starts.__all__}
     found |= {
         f"numnet.plotting.{name}": function
         for name, function in inspect.getmembers(plotting, inspect.isfunction)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 import numnet as nn
 
 from .devices import DEVICES, host
+from .networks import meaningful
 
 ACTIVATIONS = [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax]
 DIGITS = nn.datasets.digits()
@@ -35,9 +36,10 @@ def network_in(path):
 def networks(draw):
     """Draw a network of built-in layers on square images, its parameters any finite float32 or float64."""
     widths = [draw(st.integers(1, 5)) ** 2, *draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))]
-    layers = draw(st.lists(st.sampled_from(ACTIVATIONS).map(lambda kind: kind()), max_size=1))
+    layers = [kind() for kind in draw(st.lists(st.sampled_from(meaningful(ACTIVATIONS, widths[0])), max_size=1))]
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), *(kind() for kind in draw(st.lists(st.sampled_from(ACTIVATIONS))))]
+        activations = st.lists(st.sampled_from(meaningful(ACTIVATIONS, outputs)))
+        layers += [nn.Linear(inputs, outputs, draw(st.booleans())), *(kind() for kind in draw(activations))]
     net = nn.Sequential(*layers, dtype=draw(st.sampled_from(["float32", "float64"])))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     bits = rng.integers(2**32, size=net.parameters.size, dtype=np.uint32).view(np.float32)
@@ -53,8 +55,12 @@ def test_the_network_is_in_the_file_bit_for_bit(net, device, tmp_path_factory):
     before = net.parameters.astype("<f4").tobytes()
     nn.export_html(net.to(device), path)
     found = network_in(path)
-    arrays = [layer[name] for layer in found["layers"] if layer["kind"] == "Linear" for name in ("weight", "bias")]
+    pairs = zip(found["layers"], net.layers, strict=True)
+    arrays = [written[name] for written, layer in pairs for name in layer.parameters]
     assert b"".join(map(base64.b64decode, arrays)) == before
+    for written, layer in zip(found["layers"], net.layers, strict=True):  # without a bias, the page adds zeros
+        if isinstance(layer, nn.Linear) and layer.bias is None:
+            assert base64.b64decode(written["bias"]) == bytes(4 * layer.outputs)
     assert found["side"] ** 2 == net.inputs
     assert found["outputs"] == net.outputs
     assert found["probabilities"] == net.layers[-1].probabilities

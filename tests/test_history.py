@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import numnet as nn
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
-epochs = st.builds(nn.Epoch, st.integers(1, 10**6), numbers, numbers, numbers, st.floats(0, 1e9))
+epochs = st.builds(nn.Epoch, st.integers(1, 10**6), numbers, numbers, numbers, st.floats(0, 1e9), numbers)
 histories = st.lists(epochs, max_size=10).map(nn.History)
-NAMES = ["epoch", "train_cost", "train_accuracy", "test_accuracy", "seconds"]
+NAMES = ["epoch", "train_cost", "train_accuracy", "test_accuracy", "seconds", "test_cost"]
 
 
 @given(history=histories)
@@ -41,25 +41,32 @@ def test_csv_has_every_digit(history, tmp_path_factory):
 @given(history=histories)
 def test_the_table_has_a_line_for_each_epoch(history):
     head, *lines = repr(history).splitlines()
-    assert head.split("  ") == ["epoch", "train cost", "train accuracy", "test accuracy", "seconds"]
+    inner = ["train_accuracy", "test_cost", "test_accuracy"]
+    inner = [name for name in inner if not all(map(math.isnan, getattr(history, name)))]
+    assert [name.replace(" ", "_") for name in head.split("  ")] == ["epoch", "train_cost", *inner, "seconds"]
     assert len(lines) == len(history)
     for line, epoch in zip(lines, history, strict=True):
-        shown = [f"{epoch[0]}", *(f"{number:.4f}" for number in epoch[1:4]), f"{epoch[4]:.2f}"]
-        assert line.split() == shown
+        middle = [f"{getattr(epoch, name):.4f}" for name in ["train_cost", *inner]]
+        assert line.split() == [f"{epoch.epoch}", *middle, f"{epoch.seconds:.2f}"]
 
 
 def test_the_table_by_hand():
-    history = nn.History([nn.Epoch(1, 0.5, 0.25, math.nan, 3.0), nn.Epoch(12, 0.125, 1.0, 0.5, 0.125)])
+    history = nn.History([nn.Epoch(1, 0.5, 0.25, math.nan, 3.0), nn.Epoch(12, 0.125, 1.0, 0.5, 0.125, 1234.5)])
     assert repr(history) == (
-        "epoch  train cost  train accuracy  test accuracy  seconds\n"
-        "    1      0.5000          0.2500            nan     3.00\n"
-        "   12      0.1250          1.0000         0.5000     0.12"
+        "epoch  train cost  train accuracy  test cost  test accuracy  seconds\n"
+        "    1      0.5000          0.2500        nan            nan     3.00\n"
+        "   12      0.1250          1.0000  1234.5000         0.5000     0.12"
     )
-    assert repr(nn.History()) == "epoch  train cost  train accuracy  test accuracy  seconds"
+    assert repr(nn.History()) == "epoch  train cost  seconds"
+
+
+def test_the_table_of_a_regression_has_no_accuracies():
+    history = nn.History([nn.Epoch(1, 0.5, math.nan, math.nan, 3.0, 0.25)])
+    assert repr(history) == "epoch  train cost  test cost  seconds\n    1      0.5000     0.2500     3.00"
 
 
 def test_a_history_is_a_list():
-    first, second = nn.Epoch(1, 0.5, 0.25, 0.75, 3.0), nn.Epoch(2, 0.25, 0.5, 0.5, 3.0)
+    first, second = nn.Epoch(1, 0.5, 0.25, 0.75, 3.0, 0.5), nn.Epoch(2, 0.25, 0.5, 0.5, 3.0, 0.25)
     history = nn.History([first])
     assert not nn.History()
     assert history

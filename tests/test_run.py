@@ -38,7 +38,7 @@ def state(run):
 @pytest.mark.parametrize("device", DEVICES)
 @given(epochs=st.integers(1, 3), more=st.integers(1, 3), batch_size=st.integers(1, 30))
 def test_what_is_restored_is_exact_and_goes_on_to_the_same_bits(epochs, more, batch_size, device):
-    run, other = trainer_of(device=device), trainer_of(seed=1, device=device)
+    run, other = (trainer_of(seed=seed, device=device, lr=0.05) for seed in (0, 1))
     run.fit((X, T), epochs, batch_size)
     run.progress = Progress(9, 2, 23, done=4, cost=0.5, right=2.0, seconds=0.25)
     before, kept = state(run), run.snapshot()
@@ -147,17 +147,22 @@ def test_an_error_while_all_is_put_back_is_no_endless_loop(monkeypatch):
     n=st.integers(1, 1000),
     cost=st.floats(0, 1e6),
     right=st.integers(0, 1000) | st.just(math.nan),
-    test=st.floats(0, 1) | st.just(math.nan),
+    test_cost=st.floats(0, 1e6) | st.just(math.nan),
+    test_accuracy=st.floats(0, 1) | st.just(math.nan),
     seconds=st.floats(0, 1e6),
 )
-def test_what_is_recorded_of_an_epoch(epochs, n, cost, right, test, seconds):
+def test_what_is_recorded_of_an_epoch(epochs, n, cost, right, test_cost, test_accuracy, seconds):
     run = trainer_of()
     run.history[:] = [nn.Epoch(i, 1.0, 1.0, 1.0, 1.0) for i in range(1, epochs + 1)]
     run.progress = Progress(9, 5, n, done=n, cost=cost, right=right, seconds=seconds)
-    following = run.record(test)
+    assert not run.net.trained
+    following = run.record(test_cost, test_accuracy)
+    assert run.net.trained
     assert following is run.progress
     assert vars(following) == vars(Progress(9, 5, n, done=0, cost=0.0, right=0.0, seconds=0.0))
-    np.testing.assert_equal(tuple(run.history[-1]), (epochs + 1, cost / n, right / n, test, seconds))
+    np.testing.assert_equal(
+        tuple(run.history[-1]), (epochs + 1, cost / n, right / n, test_accuracy, seconds, test_cost)
+    )
     assert len(run.history) == epochs + 1
 
 

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 
 import numnet as nn
 
+from .networks import meaningful
+
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 torch.set_num_threads(1)  # these networks are too small for more
@@ -26,10 +28,12 @@ def twin(net, closed_form):
     layers = []
     for layer in net.layers[: -1 if closed_form else None]:
         if isinstance(layer, nn.Linear):
-            linear = torch.nn.Linear(layer.inputs, layer.outputs, dtype=getattr(torch, net.dtype.name))
+            bias, dtype = layer.bias is not None, getattr(torch, net.dtype.name)
+            linear = torch.nn.Linear(layer.inputs, layer.outputs, bias=bias, dtype=dtype)
             with torch.no_grad():
                 linear.weight.copy_(torch.tensor(layer.weight.T.copy()))
-                linear.bias.copy_(torch.tensor(layer.bias.copy()))
+                if bias:
+                    linear.bias.copy_(torch.tensor(layer.bias.copy()))
             layers.append(linear)
         else:
             layers.append(ACTIVATIONS[type(layer)]())
@@ -53,19 +57,12 @@ def flat(model):
 @st.composite
 def runs(draw):
     widths = draw(st.lists(st.integers(1, 8), min_size=2, max_size=4))
-    last, cost = draw(
-        st.sampled_from(
-            [
-                (nn.Softmax, nn.CrossEntropy),
-                (nn.Sigmoid, nn.CrossEntropy),
-                (nn.Sigmoid, nn.Quadratic),
-                (nn.Softmax, nn.Quadratic),
-            ]
-        )
-    )
+    last = draw(st.sampled_from(meaningful([nn.Softmax, nn.Sigmoid], widths[-1])))
+    cost = draw(st.sampled_from([nn.CrossEntropy, nn.Quadratic]))
     layers = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), draw(st.sampled_from(list(ACTIVATIONS)))()]
+        activation = draw(st.sampled_from(meaningful(ACTIVATIONS, outputs)))
+        layers += [nn.Linear(inputs, outputs, draw(st.booleans())), activation()]
     layers[-1] = last()
     momentum = draw(st.sampled_from([0.0, 0.5, 0.9]))
     options = {
