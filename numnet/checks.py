@@ -321,8 +321,7 @@ def inputs(x: Any, net: Any) -> Array:
     if type(x) is not np.ndarray:
         x = array("inputs", x, net)
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
-        hint = ": give the images of the data set" if x.shape == () and hasattr(x.item(), "images") else ""
-        raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
+        raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}")
     features = math.prod(x.shape[1:])
     if x.ndim < 2 or (net.inputs is not None and features != net.inputs):
         takes = "any number of" if net.inputs is None else net.inputs

@@ -203,7 +203,7 @@ REFUSED = {
     ),
     "a data set as inputs": (
         lambda: checks.inputs(TRAIN, NET),
-        "inputs must be real numbers, got dtype object: give the images of the data set",
+        "a Dataset is not an array: give its images, data.images, or its labels, data.labels",
     ),
     "another number of features": (
         lambda: checks.inputs(np.ones((2, 5)), NET),
