@@ -84,10 +84,12 @@ def dataset_html(data: Any) -> str:
     step = math.ceil(max(1, *images.shape[1:]) / _PIXELS)  # whole photographs would make the notebook's file large
     rows = []
     for label, count in list(zip(classes, counts, strict=True))[:_ROWS]:
-        row = [f"{label}", f"{count:,}"]
+        name = f"{label}" if data.classes is None else data.classes[label]
+        shown = html.escape(name if name == f"{label}" else f"{label} {name}")
+        row = [shown, f"{count:,}"]
         if pictures:
             first = images[np.flatnonzero(labels == label)[:_SAMPLES]][:, ::step, ::step]
-            row.append(_strip(backend.to(first, "cpu"), f"images of class {label}"))
+            row.append(_strip(backend.to(first, "cpu"), f"images of class {shown}"))
         rows.append(row)
     if len(classes) > _ROWS:
         rows.append([f"and {len(classes) - _ROWS:,} more"])

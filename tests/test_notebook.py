@@ -147,6 +147,14 @@ def test_other_images():
     assert len(pictures(many)) == 20
 
 
+def test_a_data_set_shows_the_names_of_its_classes():
+    names = ["0", "dress", "<b>", '"', "more"]
+    tree = parsed(nn.datasets.Dataset(np.zeros((5, 2, 2)), np.array([0, 1, 2, 3, 3]), classes=names))
+    assert [row[:2] for row in cells(tree)[1:]] == [["0", "1"], ["1 dress", "1"], ["2 <b>", "1"], ['3 "', "2"]]
+    says = [image.get("alt") for image in tree.iter("img")]
+    assert says == ["images of class 0", "images of class 1 dress", "images of class 2 <b>", 'images of class 3 "']
+
+
 def test_a_kernel_is_known_from_a_process_that_only_has_the_package(monkeypatch):
     import ipykernel.kernelapp  # noqa: F401
     import nbclient

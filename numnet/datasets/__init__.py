@@ -76,8 +76,8 @@ def fashion_mnist(
 ) -> tuple[Dataset, Dataset]:
     """Load Fashion-MNIST, 70,000 pictures of clothes of 28 x 28 pixels.
 
-    Collected by H. Xiao, K. Rasul and R. Vollgraf. The classes are T-shirt/top, trouser, pullover, dress, coat, sandal,
-    shirt, sneaker, bag and ankle boot: https://github.com/zalandoresearch/fashion-mnist.
+    Collected by H. Xiao, K. Rasul and R. Vollgraf: https://github.com/zalandoresearch/fashion-mnist. The classes are
+    T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and ankle boot.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def fashion_mnist(
     Returns
     -------
     train, test : Dataset
-        60,000 and 10,000 images, uint8, with labels 0 to 9.
+        60,000 and 10,000 images, uint8, with labels 0 to 9 and the names of the classes.
 
     Raises
     ------
@@ -109,7 +109,9 @@ def fashion_mnist(
     >>> train  # doctest: +SKIP
     Dataset('fashion-mnist train', 60000 images of 28 x 28, 10 classes)
     """
-    return _load(_FASHION_MNIST, data_dir, download, timeout, progress)
+    train, test = _load(_FASHION_MNIST, data_dir, download, timeout, progress)
+    train.classes = test.classes = _CLOTHES
+    return train, test
 
 
 def digits() -> tuple[Dataset, Dataset]:
@@ -187,6 +189,8 @@ _MNIST = _Published(
         },
     ),
 )
+
+_CLOTHES = "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
 
 _FASHION_MNIST = _Published(
     name="fashion-mnist",

@@ -96,6 +96,8 @@ def test_fashion_mnist_is_downloaded_into_its_subfolder(published: Any, tmp_path
     train, test = fashion_mnist(tmp_path / "here")
     assert same((train, test), small(2))
     assert (train.name, test.name) == ("fashion-mnist train", "fashion-mnist test")
+    names = "T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
+    assert train.classes == test.classes == tuple(names.split(", "))
     assert files_below(tmp_path / "here" / "fashion-mnist") == GZIPPED
     assert same(mnist(tmp_path / "here", download=False), small(1))
     assert same(fashion_mnist(tmp_path / "here", download=False), small(2))
