@@ -419,6 +419,32 @@ def test_mnists_images_are_seen_as_they_are(page, mnist, mnist_net, largest):
     assert difference < 1e-3
 
 
+@pytest.mark.parametrize("side", [8, 13, 28])
+def test_as_mnist_gives_what_the_page_sees_of_a_drawing(page, side, largest):
+    page.open(nn.Sequential(nn.Linear(side**2, 2)))
+    for strokes in STROKES.values():
+        page.clear()
+        page.draw(strokes)
+        ink, seen = page.ink(), page.see()
+        for image in ink, 255 - ink:  # chalk, and ink on paper
+            difference = np.abs(nn.datasets.as_mnist(image, side).ravel() - 255 * seen).max()
+            largest("as_mnist against what the page sees, of 255", difference)
+            assert difference < 0.5 + 1e-3  # rounded to bytes
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_as_mnist_gives_what_the_page_sees_of_mnists_images(page, smooth, mnist, mnist_net):
+    rng = np.random.default_rng(0)
+    page.open(mnist_net)
+    for image in mnist[1].images[:5]:
+        size = rng.uniform(0.3, 1)
+        place = [*(rng.uniform(size=2) * (1 - size)), size, size]
+        seen = page.see_images(image[None], [place], smooth)[0]
+        ink = page.ink()
+        expected = 255 * seen * (255 / ink.max())  # the page's full ink is black
+        assert np.abs(nn.datasets.as_mnist(255 - ink).ravel() - expected).max() < 0.5 + 1e-3
+
+
 @pytest.mark.parametrize("side", [5, 8, 10, 28])
 def test_all_that_is_drawn_is_seen(page, side):
     """However lopsided it is: a few dots, most of them to the right or below."""

@@ -12,9 +12,20 @@ import numpy as np
 
 from .dataset import Dataset
 from .download import DownloadError, fetch, sha256_of
+from .drawing import as_mnist
 from .idx import IdxError, read_idx, write_idx
 
-__all__ = ["Dataset", "DownloadError", "IdxError", "digits", "fashion_mnist", "mnist", "read_idx", "write_idx"]
+__all__ = [
+    "Dataset",
+    "DownloadError",
+    "IdxError",
+    "as_mnist",
+    "digits",
+    "fashion_mnist",
+    "mnist",
+    "read_idx",
+    "write_idx",
+]
 
 _SETTLED = 2 * 10**9  # nanoseconds
 

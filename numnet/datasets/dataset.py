@@ -46,7 +46,7 @@ class Dataset:
 
     See Also
     --------
-    from_arrays : Takes tables, lists, and labels that are words or other numbers.
+    Dataset.from_arrays : Takes tables, lists, and labels that are words or other numbers.
 
     Notes
     -----
@@ -285,7 +285,7 @@ def _numbers(x: Any) -> Array:
         names = _columns(x) or range(array.shape[1])
         for i, column in enumerate(names):
             for value in array[:, i].ravel().tolist():
-                if not isinstance(value, (Real, np.bool_)):
+                if not isinstance(value, Real):
                     raise ValueError(
                         f"from_arrays: x must be numbers, but column {column!r} holds {value!r}: make numbers of this "
                         "column first (astype(float), or pandas.get_dummies for categories), or leave it out"
@@ -331,7 +331,7 @@ def _of_one_kind(values: Array, where: str) -> Array:
     """Return labels as an array of booleans, whole numbers or strings; ValueError if they are none of these."""
     if values.dtype.kind in "OT":
         given = values.tolist()
-        kind = (Real, np.bool_) if given and isinstance(given[0], (Real, np.bool_)) else str
+        kind = Real if given and isinstance(given[0], Real) else str
         for i, value in enumerate(given):
             if not isinstance(value, kind) or value != value:  # nan is a number that differs from itself
                 raise ValueError(

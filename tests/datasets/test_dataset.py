@@ -291,7 +291,12 @@ def test_a_table_of_columns_of_several_types() -> None:
 
 
 def test_bytes_and_numpys_strings_are_strings() -> None:
-    for t in (np.array([b"no", b"yes"]), np.array(["no", "yes"])):
+    kinds = [
+        "S",
+        "U",
+        *([np.dtypes.StringDType()] if hasattr(np.dtypes, "StringDType") else []),
+    ]  # the last since NumPy 2
+    for t in (np.array(["no", "yes"], kind) for kind in kinds):
         assert Dataset.from_arrays(np.zeros((2, 2)), t).classes == ("no", "yes")
 
 
