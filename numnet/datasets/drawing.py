@@ -59,8 +59,8 @@ def as_mnist(image: npt.ArrayLike, size: int = 28) -> npt.NDArray[np.uint8]:
     >>> image = np.full((90, 60), 255, dtype=np.uint8)  # white paper
     >>> image[10:70, 20:32] = 0  # with a black bar
     >>> seen = as_mnist(image)
-    >>> seen.shape, seen.max()
-    ((28, 28), np.uint8(255))
+    >>> seen.shape, int(seen.max())
+    ((28, 28), 255)
     >>> rows, columns = np.nonzero(seen)
     >>> np.unique(rows).size, np.unique(columns).size
     (20, 4)
@@ -116,7 +116,10 @@ def _ink(grey: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     off[off > ink.max() / 4] = 0
     ink[ink <= max(6 * np.sqrt(np.mean(off**2)), ink.max() / 510)] = 0
     if not ink.any():
-        raise ValueError("as_mnist: the image is blank: nothing stands out from the shade of its border")
+        raise ValueError(
+            "as_mnist: the image is blank: nothing stands out from the shade of its border. If light ink is on a "
+            "transparent ground, give image[..., -1]"
+        )
     return ink / ink.max()  # type: ignore[no-any-return]
 
 
