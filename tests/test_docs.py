@@ -318,8 +318,23 @@ def test_what_the_page_says_of_pytorch():
     theirs.step()
     for p, start in zip(layer.parameters(), before, strict=True):
         torch.testing.assert_close(p.detach(), 0.9 * start)  # biases too
+    torch.manual_seed(0)
+    init, shares = torch.nn.init, [0.05, 0.25, 0.75, 0.95]
+    for theirs, ours in (init.xavier_uniform_, nn.starts.glorot), (init.kaiming_normal_, nn.starts.he):
+        drawn = [theirs(torch.empty(300, 400)).numpy(), ours(np.random.default_rng(0), (400, 300))]
+        np.testing.assert_allclose(*(np.quantile(weights, shares) for weights in drawn), rtol=0.02)
     limit = torch.nn.Linear(400, 300).weight.abs().max().item()
     assert 0.99 / 20 < limit <= np.float32(1 / 20)  # which is a little more than 1 / 20
+
+
+@pytest.mark.parametrize(("call", "seen"), rows("coming-from.md", "you write", "you see"))
+def test_calls_as_for_another_library(call, seen):
+    x, t = np.eye(3), np.arange(3)
+    net = nn.Sequential(nn.Linear(3, 3), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.1))
+    with pytest.raises((TypeError, ValueError)) as error:
+        eval(call.strip("`"), {"trainer": trainer, "x": x, "t": t})
+    assert f"{error.type.__name__}: {error.value}".startswith(seen.split("`")[1])
 
 
 def velocities(kind, lrs, gradients, momentum=0.9):
