@@ -82,7 +82,10 @@ class Dataset:
     ) -> None:
         for what, given in ("images", images), ("labels", labels):
             if not hasattr(given, "shape"):
-                raise ValueError(f"{what} must be an array, not {type(given).__name__}; convert it with np.asarray")
+                raise ValueError(
+                    f"{what} must be an array, not {type(given).__name__}; convert it with np.asarray, or give both to "
+                    "Dataset.from_arrays"
+                )
         # pandas would find rows by their names, which need not be their places
         images, labels = (np.asarray(given) if hasattr(given, "iloc") else given for given in (images, labels))
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
