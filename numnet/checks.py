@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -576,6 +577,11 @@ def data_warnings(train: Any, tests: Any) -> None:
 
 def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
     """Warn of test samples that differ from the training samples `x`, with the classes `seen`, in kind."""
+    if train.names and tests.names and train.names != tests.names:
+        raise ValueError(
+            f"test: the classes {reprlib.repr(tests.names)} are not those of the training data, "
+            f"{reprlib.repr(train.names)}: number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)"
+        )
     other = tests.take(tests.spread)[0]
     if seen is not None and tests.labels is not None and train.size >= _FEW:
         new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]

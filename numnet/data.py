@@ -31,6 +31,8 @@ class Samples:
         Class indices; None if the targets have no classes.
     targets : ndarray of shape (n, outputs), or None
         Targets that were given as rows; None if they were given as class indices.
+    names : tuple of str, or None
+        The names of the classes.
     size : int
     spread : ndarray of int
         The row numbers of about a thousand samples, spread evenly.
@@ -40,6 +42,7 @@ class Samples:
 
     def __init__(self, net: Sequential, pair: Pair, data: Data, name: str) -> None:
         self.net, self.pair, self.operations = net, pair, net.operations
+        self.names = getattr(data, "classes", None)
         with checks.named(name):
             x, t = checks.images_and_labels(data)
             self.x = checks.inputs(x, net)
