@@ -7,6 +7,7 @@ that a learner reads call these functions. This file imports no other file of nu
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import reprlib
@@ -235,6 +236,19 @@ def no_lone_softmax(layers: Sequence[Any], widths: Sequence[int | None]) -> None
                 f"layer {i}, {layer!r}, has one output, which is then always 1: for yes or no use Sigmoid() over one "
                 "output, or Softmax() over two"
             )
+
+
+def methods_without_out(kind: type) -> Iterator[tuple[str, Any]]:
+    """Give the forward and the backward of a class of layers that cannot be called with `out`, with their names."""
+    for name in ("forward", "backward"):
+        method = inspect.getattr_static(kind, name)
+        if inspect.isfunction(method):
+            signature = inspect.signature(method)
+            try:
+                signature.bind("layer", "x", "out")
+                signature.bind("layer", "x", out="out")
+            except TypeError:
+                yield name, method
 
 
 def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:

@@ -76,16 +76,22 @@ class Layer:
     probabilities: str | None = None
     range: tuple[float, float] | None = None
     analytic: bool = False
-    training: bool = False
     parameters: dict[str, Array]
     gradients: dict[str, Array]
     in_network: bool = False
+    training: bool = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Give each layer dictionaries of its own, so that no subclass has to call ``super().__init__()``."""
         layer = super().__new__(cls)
         layer.parameters, layer.gradients = {}, {}
         return layer
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let networks give `out` also to a `forward` or `backward` that was written without this parameter."""
+        super().__init_subclass__(**kwargs)
+        for name, method in checks.methods_without_out(cls):
+            setattr(cls, name, _ignoring_out(method))
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the starting values of the parameters; a layer that does not override this keeps those it has."""
@@ -96,10 +102,12 @@ class Layer:
         Parameters
         ----------
         x : ndarray of shape (n, inputs)
-            The batch, one sample a row. The layer may keep x for `backward`, without a copy.
+            The batch, one sample a row. The layer may keep x for `backward`, without a copy, and does not
+            change it.
         out : ndarray of shape (n, outputs), optional
             Where to write the result, as for NumPy's functions; it must not overlap `x`. Without `out`, return a fresh
-            array.
+            array. A layer of your own may have a `forward` and `backward` without this parameter. Then each batch takes
+            new memory, so training is slower.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
@@ -129,6 +137,13 @@ class Layer:
     def __repr__(self) -> str:
         sizes = [] if self.inputs is None else [str(n) for n in (self.inputs, self.outputs) if n is not None]
         return f"{type(self).__name__}({', '.join(sizes)})"
+
+
+def _ignoring_out(method: Callable[[Layer, Array], Array]) -> Callable[[Layer, Array, Array | None], Array]:
+    def called(self: Layer, array: Array, out: Array | None = None) -> Array:
+        return method(self, array)
+
+    return called
 
 
 def _parameter(name: str) -> Any:

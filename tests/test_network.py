@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import functools
 import pickle
 import threading
 
@@ -449,6 +450,107 @@ def test_a_layer_of_ones_own_cannot_reach_the_callers_arrays(dtype):
     y = nn.Sequential(Passing())(x)
     assert not np.shares_memory(y, x)
     assert y.flags.writeable
+
+
+class Plain(nn.Layer):
+    """y = x^3, as somebody writes it who has not read of `out`."""
+
+    def forward(self, x):
+        self.x = x
+        return x**3
+
+    def backward(self, grad):
+        return grad * 3 * self.x**2
+
+
+class Cube(nn.Layer):
+    """The same with `out`."""
+
+    def forward(self, x, out=None):
+        self.x = x
+        return np.power(x, 3, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 3 * self.x**2, out=out)
+
+
+class Train(Plain):
+    """A second parameter that is no `out`."""
+
+    def forward(self, x, train=False):
+        assert train is False
+        return super().forward(x)
+
+
+class Named(Plain):
+    """`out` by its name alone."""
+
+    def backward(self, grad, *, out=None):
+        assert out is None
+        return super().backward(grad)
+
+
+class Several(Plain):
+    def forward(self, *arrays):
+        (x,) = arrays
+        return super().forward(x)
+
+
+class Cubic:
+    forward, backward = vars(Plain)["forward"], vars(Plain)["backward"]
+
+
+class Mixed(Cubic, nn.Layer):
+    """Both methods from a class that is no layer."""
+
+
+def timed(method):
+    @functools.wraps(method)
+    def wrapper(*arguments, **options):
+        return method(*arguments, **options)
+
+    return wrapper
+
+
+class Decorated(nn.Layer):
+    @timed
+    def forward(self, x):
+        self.x = x
+        return x**3
+
+    @timed
+    def backward(self, grad):
+        return grad * 3 * self.x**2
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("kind", [Plain, Train, Named, Several, Mixed, Decorated])
+def test_a_layer_without_out_trains_as_one_with_out(kind, first, last):
+    def trained(kind):
+        layers = [kind()] * first + [nn.Linear(4, 3), kind(), nn.Linear(3, 2)] + [kind()] * last
+        net = nn.Sequential(*layers, seed=0, dtype="float64")
+        nn.gradcheck(net, nn.Quadratic(), x, t, raise_above=1e-7)
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0).fit((x, t), 3, 4, progress=False)
+        return net
+
+    x, t = np.random.default_rng(0).uniform(-1, 1, (10, 4)), np.random.default_rng(1).random((10, 2))
+    net, other = trained(kind), trained(Cube)
+    np.testing.assert_allclose(net.parameters, other.parameters, rtol=1e-12)
+    np.testing.assert_allclose(net(x), other(x), rtol=1e-12)
+
+
+def test_a_method_that_takes_out_stays_what_it_was():
+    class Static(nn.Layer):
+        @staticmethod
+        def forward(x, out=None):
+            return np.tanh(x, out=out)
+
+    out = np.empty((1, 2))
+    for kind in (nn.Linear, nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax, Cube):
+        for name in ("forward", "backward"):
+            assert vars(kind)[name].__qualname__ == f"{kind.__name__}.{name}"
+    assert Static().forward(np.zeros((1, 2)), out) is out
 
 
 class Wrong(nn.Layer):
