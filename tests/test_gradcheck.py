@@ -1,3 +1,10 @@
+import copy
+import importlib
+import io
+import re
+import sys
+
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -149,7 +156,9 @@ def test_the_complex_step_is_judged_too(device):
 
     report = nn.gradcheck(net_with(Absolute(), device=device), nn.CrossEntropy(), X, T)
     assert report.central.error < 1e-7
-    with pytest.raises(nn.GradientError, match="relative error"):
+    with pytest.raises(
+        nn.GradientError, match=r"relative error .*\n.*\n    a layer or the cost is marked as analytic, but"
+    ):
         nn.gradcheck(net_with(Absolute(), device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
@@ -298,3 +307,258 @@ def test_a_gradient_that_is_replaced_and_not_filled_is_named():
     net = nn.Sequential(nn.Linear(2, 3), Replacing(3), nn.Linear(3, 2), seed=0)
     with pytest.raises(nn.GradientError, match=r"Replacing\(3\), replaces gradients\['factor'\].*write into it"):
         nn.gradcheck(net, nn.Quadratic(), np.ones((4, 2)), np.ones((4, 2)))
+
+
+@settings(max_examples=max(1, EXAMPLES // 2))
+@given(case=cases(), samples=st.integers(1, 5))
+def test_a_right_network_is_never_blamed(case, samples):
+    assume(clear_of_kinks(case.net, case.x))
+    report = nn.gradcheck(case.net, case.cost, case.x, case.t, samples=samples)
+    assert report.central.error <= 1e-7, report
+    assert report.cause == ""
+    sizes = [a.size for layer in case.net.layers for a in layer.parameters.values()] + [case.x.size]
+    assert (report.checked, report.total) == (sum(min(samples, size) for size in sizes), sum(sizes))
+    assert ("derivatives" in repr(report)) == (report.checked < report.total)
+    with pytest.raises(nn.GradientError) as caught:  # also if somebody asks for more than there can be
+        nn.gradcheck(case.net, case.cost, case.x, case.t, samples=samples, raise_above=-1)
+    assert re.fullmatch(r"gradcheck: relative error .* at .*\n    analytic .*, numerical \S+", str(caught.value))
+
+
+class Mean(Scale):
+    """A Scale with the mean over the batch in place of the sum."""
+
+    def backward(self, grad, out=None):
+        dx = super().backward(grad, out)
+        self.gradients["factor"] /= len(grad)
+        return dx
+
+
+class Adding(Scale):
+    def backward(self, grad, out=None):
+        self.gradients["factor"] += np.sum(grad * self.x, axis=0)
+        return np.multiply(grad, self.parameters["factor"], out=out)
+
+
+class Silent(Scale):
+    """A Scale that leaves its gradient as it is."""
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, self.parameters["factor"], out=out)
+
+
+class Noisy(nn.Layer):
+    """A dropout that does not ask whether it is being trained."""
+
+    rng = np.random.default_rng(0)
+
+    def forward(self, x, out=None):
+        self.kept = self.rng.random(x.shape)
+        return np.multiply(x, self.kept, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, self.kept, out=out)
+
+
+class NoisyBackward(nn.Tanh):
+    def backward(self, grad, out=None):
+        return np.multiply(grad, Noisy.rng.random(grad.shape), out=out)
+
+
+class Rounding(nn.Tanh):
+    """A tanh in float32."""
+
+    analytic = False
+
+    def forward(self, x, out=None):
+        return super().forward(np.asarray(x, np.float32), out)
+
+
+class RoundingInput(Scale):
+    """A Scale that rounds x, and returns float64."""
+
+    def forward(self, x, out=None):
+        return super().forward(x.astype(np.float32), out)
+
+
+class InPlace(nn.Layer):
+    def forward(self, x, out=None):
+        x *= 2
+        return x
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 2, out=out)
+
+
+class OutNeeded(nn.Layer):
+    def forward(self, x, out):
+        np.copyto(out, x)
+        return out
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 1, out=out)
+
+
+class OutWritten(nn.Layer):
+    def forward(self, x, out=None):
+        return np.multiply(x, 1, out=out)
+
+    def backward(self, grad, out=None):
+        out[...] = grad
+        return out
+
+
+NOT_THE_DERIVATIVE = "the backward of {layer}, is not the derivative of its forward:\n    along a random direction of "
+FAULTS = {
+    WrongSign(): NOT_THE_DERIVATIVE + "its input, the backward gives",
+    Mean(4): NOT_THE_DERIVATIVE + "factor, the backward gives",
+    Scale(4, mistake=1e-6): NOT_THE_DERIVATIVE + "factor, the backward gives",
+    Rounding(): "{layer}, rounds to float32",
+    RoundingInput(4): "{layer}, rounds to float32",
+    Adding(4): "the backward of {layer}, adds to gradients['factor'], or leaves there what was there before: write",
+    Silent(4): "the backward of {layer}, adds to gradients['factor'], or leaves there what was there before: write",
+    Noisy(): "the forward of {layer}, gives two results for the same numbers",
+    NoisyBackward(): "the backward of {layer}, gives two results for the same numbers",
+    InPlace(): "the forward of {layer}, changes its input",
+    OutNeeded(): "the forward of {layer}, works only with `out` (TypeError: OutNeeded.forward() missing 1 required",
+    OutWritten(): "the backward of {layer}, works only with `out` (TypeError: 'NoneType' object does not support item",
+}
+
+
+@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda layer: type(layer).__name__)
+def test_the_fault_and_the_layer_are_named(fault, position):
+    layers = [nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Softmax()]
+    layers.insert(position, copy.deepcopy(fault))
+    x, t = np.random.default_rng(0).normal(size=(5, 4)), np.arange(5) % 4
+    with pytest.raises(nn.GradientError, match=re.escape(FAULTS[fault].format(layer=f"layer {position}, {fault!r}"))):
+        nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), x, t, raise_above=1e-7)
+
+
+@pytest.mark.parametrize("fault", [WrongSign(), Mean(128), Rounding(), Adding(128), Noisy()], ids=repr)
+def test_the_fault_is_named_from_a_few_derivatives_of_a_network_for_images(fault):
+    expected = next(text for layer, text in FAULTS.items() if type(layer) is type(fault))
+    net = nn.Sequential(nn.Linear(784, 128), copy.deepcopy(fault), nn.Linear(128, 10), nn.Softmax(), seed=0)
+    images = np.random.default_rng(0).integers(256, size=(5, 28, 28), dtype=np.uint8)
+    with pytest.raises(nn.GradientError, match=re.escape(expected.format(layer=f"layer 1, {fault!r}"))):
+        nn.gradcheck(net, nn.CrossEntropy(), images, np.arange(5), raise_above=1e-7, samples=3)
+
+
+def test_one_wrong_number_among_many_is_found_though_it_is_not_in_the_sample():
+    class Blot(nn.Linear):
+        def backward_parameters(self, grad):
+            super().backward_parameters(grad)
+            self.gradients["weight"][7, 3] *= 1.01
+
+    net = nn.Sequential(Blot(100, 20), nn.Softmax(), seed=0)
+    x, t = np.random.default_rng(0).normal(size=(5, 100)), np.arange(5)
+    message = (
+        r"at layer 0, Blot\(100, 20\), weight, in a random direction\n.*\n"
+        r"    the backward of layer 0, Blot\(100, 20\), is not the derivative of its forward:\n    along a random "
+    )
+    with pytest.raises(nn.GradientError, match=message):
+        nn.gradcheck(net, nn.CrossEntropy(), x, t, raise_above=1e-7, samples=2)
+
+
+def test_a_sample_is_the_same_each_time():
+    first, second = (nn.gradcheck(net_with(nn.Tanh()), nn.CrossEntropy(), X, T, samples=2) for _ in range(2))
+    assert first == second
+    assert repr(first).endswith("\n6 of 14 derivatives, and one along all numbers of each large array")
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5, True, "50"])
+def test_samples_that_are_no_number_of_derivatives(samples):
+    with pytest.raises(ValueError, match="samples must be a whole number of at least 1"):
+        nn.gradcheck(net_with(), nn.CrossEntropy(), X, T, samples=samples)
+
+
+@pytest.mark.parametrize(
+    ("layers", "where", "who", "right"),
+    [
+        ([nn.Linear(1, 1), nn.ReLU()], "layer 0, Linear(1, 1), bias[0]", "layer 1, ReLU(),", -1),
+        ([nn.ReLU(), nn.Linear(1, 1)], "x[0, 0]", "layer 0, ReLU(),", -2),
+    ],
+)
+def test_a_kink_is_told_with_both_derivatives(layers, where, who, right):
+    net = nn.Sequential(*copy.deepcopy(layers), dtype="float64")
+    net.parameters = [2.0, 0.0]
+    report = nn.gradcheck(net, nn.Quadratic(), [[0.0]], [[1.0]])
+    assert report.central.where == where
+    told = f"{who} has a kink here: from the left, this derivative is 0, from the right {right}. Move x away"
+    assert report.cause == told
+    with pytest.raises(nn.GradientError, match=re.escape(f" at {where}\n") + ".*\n    " + re.escape(told)):
+        nn.gradcheck(net, nn.Quadratic(), [[0.0]], [[1.0]], raise_above=1e-7)
+    nn.gradcheck(net, nn.Quadratic(), [[0.05]], [[1.0]], raise_above=1e-7)  # x is moved away
+
+
+class Absolute(nn.Cost):
+    """E = 1/n sum |y - t|, with a factor in its gradient that should be 1."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def value(self, y, t, out=None):
+        return np.abs(y - t).sum() / len(y)
+
+    def gradient(self, y, t, out=None):
+        return np.multiply(np.where(y < t, -1, 1), self.factor / len(y), out=out)
+
+
+def test_a_cost_is_named_too():
+    report = nn.gradcheck(net_with(), Absolute(2), X, T)
+    assert report.cause.startswith(
+        "the gradient of Absolute() is not the derivative of its value:\n    along a random dir"
+    )
+    assert nn.gradcheck(net_with(), Absolute(1), X, T, raise_above=1e-7).cause == ""
+    net = nn.Sequential(nn.Linear(1, 1), seed=0)
+    net.parameters = [1.0, 0.0]
+    report = nn.gradcheck(net, Absolute(1), [[1.0]], [[1.0]])
+    assert (
+        report.cause
+        == "Absolute() has a kink here: from the left, this derivative is -1, from the right 1. Move x away"
+    )
+
+
+def test_a_backward_in_float32_is_told_by_the_size_of_the_error():
+    class Single(nn.Tanh):
+        def backward(self, grad, out=None):
+            y = self.y.astype(np.float32)
+            return np.multiply(grad, 1 - y * y, out=out)
+
+    with pytest.raises(nn.GradientError, match=r"numerical .*\n    rounding to float32 leaves errors of this size"):
+        nn.gradcheck(net_with(Single()), nn.CrossEntropy(), X, T, raise_above=1e-9)
+
+
+def test_a_network_is_judged_as_outside_training():
+    class Dropout(Noisy):
+        def forward(self, x, out=None):
+            return super().forward(x, out) if self.training else np.multiply(x, 1, out=out)
+
+        def backward(self, grad, out=None):
+            return np.multiply(grad, self.kept if self.training else 1, out=out)
+
+    net = net_with(Dropout(), nn.Tanh())
+    net.layers[1].training = True  # as in a callback, say
+    nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
+    assert net.layers[1].training
+
+
+def test_a_long_check_says_so_and_what_to_do():
+    net = nn.Sequential(nn.Linear(784, 400), nn.Sigmoid(), nn.Linear(400, 2), nn.Softmax(), seed=0)
+    warning = (
+        r"gradcheck: 315,586 derivatives will take \d+ minutes or more: samples=50, say, compares 50 of each array"
+    )
+    with pytest.raises(UserWarning, match=warning):  # every warning is an error in tests
+        nn.gradcheck(net, nn.CrossEntropy(), np.ones((1, 784)), [1])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypatch, capfd):
+    error = io.StringIO()
+    error.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", error)
+    nn.gradcheck(net_with(), nn.CrossEntropy(), X, T)
+    assert error.getvalue() == ""
+    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_BAR_AFTER", 0)
+    nn.gradcheck(net_with(), nn.CrossEntropy(), X, T)
+    assert ("gradcheck:" in error.getvalue()) == terminal
+    assert capfd.readouterr() == ("", "")
