@@ -134,6 +134,21 @@ def test_carrying_a_network_over(block):
     exec(block, {})
 
 
+def test_the_dropout_drops_in_training_only():
+    names = {}
+    (block,) = (block for block in blocks("coming-from.md") if "class Dropout" in block)
+    exec(block, names)
+    layer, x = names["Dropout"](0.25), np.full((1000, 10), 3.0)
+    np.testing.assert_array_equal(layer.forward(x), x)
+    np.testing.assert_array_equal(layer.backward(x), x)
+    layer.training = True
+    y = layer.forward(x)
+    assert set(np.unique(y)) == {0.0, 4.0}
+    assert np.mean(y == 0) == pytest.approx(0.25, abs=0.02)
+    np.testing.assert_array_equal(layer.backward(x), y)
+    assert (layer.forward(x) != y).any()
+
+
 def test_the_idx_page_shows_the_bytes_that_it_reads():
     (dump,) = re.findall(r":class: hexdump\n\n(.*?)```", text("idx.md"), re.DOTALL)
     data = b""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 import numnet as nn
+from numnet.costs import Pair
 
 from .devices import DEVICES, host
 from .networks import cases
@@ -138,7 +139,8 @@ def test_a_first_layer_that_is_wrong_only_where_training_uses_it_is_found(device
             return np.matmul(grad, self.weight.T, out=out)
 
     net = nn.Sequential(Short(3, 2), nn.Softmax(), seed=0, device=device)
-    with pytest.raises(nn.GradientError, match=r"layer 0, Short\(3, 2\), bias"):
+    message = r"layer 0, Short\(3, 2\), bias.*\n.*\n    the backward of layer 0, Short\(3, 2\), is not the derivative"
+    with pytest.raises(nn.GradientError, match=message):
         nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
@@ -227,8 +229,9 @@ def test_a_cost_of_ones_own_is_checked(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_network_is_left_alone(device):
     net = net_with(device=device)
-    before = net.parameters.copy(), net.gradients.copy()
-    nn.gradcheck(net, nn.CrossEntropy(), X, T)
+    before, x = (net.parameters.copy(), net.gradients.copy()), X.copy()
+    x.flags.writeable = False
+    nn.gradcheck(net, nn.CrossEntropy(), x, T)
     np.testing.assert_array_equal(host(net.parameters), host(before[0]))
     np.testing.assert_array_equal(host(net.gradients), host(before[1]))
     assert net.dtype == np.float32
@@ -359,6 +362,15 @@ class Noisy(nn.Layer):
         return np.multiply(grad, self.kept, out=out)
 
 
+class NoisyKeeping(Noisy):
+    """The same, always in the same array."""
+
+    def forward(self, x, out=None):
+        if out is None:
+            out = self.kept_output = getattr(self, "kept_output", np.empty_like(x))
+        return super().forward(x, out)
+
+
 class NoisyBackward(nn.Tanh):
     def backward(self, grad, out=None):
         return np.multiply(grad, Noisy.rng.random(grad.shape), out=out)
@@ -417,6 +429,7 @@ FAULTS = {
     Adding(4): "the backward of {layer}, adds to gradients['factor'], or leaves there what was there before: write",
     Silent(4): "the backward of {layer}, adds to gradients['factor'], or leaves there what was there before: write",
     Noisy(): "the forward of {layer}, gives two results for the same numbers",
+    NoisyKeeping(): "the forward of {layer}, gives two results for the same numbers",
     NoisyBackward(): "the backward of {layer}, gives two results for the same numbers",
     InPlace(): "the forward of {layer}, changes its input",
     OutNeeded(): "the forward of {layer}, works only with `out` (TypeError: OutNeeded.forward() missing 1 required",
@@ -459,6 +472,29 @@ def test_one_wrong_number_among_many_is_found_though_it_is_not_in_the_sample():
         nn.gradcheck(net, nn.CrossEntropy(), x, t, raise_above=1e-7, samples=2)
 
 
+def test_a_layer_with_steps_is_right_if_its_gradient_is_zero():
+    class Step(nn.Layer):
+        def forward(self, x, out=None):
+            return np.greater(x, 0, out=out)  # without `out` these are no numbers
+
+        def backward(self, grad, out=None):
+            return np.multiply(grad, 0, out=out)
+
+    net = nn.Sequential(nn.Linear(3, 4), Step(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
+    with pytest.raises(nn.GradientError, match=r"numerical \S+$"):
+        nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=-1)
+
+
+def test_an_error_of_a_layers_own_is_passed_on():
+    class Failing(nn.Layer):
+        def forward(self, x, out=None):
+            raise ZeroDivisionError("of the layer")
+
+    with pytest.raises(ZeroDivisionError, match="of the layer"):
+        nn.gradcheck(net_with(Failing()), nn.CrossEntropy(), X, T)
+
+
 def test_a_sample_is_the_same_each_time():
     first, second = (nn.gradcheck(net_with(nn.Tanh()), nn.CrossEntropy(), X, T, samples=2) for _ in range(2))
     assert first == second
@@ -488,6 +524,34 @@ def test_a_kink_is_told_with_both_derivatives(layers, where, who, right):
     with pytest.raises(nn.GradientError, match=re.escape(f" at {where}\n") + ".*\n    " + re.escape(told)):
         nn.gradcheck(net, nn.Quadratic(), [[0.0]], [[1.0]], raise_above=1e-7)
     nn.gradcheck(net, nn.Quadratic(), [[0.05]], [[1.0]], raise_above=1e-7)  # x is moved away
+
+
+def test_a_kink_elsewhere_is_not_taken_for_the_cause():
+    net = nn.Sequential(nn.ReLU(), nn.Linear(3, 4), WrongSign(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    x = np.array([[0.0, 1.0, 2.0], [1.0, -1.0, 0.5]])
+    assert nn.gradcheck(net, nn.CrossEntropy(), x, T).cause.startswith("the backward of layer 2, WrongSign(), is not")
+
+
+def test_a_sigmoid_that_saturates_gives_no_warning():
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), nn.Linear(1, 1), seed=0)
+    net.parameters = [-1000, 0, 1, 0]
+    nn.gradcheck(net, nn.Quadratic(), [[1.0]], [[1.0]], raise_above=1e-7)
+
+
+def test_a_last_layer_that_leaves_its_derivative_to_the_cost_needs_no_backward():
+    class Shifted(nn.Layer):
+        def forward(self, x, out=None):
+            return np.add(x, 1, out=out)
+
+    class ShiftedQuadratic(Pair):
+        def error(self, z, y, t, out=None, dy=None):
+            return self.cost.gradient(y, t, out)
+
+    class Cost(nn.Quadratic):
+        def pair(self, layers):
+            return ShiftedQuadratic(self, layers[-1])
+
+    nn.gradcheck(nn.Sequential(nn.Linear(3, 2), Shifted(), seed=0), Cost(), X, T, raise_above=1e-7)
 
 
 class Absolute(nn.Cost):
