@@ -238,8 +238,8 @@ def no_lone_softmax(layers: Sequence[Any], widths: Sequence[int | None]) -> None
             )
 
 
-def methods_without_out(kind: type) -> Iterator[tuple[str, Any]]:
-    """Give the forward and the backward of a class of layers that cannot be called with `out`, with their names."""
+def accept_out(kind: Any) -> None:
+    """Let the forward and backward of a class take `out`, and ignore `out`, if they were written without it."""
     for name in ("forward", "backward"):
         method = inspect.getattr_static(kind, name)
         if inspect.isfunction(method):
@@ -248,7 +248,7 @@ def methods_without_out(kind: type) -> Iterator[tuple[str, Any]]:
                 signature.bind("layer", "x", "out")
                 signature.bind("layer", "x", out="out")
             except TypeError:
-                yield name, method
+                setattr(kind, name, lambda self, array, out=None, method=method: method(self, array))
 
 
 def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:

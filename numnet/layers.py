@@ -90,8 +90,7 @@ class Layer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let networks give `out` also to a `forward` or `backward` that was written without this parameter."""
         super().__init_subclass__(**kwargs)
-        for name, method in checks.methods_without_out(cls):
-            setattr(cls, name, _ignoring_out(method))
+        checks.accept_out(cls)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the starting values of the parameters; a layer that does not override this keeps those it has."""
@@ -137,13 +136,6 @@ class Layer:
     def __repr__(self) -> str:
         sizes = [] if self.inputs is None else [str(n) for n in (self.inputs, self.outputs) if n is not None]
         return f"{type(self).__name__}({', '.join(sizes)})"
-
-
-def _ignoring_out(method: Callable[[Layer, Array], Array]) -> Callable[[Layer, Array, Array | None], Array]:
-    def called(self: Layer, array: Array, out: Array | None = None) -> Array:
-        return method(self, array)
-
-    return called
 
 
 def _parameter(name: str) -> Any:

@@ -133,9 +133,7 @@ class Run:
         """
         before = self.snapshot()
         try:
-            for layer in self.net.layers:
-                layer.training = True
-            with self.few_threads():
+            with self.training(self.progress.batch_size):
                 return work(*arguments)
         except BaseException:
             while True:
@@ -145,35 +143,37 @@ class Run:
                 except KeyboardInterrupt:  # again: the first error ends the run in any case
                     pass
             raise
-        finally:
-            for layer in self.net.layers:
-                layer.training = False
 
     @contextmanager
-    def few_threads(self) -> Iterator[None]:
-        """Let BLAS use one thread for a small network. If threads cost a large network more than they bring, warn.
+    def training(self, batch_size: int) -> Iterator[None]:
+        """Tell the layers that they are being trained, and let BLAS use one thread if the network is small.
 
-        What is small does not depend on the machine, so the same seed gives the same bits whatever else runs there.
+        What is small does not depend on the machine, so the same seed gives the same bits whatever else runs there. If
+        threads cost a large network more than they bring, warn once.
         """
         weights = [array for layer in self.net.layers for array in layer.parameters.values() if array.ndim == 2]
         largest = max(weights, key=np.size, default=np.empty((0, 0)))
-        if largest.size * self.progress.batch_size >= threads.SMALL:
-            if not self._timed and self.net.device == "cpu":
-                threads.warn_if_slow(largest, self.progress.batch_size)
+        small = largest.size * batch_size < threads.SMALL
+        if not small and not self._timed and self.net.device == "cpu":
+            threads.warn_if_slow(largest, batch_size)
             self._timed = True
-            yield
-            return
-        with threads.lock:
-            if not threads.limited:
-                threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
-            threads.limited += 1
+        if small:
+            with threads.lock:
+                if not threads.limited:
+                    threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
+                threads.limited += 1
         try:
+            for layer in self.net.layers:
+                layer.training = True
             yield
         finally:
-            with threads.lock:
-                threads.limited -= 1
-                if not threads.limited:
-                    threads.limit.close()
+            for layer in self.net.layers:
+                layer.training = False
+            if small:
+                with threads.lock:
+                    threads.limited -= 1
+                    if not threads.limited:
+                        threads.limit.close()
 
     def record(self, test_cost: float, test_accuracy: float) -> Progress:
         """Add the epoch that is done to the history; return the progress with which the next epoch begins."""

@@ -96,20 +96,14 @@ class Trainer(Run):
         samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
         self.follow()
-        try:
-            for layer in self.net.layers:
-                layer.training = True
-            with samples.operations.quiet(over="ignore", invalid="ignore"):
-                x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
-                z, y = self.net.forward(x)
-                cost = float(self.pair.value(z, y, t))
-                checks.no_divergence("in this step", lr, cost)
-                self.net.backpropagate(self.pair, z, y, t)
-                self.optimizer.update(self.net.parameters, self.net.gradients, lr)
-                self.net.trained = True
-        finally:
-            for layer in self.net.layers:
-                layer.training = False
+        with self.training(samples.size), samples.operations.quiet(over="ignore", invalid="ignore"):
+            x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
+            z, y = self.net.forward(x)
+            cost = float(self.pair.value(z, y, t))
+            checks.no_divergence("in this step", lr, cost)
+            self.net.backpropagate(self.pair, z, y, t)
+            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
+            self.net.trained = True
         return cost
 
     def evaluate(self, data: Data) -> tuple[float, float]:
