@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from numnet.datasets import idx
+from numnet.datasets import diagnosis, idx
 
 TYPES = {8: ("uint8", 1), 9: ("int8", 1), 11: ("int16", 2), 12: ("int32", 4), 13: ("float32", 4), 14: ("float64", 8)}
 MAX_DIMS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
@@ -176,7 +176,8 @@ def main() -> None:
     import atheris
 
     del sys.modules["gzip"]  # to be imported again, followed by the fuzzer as well
-    with atheris.instrument_imports(include=["gzip", "numnet.datasets.idx"]):
+    with atheris.instrument_imports(include=["gzip", "numnet.datasets.diagnosis", "numnet.datasets.idx"]):
+        importlib.reload(diagnosis)
         importlib.reload(idx)
     folder = Path(tempfile.mkdtemp(prefix="fuzz-idx-"))
     corpus = folder / "corpus"

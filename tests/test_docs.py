@@ -179,7 +179,8 @@ def test_the_idx_page_has_all_types_mirrors_and_hashes():
     hashes = {
         name.strip("`"): sha.strip("`") for name, _, sha in rows("idx.md", "file", "bytes", "SHA-256 of the .gz file")
     }
-    assert hashes == dict(next(iter(forms.items())) for forms in published.files)
+    contents = {name.strip("`"): sha.strip("`") for name, _, sha in rows("idx.md", "contents", "bytes", "SHA-256")}
+    assert hashes | contents == {name: sha for forms in published.files for name, sha in forms.items()}
 
 
 def test_mnist_begins_as_the_idx_page_says(mnist):

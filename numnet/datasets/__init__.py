@@ -13,7 +13,8 @@ import numpy as np
 from .dataset import Dataset
 from .download import DownloadError, fetch, sha256_of
 from .drawing import as_mnist
-from .idx import IdxError, read_idx, write_idx
+from .folder import Role, arrays, roles
+from .idx import IdxError, contents, read_idx, write_idx
 
 __all__ = [
     "Dataset",
@@ -22,6 +23,7 @@ __all__ = [
     "as_mnist",
     "digits",
     "fashion_mnist",
+    "load_idx",
     "mnist",
     "read_idx",
     "write_idx",
@@ -44,13 +46,14 @@ def mnist(
     Parameters
     ----------
     data_dir : str or os.PathLike, optional
-        The folder that has the four published files, gzipped or unpacked. Missing files are downloaded into this
-        folder. If no folder is given, the files are taken from the folder that the environment variable NUMNET_DATA
-        names. Files that are missing there are taken from ``numnet/mnist`` in the user's cache folder, or downloaded
-        into it. The cache folder is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, and %LOCALAPPDATA% on
-        Windows.
+        The folder that has the four published files, in itself or, as torchvision leaves them, in its subfolder
+        ``MNIST/raw`` or ``raw``. The files may be gzipped or unpacked, and have any of their usual names, such as
+        ``train-images-idx3-ubyte.gz`` and ``train-images.idx3-ubyte``. Missing files are downloaded into this folder.
+        If no folder is given, the files are taken from the folder that the environment variable NUMNET_DATA names.
+        Files that are missing there are taken from ``numnet/mnist`` in the user's cache folder, or downloaded into it.
+        The cache folder is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, and %LOCALAPPDATA% on Windows.
     download : bool, optional
-        Whether to download missing files, 11.6 MB in all.
+        Whether to download missing files, 11.6 MB in all. If not, `data_dir` must be there.
     timeout : float, optional
         The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool, optional
@@ -64,9 +67,14 @@ def mnist(
     Raises
     ------
     DownloadError
-        If a file is missing and is not downloaded or cannot be downloaded, or a file is not the published file. Every
-        load compares the SHA-256 of each file with the published file's. In the user's cache folder, only the first
-        load does so, and a later load if the size or the time of the file has changed.
+        If a file is missing and is not downloaded or cannot be downloaded, the folder that NUMNET_DATA names is not
+        there, or a file has the name of a published file and other contents, as has no other form of the file. Every
+        load compares the SHA-256 of each file, or of what it unpacks to, with the published one. In the user's cache
+        folder, only the first load does so, and a later load if the size or the time of the file has changed.
+
+    See Also
+    --------
+    load_idx : Load images and labels of one's own.
 
     Examples
     --------
@@ -93,9 +101,9 @@ def fashion_mnist(
     Parameters
     ----------
     data_dir : str or os.PathLike, optional
-        As for `mnist`, with two differences. The files have the same names as MNIST's files, so the subfolder
-        ``fashion-mnist`` of the folder is searched first, and files are downloaded into this subfolder. And the files
-        must be gzipped.
+        As for `mnist`, with one difference. The files have the same names as MNIST's files, so the subfolders
+        ``fashion-mnist`` and ``FashionMNIST/raw`` of the folder are searched first, and files are downloaded into the
+        subfolder ``fashion-mnist``.
     download : bool, optional
         Whether to download missing files, 30.9 MB in all.
     timeout : float, optional
@@ -123,6 +131,65 @@ def fashion_mnist(
     train, test = _load(_FASHION_MNIST, data_dir, download, timeout, progress)
     train.classes = test.classes = _CLOTHES
     return train, test
+
+
+def load_idx(folder: str | os.PathLike[str], name: str | None = None) -> Any:
+    """Load images and labels of one's own from a folder of IDX files.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        The folder. The files are told apart by their names, which must look like those of MNIST's files: there is
+        ``images`` or ``labels``; before it ``train`` or ``t10k`` or ``test``, or nothing, and before that perhaps the
+        name of the data set; after it ``idx3``, ``ubyte`` and ``gz`` as may be. ``train-images-idx3-ubyte.gz``,
+        ``emnist-letters-test-labels-idx1-ubyte`` and ``labels.idx`` are such names. Other files are passed over.
+    name : str, optional
+        The name of the data set, such as ``"emnist-letters"``. Needed if the folder has several data sets.
+
+    Returns
+    -------
+    Dataset or tuple of Dataset
+        ``train, test`` if the folder has four files. If it has two files, images and labels, their one data set.
+
+    Raises
+    ------
+    IdxError
+        If files are missing, the files do not make a data set, or it is not clear which files are meant; the message
+        says what is in the folder. Also if a file is not in the IDX format.
+    OSError
+        If the folder or a file cannot be read; FileNotFoundError if there is no such folder.
+
+    Warns
+    -----
+    UserWarning
+        If images have numbers below 0 and a name with ``ubyte``, for unsigned bytes. They are left as they are, and the
+        warning says how to view them as pixels.
+
+    See Also
+    --------
+    read_idx : Read the array in one file.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from numnet.datasets import load_idx, write_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for part, count in ("train", 3), ("test", 2):
+    ...         write_idx(os.path.join(folder, f"own-{part}-images-idx3-ubyte.gz"), np.zeros((count, 28, 28), np.uint8))
+    ...         write_idx(os.path.join(folder, f"own-{part}-labels-idx1-ubyte.gz"), np.zeros(count, np.uint8))
+    ...     train, test = load_idx(folder)
+    >>> train
+    Dataset('own train', 3 images of 28 x 28, 1 classes)
+    """
+    folder = _expanded(folder)
+    loaded = []
+    for title, (images, labels) in arrays(folder, name).items():
+        try:
+            loaded.append(Dataset(images, labels, title))
+        except ValueError as error:
+            raise IdxError(f"{folder}, {title}: {error}. nn.datasets.read_idx reads a single file.") from error
+    return loaded[0] if len(loaded) == 1 else tuple(loaded)
 
 
 def digits() -> tuple[Dataset, Dataset]:
@@ -165,17 +232,21 @@ def digits() -> tuple[Dataset, Dataset]:
 
 
 class _Published(NamedTuple):
-    """A published data set: its addresses, and the SHA-256 of each form (gzipped, unpacked) of its four files."""
+    """A published data set: where it is, and the SHA-256 of its four files."""
 
     name: str
-    subfolder: str
+    title: str
+    places: Sequence[str]  # where its files may be below a folder; downloads go to the first place
     mirrors: Sequence[str]
-    files: Sequence[Mapping[str, str]]  # training images and labels, then test images and labels; .gz first
+    files: Sequence[Mapping[str, str]]  # as in _ROLES: the SHA-256 of the published .gz file, and of what it unpacks to
 
+
+_ROLES = [Role("", part, kind) for part in ("train", "test") for kind in ("images", "labels")]
 
 _MNIST = _Published(
     name="mnist",
-    subfolder="",
+    title="MNIST",
+    places=("", "MNIST/raw", "raw"),  # raw is torchvision's
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -201,21 +272,34 @@ _MNIST = _Published(
     ),
 )
 
-_CLOTHES = "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
-
+from .drawing import as_mnist
+# The SHA-256 of the unpacked files are those that several public projects give, which unpack the published .gz files.
 _FASHION_MNIST = _Published(
     name="fashion-mnist",
-    subfolder="fashion-mnist",
+    title="Fashion-MNIST",
+    places=("fashion-mnist", "FashionMNIST/raw", "", "raw"),
     mirrors=(
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
     ),
     files=(
-        {"train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"},
-        {"train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"},
-        {"t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"},
-        {"t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"},
+        {
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        },
+        {
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        },
+        {
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        },
+        {
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
     ),
 )
 
@@ -224,67 +308,139 @@ def _load(
     published: _Published, data_dir: str | os.PathLike[str] | None, download: bool, timeout: float, progress: bool
 ) -> tuple[Dataset, Dataset]:
     """Find, or download, the four files of a published data set, and read them."""
-    if data_dir is not None:
-        folders = [Path(data_dir).expanduser()]
-    else:
-        named = os.environ.get("NUMNET_DATA")
-        folders = [Path(folder) for folder in (named, _cache()) if folder]
-    target = folders[-1] / published.subfolder
+    folders = _folders(data_dir, download)
     cache = _cache() if data_dir is None else None
-    found = [_find(forms, folders, published.subfolder, cache) for forms in published.files]
-    missing = [next(iter(forms)) for forms, path in zip(published.files, found, strict=True) if path is None]
+    target = folders[-1] / published.places[0]
+    paths = [_find(published, role, folders, cache) for role in range(len(_ROLES))]
+    missing = [next(iter(forms)) for forms, path in zip(published.files, paths, strict=True) if path is None]
     remedy = (
         f"To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
         "or in another one that you name with data_dir or the environment variable NUMNET_DATA."
     )
     if missing and not download:
-        looked = ", ".join(str(folder / published.subfolder) for folder in folders)
+        looked = ", ".join(str(folder / published.places[0]) for folder in folders)
         raise DownloadError(
             f"{', '.join(missing)} of {published.name} missing in {looked}, and download is False.\n{remedy}"
         )
-    arrays = []
-    for forms, path in zip(published.files, found, strict=True):
+    found = []
+    for forms, path in zip(published.files, paths, strict=True):
         if path is None:
             name, sha256 = next(iter(forms.items()))
             path = fetch(name, published.mirrors, sha256, target, timeout, progress, remedy)
-        arrays.append(read_idx(path))
+        found.append(read_idx(path))
     return (
-        Dataset(arrays[0], arrays[1], f"{published.name} train"),
-        Dataset(arrays[2], arrays[3], f"{published.name} test"),
+        Dataset(found[0], found[1], f"{published.name} train"),
+        Dataset(found[2], found[3], f"{published.name} test"),
     )
 
 
-def _find(forms: Mapping[str, str], folders: Sequence[Path], subfolder: str, cache: Path | None) -> Path | None:
-    """Find one of the forms of a file; DownloadError if the data set's own folder has another file of that name."""
+def _folders(data_dir: str | os.PathLike[str] | None, download: bool) -> Sequence[Path]:
+    """Return the folders in which to look; DownloadError if one that the user names is not there."""
+    if data_dir is not None:
+        folder = _expanded(data_dir)
+        if not download and not folder.is_dir():
+            raise DownloadError(f"there is no folder {folder}: correct data_dir, or give download=True to fill it")
+        return [folder]
+    if not (named := os.environ.get("NUMNET_DATA")):
+        return [_cache()]
+    folder = _expanded(named)
+    if not folder.is_dir():
+        raise DownloadError(
+            f"there is no folder {folder}, which the environment variable NUMNET_DATA names: correct the variable or, "
+            "for the user's cache folder, unset it"
+        )
+    return [folder, _cache()]
+
+
+def _expanded(folder: str | os.PathLike[str]) -> Path:
+    """Return a path, with the user's home for ~."""
+    return Path(os.path.expanduser(folder))
+
+
+def _find(published: _Published, role: int, folders: Sequence[Path], cache: Path | None) -> Path | None:
+    """Find one of the four files, in any of its forms.
+
+    DownloadError if a folder has files with the name of this file, and none with its contents.
+    """
     for folder in folders:
-        for path in (place / name for place in (folder / subfolder, folder) for name in forms):
-            if path.is_file():
-                if _is_published(path, forms[path.name], keep_record=folder == cache):
-                    return path
-                if path.parent == folder / subfolder:
-                    raise DownloadError(
-                        f"{path} is not the published file: its SHA-256 is {sha256_of(path)}, "
-                        f"expected {forms[path.name]}. "
-                        "Delete it; then it is downloaded anew."
-                    )
+        refusals = []
+        for path in (path for place in published.places for path in _named(folder / place, _ROLES[role])):
+            try:
+                found = _recognized(path, keep_record=folder == cache)
+            except IdxError as error:
+                refusals.append((path, f"{error} It has the name of a file of {published.title}."))
+                continue
+            if found == (published, role):
+                return path
+            # The sets have the same names: the one may lie in a folder, and the other in a subfolder of that folder.
+            if not found or found[0] == published or path.parent == folder / published.places[0]:
+                refusals.append((path, _refusal(path, published, found)))
+        if refusals:
+            path, reason = refusals[0]
+            if folder == cache:
+                expected = next(iter(published.files[role].values()))
+                reason = (
+                    f"{path} is not the published file: its SHA-256 is {sha256_of(path)}, expected {expected}. "
+                    "Delete it; then it is downloaded anew."
+                )
+            raise DownloadError(reason)
     return None
 
 
-def _is_published(path: Path, sha256: str, keep_record: bool) -> bool:
-    """Return whether a file has this SHA-256. A record of the last check saves work if the file has not changed."""
+def _named(folder: Path, role: Role) -> Sequence[Path]:
+    """Return the files in a folder, if there is such a folder, whose names are spellings of this role."""
+    return roles(folder.iterdir()).get(role, []) if folder.is_dir() else []
+
+
+def _recognized(path: Path, keep_record: bool) -> tuple[_Published, int] | None:
+    """Return which published file this is, by its SHA-256 or by that of what it unpacks to; None if it is another file.
+
+    A record of the last check saves work if the file has not changed. IdxError if the file is not in the IDX format.
+    """
+    sets = _MNIST, _FASHION_MNIST
+    known = {sha256: (each, i) for each in sets for i, forms in enumerate(each.files) for sha256 in forms.values()}
     record = path.with_name(f"{path.name}.verified")
     status = path.stat()
-    text = f"{status.st_size} {status.st_mtime_ns} {sha256}\n"
-    with suppress(OSError):
-        if keep_record and record.read_bytes() == text.encode():
-            return True
-    if sha256_of(path) != sha256:
-        return False
+    stamp = f"{status.st_size} {status.st_mtime_ns}"
+    with suppress(OSError, ValueError):
+        if keep_record:
+            recorded, sha256 = record.read_text("ascii").rsplit(maxsplit=1)
+            if recorded == stamp and sha256 in known:
+                return known[sha256]
+    sha256 = sha256_of(path)  # of the file as it is first, since a published .gz file is short
+    if sha256 not in known:
+        sha256 = _unpacked_sha256(path)
     # Some file systems keep times to 2 seconds only: a file that is younger could change again and have the same time.
-    if keep_record and time.time_ns() - status.st_mtime_ns > _SETTLED:
+    if keep_record and sha256 in known and time.time_ns() - status.st_mtime_ns > _SETTLED:
         with suppress(OSError):  # the folder may be read-only
-            record.write_bytes(text.encode())  # need not be atomic: only the whole text is trusted
-    return True
+            record.write_text(f"{stamp} {sha256}\n", "ascii")  # need not be atomic: only the whole text is trusted
+    return known.get(sha256)
+
+
+def _unpacked_sha256(path: Path) -> str:
+    """Return the SHA-256 of an IDX file or, if it is gzipped, of what it unpacks to, in hexadecimal."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for part in contents(read_idx(path)):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _refusal(path: Path, published: _Published, found: tuple[_Published, int] | None) -> str:
+    """Return what a file is that has the name of a published file and other contents, and what to do with it."""
+    folder = str(path.parent)
+    if not found:
+        size = " x ".join(map(str, read_idx(path).shape)) or "one number"
+        return (
+            f"{path} is a valid IDX file, {size}, but not {published.title}: "
+            f"read the folder with nn.datasets.load_idx({folder!r})."
+        )
+    owner, role = found
+    if owner == published:
+        return f"{path} has the contents of {owner.title}'s {list(owner.files[role])[-1]}: give the file that name."
+    call = f"nn.datasets.{owner.name.replace('-', '_')}({folder!r})"
+    return f"{path} is not {published.title} but {owner.title}: read the folder with {call}."
 
 
 def _cache() -> Path:

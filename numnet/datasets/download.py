@@ -25,16 +25,16 @@ _Item = TypeVar("_Item")
 
 
 class DownloadError(ValueError):
-    """A data file that is missing and could not be downloaded, or that is not the published file.
+    """A data file or a folder that is missing, could not be downloaded, or does not have the published contents.
 
     Examples
     --------
     >>> import numnet as nn
     >>> try:
-    ...     nn.datasets.mnist("no/such/folder", download=False)
+    ...     nn.datasets.mnist("no-such-folder", download=False)
     ... except nn.datasets.DownloadError as error:
-    ...     print(str(error).partition(",")[0])
-    train-images-idx3-ubyte.gz
+    ...     print(error)
+    there is no folder no-such-folder: correct data_dir, or give download=True to fill it
     """
 
 

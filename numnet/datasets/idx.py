@@ -19,17 +19,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..atomic import atomic
+from .diagnosis import AGAIN, File, little_endian, take, wrong_length, wrong_start
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 _CODES = {kind: code for code, kind in _TYPES.items()}
 _SIX = ", ".join(f"0x{code:02x} ({np.dtype(kind)})" for code, kind in _TYPES.items())
-_PIECE = 1 << 16
 _Mode = Literal["r", "r+", "c"]
-_AGAIN = "The file is damaged or incomplete: download or copy it again."
 
 
 class IdxError(ValueError):
-    """A file that is not in the IDX format, or an array that the format cannot hold.
+    """A file that is not in the IDX format, a folder without such files, or an array that the format cannot hold.
 
     Examples
     --------
@@ -38,8 +37,8 @@ class IdxError(ValueError):
     >>> try:
     ...     nn.datasets.read_idx(io.BytesIO(b"<html>Not found</html>"))
     ... except nn.datasets.IdxError as error:
-    ...     print(str(error).partition(",")[0])
-    the given file: not an IDX file: it starts with the bytes 3c 68 74 6d
+    ...     print(str(error).partition(", and")[0])
+    the given file: not an IDX file but a web page (HTML or XML): open it in a browser to see what the server answered
     """
 
 
@@ -76,6 +75,9 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     The header is not trusted: the memory that is taken is at most a small multiple of the data that the file really
     holds. As the gzip format allows, a gzipped file may have several members, and zeros may follow the members.
 
+    If pixels come out as int8, and bright pixels below 0, the program that wrote the file had signed bytes only.
+    ``array.view(np.uint8)`` gives the pixels from 0 to 255. Numbers that are meant to be below 0 stay as they are.
+
     Examples
     --------
     >>> import io
@@ -88,17 +90,17 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
         raise ValueError(f"read_idx: mmap_mode={mmap_mode!r} must be None or, for a path, one of {get_args(_Mode)}")
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "the given file")
     with open(path, "rb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
-        start = _take(file, 2)
+        start = take(file, 2)
         if start != b"\x1f\x8b":
             return _read(file, start, name, mmap_mode)
         if mmap_mode is not None:
             raise IdxError(f"{name}: it is gzipped, and only a plain file can be mapped into memory. Unpack it first.")
         file.seek(-2, os.SEEK_CUR)
         try:
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                return _read(unpacked, _take(unpacked, 2), name)
+            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:  # without "rb", a GzipFile is no file to GzipFile
+                return _read(unpacked, take(unpacked, 2), name)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise IdxError(f"{name}: it is gzipped, but does not unpack ({error}). {_AGAIN}") from error
+            raise IdxError(f"{name}: it is gzipped, but does not unpack ({error}). {AGAIN}") from error
 
 
 def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> None:
@@ -132,14 +134,7 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
     '00000b02 00000001 00000003 00010002 ffff'
     """
     _check_file("write", path)
-    array = np.asarray(array)
-    kind = array.dtype.str[1:]
-    if kind not in _CODES:
-        raise IdxError(f"IDX has no code for elements of type {array.dtype}; it has {_SIX}. Convert with astype first.")
-    if max(array.shape, default=0) >= 1 << 32:
-        raise IdxError(f"IDX holds sizes below 2**32; the array's shape is {array.shape}. Write it in parts.")
-    header = bytes([0, 0, _CODES[kind], array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
-    data = np.asarray(array, dtype=f">{kind}", order="C").data
+    header, data = contents(np.asarray(array))
     if not isinstance(path, (str, os.PathLike)):
         path.write(header)
         path.write(data)
@@ -152,6 +147,17 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
             packed.write(data)
 
 
+def contents(array: NDArray[Any]) -> tuple[bytes, memoryview]:
+    """Return the header and the data of the only IDX file, unpacked, that holds this array."""
+    kind = array.dtype.str[1:]
+    if kind not in _CODES:
+        raise IdxError(f"IDX has no code for elements of type {array.dtype}; it has {_SIX}. Convert with astype first.")
+    if max(array.shape, default=0) >= 1 << 32:
+        raise IdxError(f"IDX holds sizes below 2**32; the array's shape is {array.shape}. Write it in parts.")
+    header = bytes([0, 0, _CODES[kind], array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
+    return header, np.asarray(array, dtype=f">{kind}", order="C").data
+
+
 def _check_file(method: str, path: object) -> None:
     """Raise ValueError if `path` is neither a path nor a binary file that has the method."""
     if isinstance(path, io.TextIOBase) or not (isinstance(path, (str, os.PathLike)) or hasattr(path, method)):
@@ -162,24 +168,20 @@ def _check_file(method: str, path: object) -> None:
         )
 
 
-def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mode: _Mode | None = None) -> NDArray[Any]:
+def _read(file: File, start: bytearray, name: str, mmap_mode: _Mode | None = None) -> NDArray[Any]:
     """Read, or map, the array in an unpacked file whose first two bytes, `start`, are already read."""
-    start += _take(file, 2)
+    start += take(file, 2)
     if any(start[:2]):
-        raise IdxError(
-            f"{name}: not an IDX file: it starts with the bytes {start.hex(' ')}, an IDX file with 00 00. "
-            "Is it a web page with an error message, saved under this name? Delete it and download it again."
-        )
+        raise IdxError(f"{name}: {wrong_start(file, start, _TYPES)}")
     if len(start) < 4:
-        raise IdxError(f"{name}: it ends after {len(start)} bytes, an IDX header has at least 4. {_AGAIN}")
+        raise IdxError(f"{name}: it ends after {len(start)} bytes, an IDX header has at least 4. {AGAIN}")
     code, ndim = start[2:]
     if code not in _TYPES:
-        raise IdxError(f"{name}: not an IDX file: its element type has code 0x{code:02x}, not one of {_SIX}. {_AGAIN}")
-    sizes = _take(file, 4 * ndim)
+        raise IdxError(f"{name}: not an IDX file: its element type has code 0x{code:02x}, not one of {_SIX}. {AGAIN}")
+    sizes = take(file, 4 * ndim)
     if len(sizes) < 4 * ndim:
         raise IdxError(
-            f"{name}: it ends after {4 + len(sizes)} bytes, "
-            f"its header of {ndim} dimensions has {4 + 4 * ndim}. {_AGAIN}"
+            f"{name}: it ends after {4 + len(sizes)} bytes, its header of {ndim} dimensions has {4 + 4 * ndim}. {AGAIN}"
         )
     shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist()) if ndim else ()
     dtype = np.dtype(f">{_TYPES[code]}")
@@ -187,26 +189,22 @@ def _read(file: IO[bytes] | gzip.GzipFile, start: bytearray, name: str, mmap_mod
     try:  # strides of 0: NumPy judges the shape without taking memory for it
         np.ndarray(shape, dtype, buffer=bytes(dtype.itemsize), strides=(0,) * ndim)
     except ValueError as error:
+        remedy = "Write it with another shape or, if it should have one, download or copy it again."
+        remedy = little_endian(file, dtype, sizes, 0) or remedy
         raise IdxError(
-            f"{name}: NumPy cannot hold an array of {ndim} dimensions {claim} ({error}). "
-            "Write it with another shape or, if it should have one, download or copy it again."
+            f"{name}: NumPy cannot hold an array of {ndim} dimensions {claim} ({error}). {remedy}"
         ) from error
     size = math.prod(shape) * dtype.itemsize
     mode = mmap_mode if size else None  # zero bytes cannot be mapped
-    data = b"" if mode else _take(file, size + 1)
+    data = b"" if mode else take(file, size + 1)
     length = os.fstat(file.fileno()).st_size - file.tell() if mode else len(data)
     if length != size:
         found = f"ends after {length} bytes of data" if length < size else "goes on after its data"
-        raise IdxError(f"{name}: it {found}, its header claims {size} bytes: {claim} of {dtype.name}. {_AGAIN}")
+        raise IdxError(
+            f"{name}: it {found}, its header claims {size} bytes: {claim} of {dtype.name}. "
+            f"{wrong_length(file, dtype, sizes, len(data))}"
+        )
     if mode:
         return np.memmap(name, dtype, mode, file.tell(), shape)
     array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="), copy=False)
     return array
-
-
-def _take(file: IO[bytes] | gzip.GzipFile, size: int) -> bytearray:
-    """Read `size` bytes, or fewer if the file ends before. Memory is taken only as the bytes come."""
-    data = bytearray()
-    while len(data) < size and (piece := file.read(min(size - len(data), _PIECE))):
-        data += piece
-    return data

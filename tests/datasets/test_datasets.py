@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import inspect
+import io
+import json
 import os
 import re
 import shlex
@@ -15,9 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+import numnet
 from numnet import datasets
-from numnet.datasets import Dataset, DownloadError, digits, fashion_mnist, mnist, read_idx, write_idx
+from numnet.datasets import (
+    Dataset,
+    DownloadError,
+    digits,
+    fashion_mnist,
+    mnist,
+    read_idx,
+    write_idx,
+)
 
 NAMES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
 GZIPPED = sorted(f"{name}.gz" for name in NAMES)
@@ -53,15 +66,14 @@ def same(loaded: tuple[Dataset, Dataset], arrays: dict[str, np.ndarray[Any, Any]
 @pytest.fixture
 def published(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Both sets, small, published on the server; empty folders for the caches."""
-    for place, (attribute, seed) in enumerate({"_MNIST": 1, "_FASHION_MNIST": 2}.items()):
+    for attribute, seed in {"_MNIST": 1, "_FASHION_MNIST": 2}.items():
         folder = put(tmp_path / "published" / attribute, small(seed))
         table = []
         for name in NAMES:
             packed = (folder / f"{name}.gz").read_bytes()
             server.answers[f"/{attribute}/{name}.gz"] = packed
             forms = {f"{name}.gz": packed, name: gzip.decompress(packed)}
-            kept = list(forms)[: 2 - place]  # of Fashion-MNIST only the .gz are known
-            table.append({form: hashlib.sha256(forms[form]).hexdigest() for form in kept})
+            table.append({form: hashlib.sha256(data).hexdigest() for form, data in forms.items()})
         real = getattr(datasets, attribute)
         monkeypatch.setattr(
             datasets, attribute, real._replace(mirrors=(server.mirror("gone"), server.mirror(attribute)), files=table)
@@ -115,10 +127,95 @@ def test_only_missing_files_are_downloaded(published: Any, tmp_path: Path) -> No
     assert published.asked == [f"/gone/{GZIPPED[2]}", f"/_MNIST/{GZIPPED[2]}"]
 
 
-def test_unpacked_files_of_mnist_are_taken(published: Any, tmp_path: Path) -> None:
-    assert same(mnist(put(tmp_path / "here", small(1), ""), download=False), small(1))
-    with pytest.raises(DownloadError, match="missing"):
-        fashion_mnist(put(tmp_path / "there", small(2), ""), download=False)
+SPELLINGS = {
+    "as published": lambda name: name,
+    "with a dot": lambda name: name.replace("-idx", ".idx"),
+    "with underscores": lambda name: name.replace("-", "_"),
+    "test": lambda name: name.replace("t10k", "test"),
+    "in capitals": str.upper,
+    "short": lambda name: name.partition("-idx")[0],
+}
+FORMS = {
+    "gzipped": (".gz", lambda data: data),
+    "unpacked": ("", gzip.decompress),
+    "unpacked under a .gz name": (".gz", gzip.decompress),
+    "gzipped without .gz": ("", lambda data: data),
+    "gzipped anew": (".gz", lambda data: gzip.compress(gzip.decompress(data), 1)),
+    "gzipped in two members": (".gz", lambda data: gzip.compress(b"") + gzip.compress(gzip.decompress(data))),
+}
+PLACES = {mnist: ("", "MNIST/raw", "raw"), fashion_mnist: ("", "fashion-mnist", "FashionMNIST/raw", "raw")}
+SEEDS = {mnist: 1, fashion_mnist: 2}
+
+
+def put_form(place: Path, name: str, array: np.ndarray[Any, Any], spelling: str, form: str) -> Path:
+    """Write an array into a folder as the published file in another form."""
+    plain, packed = io.BytesIO(), io.BytesIO()
+    write_idx(plain, array)
+    with gzip.GzipFile("", "wb", 6, packed, mtime=0) as file:
+        file.write(plain.getvalue())
+    ending, change = FORMS[form]
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{SPELLINGS[spelling](name)}{ending}"
+    path.write_bytes(change(packed.getvalue()))
+    return path
+
+
+@pytest.mark.parametrize("loader", [mnist, fashion_mnist])
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_each_file_may_have_another_form_name_and_place(
+    published: Any, tmp_path_factory: pytest.TempPathFactory, loader: Loader, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("here")
+    for name, array in small(SEEDS[loader]).items():
+        place, spelling, form = (data.draw(st.sampled_from(list(of))) for of in (PLACES[loader], SPELLINGS, FORMS))
+        put_form(folder / place, name, array, spelling, form)
+    before = files_below(folder)
+    assert same(loader(folder), small(SEEDS[loader]))
+    assert same(loader(str(folder), download=False), small(SEEDS[loader]))
+    assert files_below(folder) == before
+    assert published.asked == []
+
+
+@pytest.mark.parametrize("loader", [mnist, fashion_mnist])
+def test_torchvisions_folder_may_be_named_at_any_level(published: Any, tmp_path: Path, loader: Loader) -> None:
+    top = tmp_path / ("MNIST" if loader is mnist else "FashionMNIST")
+    for ending in ("", ".gz"):
+        put(top / "raw", small(SEEDS[loader]), ending)
+    for folder in (tmp_path, top, top / "raw"):
+        assert same(loader(folder, download=False), small(SEEDS[loader]))
+
+
+BAD = [b"", b"<html>", b"\x1f\x8b\x08 cut", bytes.fromhex("00000801 00000002 0607")]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=["empty", "page", "cut", "own"])
+@pytest.mark.parametrize("where", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "train_images.idx3"])
+def test_if_one_form_is_bad_another_is_taken(published: Any, tmp_path: Path, bad: bytes, where: str) -> None:
+    folder = put(tmp_path / "raw", small(1), ".gz")
+    (folder / f"{NAMES[0]}.gz").rename(folder / "train-images.idx3-ubyte")
+    for path in (folder / where, tmp_path / where):
+        path.write_bytes(bad)
+    assert same(mnist(tmp_path), small(1))
+    (folder / "train-images.idx3-ubyte").unlink()
+    with pytest.raises(DownloadError, match=re.escape(where)):
+        mnist(tmp_path)
+    assert published.asked == []
+    assert (tmp_path / where).read_bytes() == (folder / where).read_bytes() == bad
+
+
+def test_a_cache_may_have_other_forms_and_keeps_a_record_of_them(
+    published: Any, cache: Path, settled: Callable[[], list[Path]], hashed: list[str]
+) -> None:
+    paths = [
+        put_form(cache / "numnet" / "mnist", name, array, "with a dot", "gzipped anew")
+        for name, array in small(1).items()
+    ]
+    settled()
+    for _ in range(3):
+        assert same(mnist(download=False), small(1))
+    assert sorted(hashed) == sorted(path.name for path in paths)
+    assert files_below(cache / "numnet" / "mnist") == sorted(hashed + [f"{name}.verified" for name in hashed])
 
 
 def test_numnet_data_is_taken_then_the_cache(
@@ -133,18 +230,58 @@ def test_numnet_data_is_taken_then_the_cache(
     assert same(mnist(), small(1))
     assert len(files_below(folder)) == 3
     assert [Path(name).name for name in files_below(cache)] == [GZIPPED[0]]
-    monkeypatch.setenv("NUMNET_DATA", str(tmp_path / "nothing here"))
-    assert same(mnist(), small(1))
-    assert [Path(name).name for name in files_below(cache)] == GZIPPED
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_a_folder_that_numnet_data_names_must_be_there(
+    published: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, download: bool, fault: Any
+) -> None:
+    mnist()
+    asked = len(published.asked)
+    (tmp_path / "a file").touch()
+    for name in ("nothing here", "a file", "~/nothing here", "~nobody-of-this-name/data"):
+        monkeypatch.setenv("NUMNET_DATA", name if name.startswith("~") else str(tmp_path / name))
+        for loader in (mnist, fashion_mnist):
+            with pytest.raises(DownloadError, match=rf"no folder .*{Path(name).name}, .*NUMNET_DATA.*unset") as info:
+                loader(download=download)
+        if name == "nothing here":
+            fault("Download", "NUMNET_DATA names a folder that is not there", info.value, "nothing")
+        assert same(mnist(cache / "numnet" / "mnist"), small(1))  # data_dir makes the variable irrelevant
+    assert len(published.asked) == asked
     assert not (tmp_path / "nothing here").exists()
 
 
-def test_a_given_folder_is_the_only_one(published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMNET_DATA", str(put(tmp_path / "named", small(1))))
-    with pytest.raises(DownloadError, match=r"missing in \S*other, and"):
-        mnist(tmp_path / "other", download=False)
+@pytest.mark.parametrize("download", [True, False])
+def test_a_tilde_is_the_users_home(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: bool
+) -> None:
+    home = tmp_path / "cache"  # by the fixture
+    put(home / "my data", small(1))
+    monkeypatch.setenv("NUMNET_DATA", "~/my data")
+    assert same(mnist(download=download), small(1))
+    assert same(mnist("~/my data", download=download), small(1))
+    monkeypatch.setenv("NUMNET_DATA", "~")
+    put(home, small(1), "")
+    assert same(mnist(download=download), small(1))
     assert published.asked == []
-    assert not (tmp_path / "other").exists()
+    assert not Path("~").exists()
+
+
+def test_a_given_folder_is_the_only_one(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    monkeypatch.setenv("NUMNET_DATA", str(put(tmp_path / "named", small(1))))
+    other = tmp_path / "other"
+    for loader in (mnist, fashion_mnist):
+        with pytest.raises(DownloadError, match=r"there is no folder \S*other: correct data_dir, or give d") as info:
+            loader(other, download=False)
+    fault("Download", "data_dir is not there, and download is False", info.value, "nothing")
+    assert not other.exists()
+    other.mkdir()
+    with pytest.raises(DownloadError, match=r"missing in \S*other, and"):
+        mnist(other, download=False)
+    assert published.asked == []
+    assert files_below(other) == []
 
 
 @pytest.mark.parametrize(
@@ -169,18 +306,77 @@ def test_the_cache_is_where_the_system_has_it(
     assert files_below(tmp_path / below) == GZIPPED
 
 
+def own(seed: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return images and labels of one's own."""
+    rng = np.random.default_rng(seed)
+    shapes = [(90, 8, 8), (90,), (10, 8, 8), (10,)]
+    return {name: rng.integers(0, 4, shape).astype(np.uint8) for name, shape in zip(NAMES, shapes, strict=True)}
+
+
 @pytest.mark.parametrize("loader", [mnist, fashion_mnist])
-def test_another_file_under_the_name_is_named_with_both_hashes(published: Any, tmp_path: Path, loader: Loader) -> None:
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("form", FORMS)
+def test_ones_own_files_under_mnists_names_are_told_so_and_loaded(
+    published: Any, tmp_path: Path, loader: Loader, spelling: str, form: str, fault: Any
+) -> None:
+    place = tmp_path / "it's mine" / PLACES[loader][1]
+    paths = [put_form(place, name, array, spelling, form) for name, array in own(3).items()]
+    before = {path: path.read_bytes() for path in paths}
+    told = []
+    for download in (True, False):
+        with pytest.raises(DownloadError) as info:
+            loader(tmp_path / "it's mine", download=download)
+        told.append(str(info.value))
+    title = "MNIST" if loader is mnist else "Fashion-MNIST"
+    assert told == 2 * [told[0]]
+    says, remedy = told[0].split(": read the folder with ")
+    assert says == f"{paths[0]} is a valid IDX file, 90 x 8 x 8, but not {title}"
+    assert same(eval(remedy.rstrip("."), {"nn": numnet}), own(3))
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    assert published.asked == []
+    if loader is mnist and spelling == "as published" and form == "gzipped":
+        fault("Download", "one's own files under MNIST's names", info.value, "the files, as they are")
+
+
+@pytest.mark.parametrize("loader", [mnist, fashion_mnist])
+@pytest.mark.parametrize("bad", BAD, ids=["empty", "page", "cut", "own"])
+@pytest.mark.parametrize("named", [True, False], ids=["NUMNET_DATA", "data_dir"])
+def test_nobody_is_told_to_delete_a_file_outside_the_cache(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Loader, bad: bytes, named: bool
+) -> None:
     loader(tmp_path / "here")
     path = next((tmp_path / "here").rglob(GZIPPED[1]))
-    expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.write_bytes(b"<html>")
-    got = hashlib.sha256(b"<html>").hexdigest()
+    path.write_bytes(bad)
+    before = files_below(tmp_path)
     asked = len(published.asked)
-    with pytest.raises(DownloadError, match=f"{re.escape(str(path))} .*{got}, expected {expected}.*Delete it"):
-        loader(tmp_path / "here")
-    assert path.read_bytes() == b"<html>"
+    if named:
+        monkeypatch.setenv("NUMNET_DATA", str(tmp_path / "here"))
+    for download in (True, False):
+        with pytest.raises(DownloadError, match=re.escape(str(path))) as info:
+            loader(None if named else tmp_path / "here", download=download)
+        assert not re.search("delete|remove", str(info.value).replace(str(tmp_path), ""), re.IGNORECASE)
+    assert path.read_bytes() == bad
+    assert files_below(tmp_path) == before
     assert len(published.asked) == asked
+
+
+def test_a_file_of_the_other_set_is_named(published: Any, tmp_path: Path) -> None:
+    put(tmp_path / "fashion", small(2), "")
+    with pytest.raises(DownloadError, match="is not MNIST but Fashion-MNIST: read the folder with ") as info:
+        mnist(tmp_path / "fashion")
+    remedy = str(info.value).partition(" with ")[2]
+    assert same(eval(remedy.rstrip("."), {"nn": numnet}), small(2))
+    put(tmp_path / "both" / "fashion-mnist", small(1))
+    with pytest.raises(DownloadError, match=r"is not Fashion-MNIST but MNIST: read the folder with nn.datasets.mnist"):
+        fashion_mnist(tmp_path / "both")
+    assert published.asked == []
+
+
+def test_a_file_under_the_name_of_another_is_named(published: Any, tmp_path: Path) -> None:
+    put(tmp_path, small(1))
+    (tmp_path / GZIPPED[0]).write_bytes((tmp_path / GZIPPED[2]).read_bytes())
+    with pytest.raises(DownloadError, match=f"{GZIPPED[0]} has the contents of MNIST's {NAMES[0]}: give"):
+        mnist(tmp_path)
 
 
 @pytest.fixture
@@ -277,10 +473,10 @@ def test_no_record_is_believed_or_kept_in_the_users_folders(
 
 
 LOAD = """
-import hashlib, pathlib, sys
+import hashlib, json, sys
 from numnet import datasets
-files = [path for path in sorted(pathlib.Path(sys.argv[1]).glob("*.gz"))]
-print([datasets._is_published(path, hashlib.sha256(path.read_bytes()).hexdigest(), True) for path in files])
+datasets._MNIST = datasets._MNIST._replace(files=json.loads(sys.argv[1]))
+print(*datasets.mnist(download=False))
 """
 
 
@@ -291,10 +487,10 @@ def test_a_cache_that_is_read_only_is_read(published: Any, cache: Path, settled:
     mount = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
     if sys.platform != "linux" or subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("mounting a folder read-only needs Linux and the right to")
-    script = f"{mount} && {shlex.join([sys.executable, '-c', LOAD, str(folder)])}"
+    script = f"{mount} && {shlex.join([sys.executable, '-c', LOAD, json.dumps(datasets._MNIST.files)])}"
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "[True, True, True, True]\n"
     assert files_below(folder) == GZIPPED
+    assert done.stdout == "{} {}\n".format(*mnist(download=False))
 
 
 def test_the_error_says_how_to_provide_the_files(published: Any, tmp_path: Path) -> None:
@@ -342,11 +538,20 @@ def test_the_real_mnist(real: Path, tmp_path: Path) -> None:
     assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert round(float(train.images.mean() / 255), 4) == 0.1307  # the mean that every MNIST tutorial subtracts
+
+
+@pytest.mark.parametrize(
+    "form", [form if form == "unpacked" else pytest.param(form, marks=pytest.mark.slow) for form in FORMS]
+)
+def test_the_real_mnist_in_another_form(real: Path, tmp_path: Path, form: str) -> None:
+    ending, change = FORMS[form]
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     for name in NAMES:
-        (tmp_path / name).write_bytes(gzip.decompress((real / f"{name}.gz").read_bytes()))
-    unpacked = mnist(tmp_path, download=False)
-    assert (unpacked[0].images == train.images).all()
-    assert (unpacked[1].labels == test.labels).all()
+        path = tmp_path / "MNIST" / "raw" / f"{SPELLINGS['with a dot'](name)}{ending}"
+        path.write_bytes(change((real / f"{name}.gz").read_bytes()))
+    for data, published in zip(mnist(tmp_path, download=False), mnist(real), strict=True):
+        assert (data.images == published.images).all()
+        assert (data.labels == published.labels).all()
 
 
 def test_digits_are_those_of_scikit_learn() -> None:

@@ -1,16 +1,23 @@
 """numnet.datasets.idx: reading and writing the IDX format."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import pickle
 import re
 import sys
+import tarfile
 import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -147,11 +154,10 @@ def header(shape: tuple[int, ...], code: int = 8) -> bytes:
 
 FAULTS = {
     "empty file": (b"", "ends after 0 bytes, an IDX header has at least 4.*again"),
-    "web page": (
-        b"<!DOCTYPE html>",
-        r"not an IDX file: it starts with the bytes 3c 21 44 4f, .* 00 00\. .*web page.*again",
+    "wrong magic number": (
+        b"\0\1" + EXAMPLE[2:],
+        r"not an IDX file: it starts with the bytes 00 01 0b 02, an IDX file with 00 00\. .*again",
     ),
-    "wrong magic number": (b"\0\1" + EXAMPLE[2:], "not an IDX file: it starts with the bytes 00 01 0b 02"),
     "unknown element type": (
         header((0,), 0x0A),
         r"code 0x0a, not one of 0x08 \(uint8\), .*, 0x0e \(float64\).*again",
@@ -162,9 +168,41 @@ FAULTS = {
         EXAMPLE[:-1],
         r"ends after 11 bytes of data, its header claims 12 bytes: \(2, 3\) of int16.*again",
     ),
+    "cut after an image": (
+        header((5, 2, 3)) + bytes(18),
+        r"ends after 18 bytes of data, its header claims 30 bytes.* 18 bytes, 3 x 2 x 3\. If .* otherwise .*again",
+    ),
     "bytes after the data": (
         EXAMPLE + b"\0",
-        r"goes on after its data, its header claims 12 bytes: \(2, 3\) of int16.*again",
+        r"goes on after its data, its header claims 12 bytes: \(2, 3\) of int16\. There are 13 bytes\. .*again",
+    ),
+    "a dimension too few": (
+        header((219, 64, 64)) + bytes(219 * 64 * 64 * 3),
+        r"claims 897024 bytes.* 2691072 bytes, 3 times as many: is a dimension missing, 219 x 64 x 64 x 3\? np",
+    ),
+    "a dimension too few, or elements too short": (
+        header((9, 2, 3)) + bytes(9 * 2 * 3 * 4),
+        "4 times as many: is a dimension missing, 9 x 2 x 3 x 4, or does each element have 4 bytes.*reads the file so",
+    ),
+    "more images than claimed": (
+        header((5, 2, 3)) + bytes(42),
+        r"There are 42 bytes, 7 x 2 x 3\. If the header is wrong",
+    ),
+    "no images claimed": (
+        header((0, 2, 3)) + bytes(42),
+        r"claims 0 bytes.* There are 42 bytes, 7 x 2 x 3\. If the header",
+    ),
+    "little-endian sizes": (
+        bytes.fromhex("00 00 08 01  84 03 00 00") + bytes(900),
+        r"claims 2214789120 bytes.* Its sizes are little-endian, 900, which fits its data: np\.fromfile",
+    ),
+    "little-endian sizes, beyond any memory": (
+        bytes.fromhex("00 00 08 03  84 03 00 00  02 00 00 00  03 00 00 00") + bytes(5400),
+        r"NumPy cannot hold .* Its sizes are little-endian, 900 x 2 x 3, which fits its data: np\.fromfile",
+    ),
+    "a little-endian header": (
+        bytes.fromhex("02 0b 00 00  02 00 00 00  03 00 00 00") + EXAMPLE[12:],
+        r"not an IDX file, since its header is little-endian\. Its sizes are little-endian, 2 x 3, which fits its data",
     ),
     "255 dimensions": (
         header((1,) * 255) + b"7",
@@ -200,6 +238,170 @@ FAULTS = {
 }
 
 
+def zipped() -> bytes:
+    """Return a zip archive that holds the example."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("name", EXAMPLE)
+    return file.getvalue()
+
+
+def tarred() -> bytes:
+    """Return a tar archive that holds the example."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("name")
+        member.size = len(EXAMPLE)
+        archive.addfile(member, io.BytesIO(EXAMPLE))
+    return file.getvalue()
+
+
+def saved_by(save: Any, *args: Any, **options: Any) -> bytes:
+    """Return what a function writes into a file."""
+    file = io.BytesIO()
+    save(file, *args, **options)
+    return file.getvalue()
+
+
+TABLE = EXAMPLE_ARRAY.astype(float)
+PICTURE = np.array([[0, 255], [255, 0]], np.uint8)
+
+
+def picture(format: str) -> bytes:
+    return saved_by(matplotlib.image.imsave, PICTURE, format=format, cmap="gray")
+
+
+# What a file is: its content, the words for it and, if one call opens it, what that call gives.
+KINDS: dict[str, tuple[bytes, str, Any]] = {
+    "web page": (
+        b"\n<!DOCTYPE html><html>404</html>",
+        r"a web page \(HTML or XML\): open it in a browser.*again",
+        None,
+    ),
+    "web page, of a store": (b"<?xml version='1.0'?><Error/>", r"a web page \(HTML or XML\)", None),
+    "text": (b"404: Not Found", "text that begins with '404: Not Found': open it in an editor.*again", None),
+    "text, in JSON": (b'{"message": "Not Found"}', "text that begins with ", None),
+    "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
+    "bzip2": (bz2.compress(EXAMPLE), "a file compressed by bzip2: read_idx", EXAMPLE_ARRAY),
+    "zip": (zipped(), "a zip archive: read_idx", EXAMPLE_ARRAY),
+    "tar": (tarred(), "a tar archive: read_idx", EXAMPLE_ARRAY),
+    "npz": (saved_by(np.savez, x=TABLE), r"arrays saved by NumPy \(npz\)", {"x": TABLE}),
+    "npz, compressed": (saved_by(np.savez_compressed, x=TABLE), r"arrays saved by NumPy \(npz\)", {"x": TABLE}),
+    "npy": (saved_by(np.save, TABLE), r"an array saved by NumPy \(npy\)", TABLE),
+    "Git LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:440f\nsize 9912422\n",
+        "a Git LFS pointer: `git lfs pull` in its repository gets the file",
+        None,
+    ),
+    "pickle": (pickle.dumps([1, 2]), "a pickle: .* runs the code in it, so .* trust", [1, 2]),
+    **{
+        f"pickle, protocol {protocol}": (
+            pickle.dumps([1, 2], protocol),
+            "a pickle: .*and runs the code in it, so .* trust",
+            [1, 2],
+        )
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    },
+    "CSV": (b"1,2,3\n-1,-32768,32767\n", r"a table of text \(CSV\)", TABLE),
+    "CSV, with names": (b'"label",pixel0,pixel1\r\n1,2,3\r\n-1,-32768,32767', r"a table of text \(CSV\)", TABLE),
+    "CSV, with spaces": (b" 1.0, 2, 3\n-1, -32768, 32767", r"a table of text \(CSV\)", TABLE),
+    "CSV, with semicolons": (b"1;2;3\n-1;-32768;32767", r"a table of text \(CSV\)", TABLE),
+    "CSV, with tabs": (b"\xef\xbb\xbflabel\tx\ty\n1\t2\t3\n-1\t-32768\t32767", r"a table of text \(CSV\)", TABLE),
+    **{
+        f"{name} picture": (picture(name.lower()), rf"a picture \({name}\)", PICTURE) for name in ("PNG", "JPEG", "GIF")
+    },
+}
+
+
+def hinted(error: Exception, path: Path) -> Any:
+    """Do what the message says that reads the file."""
+    (call,) = re.findall(r"[:?,] ([a-z_]+[.(](?:[^ ]|, | \d)*\)) reads ", str(error))
+    return eval(call, globals() | {"path": path, "name": "name"})
+
+
+leaves_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@leaves_open
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_of_another_kind_is_named_and_the_hint_opens_it(
+    tmp_path: Path, name: str, gzipped: bool, fault: Fault
+) -> None:
+    data, words, expected = KINDS[name]
+    path = tmp_path / "digits-idx"
+    path.write_bytes(gzip.compress(data) if gzipped else data)
+    with pytest.raises(IdxError, match=f"{re.escape(str(path))}: not an IDX file but {words}") as raised:
+        read_idx(path)
+    if expected is None:
+        assert " reads " not in str(raised.value)
+    elif "picture" in name:
+        opened = hinted(raised.value, path).reshape(2, 2, -1)[..., 0].astype(float)
+        np.testing.assert_array_equal(np.rint(opened / opened.max()), expected / 255)
+    else:
+        opened = hinted(raised.value, path)
+        np.testing.assert_equal(dict(opened) if isinstance(expected, dict) else opened, expected)
+    if not gzipped and "," not in name:  # a comma: another case of the same
+        fault("IDX files", name, raised.value, "the file, as it was")
+
+
+def test_a_matlab_file_is_named_and_the_hint_opens_it(tmp_path: Path) -> None:
+    global scipy
+    scipy = pytest.importorskip("scipy")
+    pytest.importorskip("scipy.io")
+    path = tmp_path / "emnist.mat"
+    scipy.io.savemat(path, {"x": TABLE})
+    with pytest.raises(IdxError, match="not an IDX file but a MATLAB file: ") as raised:
+        read_idx(path)
+    np.testing.assert_array_equal(hinted(raised.value, path)["x"], TABLE)
+
+
+@leaves_open
+def test_an_idx_file_gzipped_twice_is_named_and_the_hint_opens_it(tmp_path: Path) -> None:
+    path = tmp_path / "array.gz.gz"
+    path.write_bytes(gzip.compress(gzip.compress(EXAMPLE)))
+    with pytest.raises(IdxError, match="not an IDX file but a file that was gzipped twice: ") as raised:
+        read_idx(path)
+    np.testing.assert_array_equal(hinted(raised.value, path), EXAMPLE_ARRAY)
+
+
+@given(start=st.binary(min_size=1, max_size=64))
+def test_what_is_unknown_is_shown_in_bytes(start: bytes) -> None:
+    data = b"\xf7" + start
+    with pytest.raises(IdxError, match=f"it starts with the bytes {data[:4].hex(' ')}, an IDX file with 00 00"):
+        read(data)
+
+
+@given(array=arrays.filter(lambda array: array.ndim and array.size), magic=st.booleans(), gzipped=st.booleans())
+@in_folder
+def test_a_little_endian_file_is_told_and_the_hint_reads_it(
+    tmp_path: Path, array: NDArray[Any], magic: bool, gzipped: bool
+) -> None:
+    start = write(array)[: 4 + 4 * array.ndim]
+    sizes = np.frombuffer(start[4:], ">u4").astype("<u4").tobytes()
+    data = (start[3::-1] if magic else start[:4]) + sizes + array.astype(array.dtype.newbyteorder("<")).tobytes()
+    path = tmp_path / "array"
+    path.write_bytes(gzip.compress(data) if gzipped else data)
+    with pytest.raises(IdxError, match="Its sizes are little-endian, ") as raised:
+        read_idx(path)
+    np.testing.assert_array_equal(hinted(raised.value, path), array)
+
+
+@given(array=arrays.filter(lambda array: array.size), more=st.integers(2, 256), gzipped=st.booleans())
+@in_folder
+def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
+    tmp_path: Path, array: NDArray[Any], more: int, gzipped: bool
+) -> None:
+    whole = np.repeat(array[..., None], more, axis=-1)
+    data = write(array)[: 4 + 4 * array.ndim] + whole.astype(array.dtype.newbyteorder(">")).tobytes()
+    path = tmp_path / "array"
+    path.write_bytes(gzip.compress(data) if gzipped else data)
+    told = f"{whole.nbytes} bytes, {more} times as many: is a dimension missing, {' x '.join(map(str, whole.shape))}"
+    with pytest.raises(IdxError, match=told) as raised:
+        read_idx(path)
+    np.testing.assert_array_equal(hinted(raised.value, path), whole)
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, fault: Fault) -> None:
     data, message = FAULTS[name]
@@ -209,7 +411,7 @@ def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, 
     try:
         with pytest.raises(IdxError, match=f"{re.escape(str(path))}: .*{message}") as raised:
             read_idx(path)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        assert tracemalloc.get_traced_memory()[1] < max(1 << 20, len(data))
     finally:
         tracemalloc.stop()
     with pytest.raises(IdxError, match="digits-idx: "):
