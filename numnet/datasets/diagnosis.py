@@ -114,7 +114,7 @@ def _kind(start: bytearray, path: str) -> str:
     for signature, kind in _SIGNATURES.items():
         if start.startswith(signature):
             return kind.format(path)
-    if start[0] == 0x80 and start[1] in range(2, 6):
+    if re.match(rb"\x80[\x02-\x05]", start):
         opened = path if "(" in path else "open(path, 'rb')"
         return f"a pickle: pickle.load({opened}) reads it and runs the code in it, so load only what you trust"
     if start[257:262] == b"ustar":
@@ -130,8 +130,8 @@ def _kind(start: bytearray, path: str) -> str:
     first = text.splitlines()[0]
     for delimiter in ",;\t":
         fields = [field.strip() for field in first.split(delimiter)]
-        if len(fields) > 1 and not any(character.isspace() for field in fields for character in field):
-            names = ", skiprows=1" if not fields[0].replace(".", "", 1).isdecimal() else ""
+        if len(fields) > 1 and first[0] not in "{[" and not re.search(r"\s", "".join(fields)):
+            names = "" if re.match(r"[-+.\d]", first) else ", skiprows=1"
             return f"a table of text (CSV): np.loadtxt({path}, delimiter={delimiter!r}{names}) reads it"
     return f"text that begins with {first[:40]!r}: open it in an editor to see what it is, and get the file again"
 

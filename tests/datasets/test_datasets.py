@@ -133,6 +133,7 @@ SPELLINGS = {
     "with underscores": lambda name: name.replace("-", "_"),
     "test": lambda name: name.replace("t10k", "test"),
     "in capitals": str.upper,
+    "training": lambda name: name.replace("train", "training").replace("t10k", "testing"),
     "short": lambda name: name.partition("-idx")[0],
 }
 FORMS = {

@@ -280,7 +280,7 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
     ),
     "web page, of a store": (b"<?xml version='1.0'?><Error/>", r"a web page \(HTML or XML\)", None),
     "text": (b"404: Not Found", "text that begins with '404: Not Found': open it in an editor.*again", None),
-    "text, in JSON": (b'{"message": "Not Found"}', "text that begins with ", None),
+    "text, in JSON": (b'{"message":"Not Found","status":"404"}', "text that begins with ", None),
     "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
     "bzip2": (bz2.compress(EXAMPLE), "a file compressed by bzip2: read_idx", EXAMPLE_ARRAY),
     "zip": (zipped(), "a zip archive: read_idx", EXAMPLE_ARRAY),
@@ -363,6 +363,19 @@ def test_an_idx_file_gzipped_twice_is_named_and_the_hint_opens_it(tmp_path: Path
     with pytest.raises(IdxError, match="not an IDX file but a file that was gzipped twice: ") as raised:
         read_idx(path)
     np.testing.assert_array_equal(hinted(raised.value, path), EXAMPLE_ARRAY)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_of_another_kind_that_is_cut_is_an_idx_error(name: str) -> None:
+    for size in range(60):
+        with pytest.raises(IdxError, match="given file: "):
+            read(KINDS[name][0][:size])
+
+
+@pytest.mark.parametrize("first", ["-1", "+.5e3", "0"])
+def test_a_first_number_of_a_table_is_no_name(first: str) -> None:
+    with pytest.raises(IdxError, match=r"np\.loadtxt\(path, delimiter=','\) reads it"):
+        read(f"{first},2\n".encode())
 
 
 @given(start=st.binary(min_size=1, max_size=64))
