@@ -67,10 +67,11 @@ def mnist(
     Raises
     ------
     DownloadError
-        If a file is missing and is not downloaded or cannot be downloaded, the folder that NUMNET_DATA names is not
-        there, or a file has the name of a published file and other contents, as has no other form of the file. Every
-        load compares the SHA-256 of each file, or of what it unpacks to, with the published one. In the user's cache
-        folder, only the first load does so, and a later load if the size or the time of the file has changed.
+        If a file is missing and is not downloaded or cannot be downloaded, or the folder that NUMNET_DATA names is not
+        there. Also if a file has the name of a published file and other contents, unless the folder has the published
+        file in another form, too. Every load compares the SHA-256 of each file, or of what the file unpacks to, with
+        the published one. In the user's cache folder, only the first load does so, and a later load if the size or the
+        time of the file has changed.
 
     See Also
     --------
@@ -139,17 +140,17 @@ def load_idx(folder: str | os.PathLike[str], name: str | None = None) -> Any:
     Parameters
     ----------
     folder : str or os.PathLike
-        The folder. The files are told apart by their names, which must look like those of MNIST's files: there is
-        ``images`` or ``labels``; before it ``train`` or ``t10k`` or ``test``, or nothing, and before that perhaps the
-        name of the data set; after it ``idx3``, ``ubyte`` and ``gz`` as may be. ``train-images-idx3-ubyte.gz``,
-        ``emnist-letters-test-labels-idx1-ubyte`` and ``labels.idx`` are such names. Other files are passed over.
+        The folder. The names of the files say which file is which, as for MNIST: ``train-images``, ``train-labels``,
+        ``t10k-images`` or ``test-images``, ``t10k-labels`` or ``test-labels``; or just ``images`` and ``labels``. The
+        name of the data set may stand before, and ``idx3-ubyte`` and the like and ``.gz`` after, as in
+        ``emnist-letters-test-labels-idx1-ubyte.gz`` and ``images.idx3-ubyte``. Files with other names are passed over.
     name : str, optional
         The name of the data set, such as ``"emnist-letters"``. Needed if the folder has several data sets.
 
     Returns
     -------
     Dataset or tuple of Dataset
-        ``train, test`` if the folder has four files. If it has two files, images and labels, their one data set.
+        ``(train, test)`` if there are four files. One data set if there are two files, images and labels.
 
     Raises
     ------
