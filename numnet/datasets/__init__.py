@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def load_idx(folder: str | os.PathLike[str], name: str | None = None) -> Any:
 
     Warns
     -----
-    UserWarning
+    DataWarning
         If images have numbers below 0 and a name with ``ubyte``, for unsigned bytes. They are left as they are, and the
         warning says how to view them as pixels.
 
@@ -273,7 +273,8 @@ _MNIST = _Published(
     ),
 )
 
-from .drawing import as_mnist
+_CLOTHES = "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
+
 # The SHA-256 of the unpacked files are those that several public projects give, which unpack the published .gz files.
 _FASHION_MNIST = _Published(
     name="fashion-mnist",

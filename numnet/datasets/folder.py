@@ -1,7 +1,6 @@
 """The files of a folder that are the images and labels of data sets, by the names that MNIST's files have."""
 
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import warn
 from .idx import IdxError, read_idx
 
 # Such as train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-idx3-ubyte and labels.idx.
@@ -90,9 +90,8 @@ def _one_of(paths: Sequence[Path]) -> NDArray[Any]:
             raise IdxError(f"{read[0][0]} and {path} differ: move one of them to another folder")
     path, array = read[0]
     if array.dtype == np.int8 and array.min(initial=0) < 0 and "ubyte" in path.name.lower():
-        warnings.warn(
+        warn(
             f"{path} has signed bytes, from {array.min()} to {array.max()}, and a name for unsigned bytes (ubyte). "
-            "If they are pixels, nn.datasets.Dataset(data.images.view(np.uint8), data.labels) has them from 0 to 255.",
-            stacklevel=4,
+            "If they are pixels, nn.datasets.Dataset(data.images.view(np.uint8), data.labels) has them from 0 to 255."
         )
     return array

@@ -147,7 +147,7 @@ PIXELS = np.array([[[0, 1, 127], [128, 200, 255]]], np.uint8)
 def test_signed_bytes_under_the_name_of_unsigned_ones_are_told(tmp_path: Path, ending: str) -> None:
     write_idx(tmp_path / f"images-{ending}", PIXELS.view(np.int8))
     write_idx(tmp_path / "labels-idx1-ubyte", np.zeros(1, np.int8))
-    with pytest.warns(UserWarning, match=r"images.* signed bytes, from -128 to 127, and a name") as warned:
+    with pytest.warns(nn.DataWarning, match=r"images.* signed bytes, from -128 to 127, and a name") as warned:
         data = load_idx(tmp_path)
     assert warned[0].filename == __file__
     assert data.images.tolist() == PIXELS.view(np.int8).tolist()
