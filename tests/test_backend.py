@@ -84,8 +84,8 @@ def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers
     train, test = DIGITS
     trainer = trainer_of(*sizes)
     to_device, _ = crossed(transfers, lambda: trainer.fit(train, 1, 64, test))
-    # The numbers of the samples to look at, pictures as bytes, the numbers of the classes, and labels as bytes. Then the
-    # order of the samples, and the numbers of the test samples.
+    # The numbers of the samples to look at, pictures as bytes, the numbers of the classes, and labels as bytes. Then
+    # the order of the samples, and the numbers of the test samples.
     data = [size for part in DIGITS for size in (8 * len(part), part.images.nbytes, 10 * 8, len(part))]
     rate = [4] if recorded else []
     assert to_device == [*data, 8 * len(train), *rate, 8 * len(test)]
@@ -96,7 +96,7 @@ def test_an_epoch_sends_the_shuffle_over_and_a_few_scalars_back(sizes, transfers
     assert all(size <= 8 for size in look)
     blocks = math.ceil(len(train) / (6 * 64))
     # Of each block: how many answers are right, whether y is far enough from 0 for a logarithm, and the cost. Of the
-    # epoch: whether the parameters are finite. Of the test: whether the inputs are finite, and what there is of a block.
+    # epoch: whether the parameters are finite. Of the test: whether the inputs are finite, and what a block has.
     cost = 4 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 8  # before, a number of no axes became a float64
     assert to_host == look + [8, 1, cost] * blocks + [1, 4, 1, cost, 8]
     largest("transfers to the device in an epoch on the stand-in, beside the data", len(to_device) - len(data))

@@ -230,10 +230,8 @@ class Steep(nn.Sigmoid):
 
 
 def refused(low, high, layer, hint="scale the targets, or end the network in a Linear layer"):
-    return (
-        rf"targets must be numbers that the last layer, {layer}\(\), can give, {low} to {high}, but they range from .*: "
-        + re.escape(hint)
-    )
+    where = rf"the last layer, {layer}\(\), can give, {low} to {high}"
+    return f"targets must be numbers that {where}, but they range from .*: {re.escape(hint)}"
 
 
 def mapped_by(line, classes, layer, found):
