@@ -1,16 +1,22 @@
+import contextlib
+import copy
 import csv
 import itertools
 import math
+import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
 import numnet as nn
 import numnet.data
+from numnet import checks
 from numnet.costs import Pair
 
 from .devices import DEVICES, host
@@ -576,3 +582,378 @@ def test_a_pair_of_ones_own_is_given_z():
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), seed=0), Looking(), nn.SGD(0.1), seed=0)
     trainer.step(X, np.eye(2)[T])
     assert len(trainer.fit((X, np.eye(2)[T]), 2, 4)) == 2
+
+
+# Test costs
+
+
+def by_hand(last, cost, y, t):
+    """Return the cost from outputs that are far enough from 0 and 1."""
+    if cost is nn.Quadratic:
+        return ((y - t) ** 2).sum() / (2 * len(y))
+    terms = t * np.log(y) if last is nn.Softmax else t * np.log(y) + (1 - t) * np.log(1 - y)
+    return -terms.sum() / len(y)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(case=cases(scales=(0.1, 1.0)))
+def test_the_cost_of_an_evaluation_is_that_of_the_outputs(case, device):
+    trainer = nn.Trainer(case.net.to(device), case.cost, nn.SGD(0.1))
+    y, t = case.net(case.x), checks.targets(case.t, case.net.outputs, "float64")
+    expected = by_hand(type(case.net.layers[-1]), type(case.cost), y, t)
+    assert trainer.evaluate((case.x, case.t))[0] == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
+def exact_cost(last, z, t):
+    """Return the cross-entropy of sums z by SciPy's logarithms of probabilities, in float64."""
+    z = z.astype(np.float64)
+    if last is nn.Softmax:
+        return -(t * scipy.special.log_softmax(z, axis=1)).sum() / len(z)
+    return -(t * scipy.special.log_expit(z) + (1 - t) * scipy.special.log_expit(-z)).sum() / len(z)
+
+
+@pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES)
+@given(n=st.integers(1, 6), chunk=st.integers(1, 7), scale=st.sampled_from([1, 100, 1e4]), seed=st.integers(0, 99))
+def test_a_cost_is_right_also_where_probabilities_are_rounded_to_0(last, dtype, device, n, chunk, scale, seed):
+    rng = np.random.default_rng(seed)
+    z, labels = (rng.normal(size=(n, 3)) * scale).astype(dtype), rng.integers(3, size=n)
+    net = nn.Sequential(last(), dtype=dtype, device=device)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1))
+    expected = exact_cost(last, z, np.eye(3)[labels])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "CHUNK", chunk)
+        cost, accuracy = trainer.evaluate((z, labels))
+    assert math.isfinite(cost)
+    eps = np.finfo(dtype).eps  # a sum of logarithms of numbers near 1 is no more exact than these
+    assert cost == pytest.approx(expected, rel=16 * eps, abs=4 * eps)
+    assert accuracy == np.mean(net(z).argmax(axis=1) == labels)
+
+
+def test_the_test_cost_is_finite_where_that_of_the_outputs_is_not():
+    x, t = np.array([[-1.0], [1.0]]), np.array([1, 0])  # the network is sure of the wrong class
+    net = nn.Sequential(nn.Linear(1, 2), nn.Softmax(), seed=0)
+    net.layers[0].weight, net.layers[0].bias = [[-200, 200]], 0
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(1e-9), seed=0)
+    assert nn.CrossEntropy()(net(x), t) == math.inf
+    assert trainer.evaluate((x, t)) == (400, 0)
+    history = trainer.fit((x, t), 1, 2, test=(x, t))
+    assert history.test_cost == pytest.approx([400])
+    assert history.train_cost == [400]
+
+
+@pytest.mark.parametrize("n", [1, 4095, 4096, 4097, 9000])
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_test_cost_is_the_mean_over_all_samples(n, device):
+    trainer = classifier(3, 2, dtype="float64", device=device)
+    x, t = RNG.normal(size=(n, 3)), np.arange(n) // 4500
+    history = trainer.fit((X, T), 2, 5, test=(x, t))
+    y = trainer.net(x)
+    assert history.test_cost[-1] == pytest.approx(-np.log(y[np.arange(n), t]).mean(), rel=1e-12)
+    assert (history.test_cost[-1], history.test_accuracy[-1]) == trainer.evaluate((x, t))
+    assert len(set(history.test_cost)) == 2
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_evaluation_changes_no_bit_of_the_training(device):
+    looking, whole = (classifier(3, 2, device=device) for _ in range(2))
+    x = RNG.normal(size=(50, 3))
+
+    def look(trainer):
+        before = host(trainer.net.gradients).copy(), trainer.rng.bit_generator.state, list(trainer.history)
+        for _ in range(2):
+            trainer.evaluate((x, np.arange(50) % 2))
+        np.testing.assert_equal((host(trainer.net.gradients), trainer.rng.bit_generator.state, trainer.history), before)
+
+    for run, callbacks in ((looking, [look]), (whole, [])):
+        run.fit((X, T), 3, 4, callbacks=callbacks)
+        run.step(X, T)
+        for callback in callbacks:
+            callback(run)
+        run.step(X, T)
+    np.testing.assert_array_equal(host(looking.net.parameters), host(whole.net.parameters))
+    np.testing.assert_array_equal(host(looking.net.gradients), host(whole.net.gradients))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_regression_has_costs_and_no_accuracies(device):
+    net = nn.Sequential(nn.Linear(3, 1), seed=0, device=device, dtype="float64")
+    trainer, t = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0), X @ [1.0, -2.0, 0.5]
+    history = trainer.fit((X, t), 100, 2, test=(X, t))
+    cost, accuracy = trainer.evaluate((X, t))
+    assert history.test_cost[-1] == cost == pytest.approx(((net(X)[:, 0] - t) ** 2).mean() / 2)
+    assert cost < 1e-3
+    assert math.isnan(accuracy)
+    assert "accuracy" not in repr(history)
+    assert repr(history).splitlines()[0].split("  ") == ["epoch", "train cost", "test cost", "seconds"]
+
+
+def test_without_test_data_there_is_no_test_cost():
+    history = classifier(3, 2).fit((X, T), 2, 4)
+    np.testing.assert_equal(history.test_cost, [math.nan] * 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((X, T + 1), "^data: class indices must be from 0 to 1"),
+        ((X[:0], T[:0]), "^data: one target for each of at least one sample"),
+        (X, r"^data: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
+        ((bad(X, (7, 1), np.nan), T), "^data: inputs must be finite, but feature 1 of sample 7 is nan"),
+    ],
+)
+def test_wrong_use_of_evaluate(data, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(3, 2).evaluate(data)
+
+
+# The learning rate of a step
+
+
+@pytest.mark.parametrize("lr", [0.25, np.float32(0.25), lambda epoch: 1 / epoch])
+def test_a_step_takes_the_rate_that_it_is_given(lr):
+    given, expected = classifier(3, 2, lr=lr), classifier(3, 2, lr=0.125)
+    for _ in range(3):
+        assert given.step(X, T, lr=0.125) == expected.step(X, T)
+    np.testing.assert_array_equal(given.net.parameters, expected.net.parameters)
+
+
+def test_a_loop_over_steps_follows_a_schedule_of_its_own():
+    schedule, rates = (lambda epoch: 0.5 / epoch), []
+    trainer = classifier(3, 2, lr=schedule)
+    update = trainer.optimizer.update
+    trainer.optimizer.update = lambda w, g, lr: (rates.append(lr), update(w, g, lr))
+    for epoch in range(1, 4):
+        trainer.step(X, T)  # steps do not count epochs
+        trainer.step(X, T, lr=schedule(epoch))
+        trainer.step(X, T, schedule(epoch))
+    assert rates == [0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.5, 0.5 / 3, 0.5 / 3]
+    trainer.step(X, T, lr=0)
+    assert rates[-1] == 0
+
+
+@pytest.mark.parametrize("lr", [-0.1, math.nan, math.inf, "0.1", True, lambda epoch: 0.1, [0.1]])
+def test_a_rate_that_no_step_can_take_changes_nothing(lr):
+    trainer = classifier(3, 2)
+    trainer.step(X, T)
+    before = [array.copy() for array in (trainer.net.parameters, trainer.net.gradients, trainer.optimizer.velocity)]
+    with pytest.raises(ValueError, match=r"^step: lr must be finite and at least 0, got "):
+        trainer.step(-X, T, lr=lr)
+    after = trainer.net.parameters, trainer.net.gradients, trainer.optimizer.velocity
+    for array, expected in zip(after, before, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+# Calls as other libraries have them
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda fit: fit(X, T), ValueError, r"fit: epochs must be .* got an array or list: .* fit\(\(x, t\), epochs="),
+        (lambda fit: fit(X, list(T), batch_size=4), ValueError, r"give inputs and targets as a pair, fit\(\(x, t\), "),
+        (lambda fit: fit((X, T), 3), ValueError, "fit: batch_size is missing: give epochs and batch_size"),
+        (lambda fit: fit((X, T), batch_size=4), ValueError, "fit: epochs is missing: give epochs and batch_size"),
+        (
+            lambda fit: fit((X, T)),
+            ValueError,
+            "fit: epochs and batch_size are needed, since no interrupted run is left",
+        ),
+        (
+            lambda fit: fit(X, y=T, epochs=3, batch_size=4),
+            TypeError,
+            r"fit has no argument 'y': give inputs and targets",
+        ),
+        (
+            lambda fit: fit((X, T), 3, 4, validation_data=(X, T)),
+            TypeError,
+            r"^fit has no argument 'validation_data': give the data in test=\(x, t\)$",
+        ),
+        (
+            lambda fit: fit((X, T), 3, 4, lr=0.1),
+            TypeError,
+            r"^fit has no argument 'lr': the optimizer has the option, Trainer\(net, cost, SGD\(lr=\.\.\.\)\)$",
+        ),
+        (lambda fit: fit((X, T), n_epochs=3, batch_size=4), TypeError, "'n_epochs': the argument is called epochs$"),
+        (lambda fit: fit((X, T), 3, 4, verbose=0), TypeError, "'verbose': progress=False hides the bar$"),
+        (lambda fit: fit((X, T), 3, 4, colour=0), TypeError, "^fit has no argument 'colour'$"),
+    ],
+)
+def test_hints_for_calls_as_other_libraries_have_them(call, error, message):
+    trainer = classifier(3, 2)
+    before, state = trainer.net.parameters.copy(), trainer.rng.bit_generator.state
+    with pytest.raises(error, match=message):
+        call(trainer.fit)
+    np.testing.assert_array_equal(trainer.net.parameters, before)
+    assert trainer.rng.bit_generator.state == state
+    assert len(trainer.history) == trainer.progress.last == 0
+
+
+# Whether a layer is being trained
+
+
+class Watching(nn.Layer):
+    """Passes all through, and notes who calls: the way, the thread, and whether it is being trained."""
+
+    def __init__(self):
+        self.seen, self.work = [], lambda way: None
+
+    def note(self, way):
+        self.seen.append((way, threading.current_thread().name, self.training))
+        self.work(way)
+
+    def forward(self, x, out=None):
+        self.note("forward" if out is None else "forward in training")
+        return np.multiply(x, 1, out=out)
+
+    def backward(self, grad, out=None):
+        self.note("backward")
+        return np.multiply(grad, 1, out=out)
+
+
+def watched(device="cpu"):
+    layer = Watching()
+    net = nn.Sequential(nn.Linear(3, 2), layer, nn.Softmax(), seed=0, device=device)
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0), layer
+
+
+def told(layer):
+    """Return what the layer was told in each way that it was called."""
+    ways = {way: {training for seen, _, training in layer.seen if seen == way} for way, _, _ in layer.seen}
+    layer.seen.clear()
+    return ways
+
+
+IN_TRAINING = {"forward in training": {True}, "backward": {True}}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_layers_know_whether_they_are_being_trained(device):
+    trainer, layer = watched(device)
+    within = []
+
+    def callback(trainer):
+        within.append(layer.training)
+        before = len(layer.seen)
+        trainer.net(X)
+        trainer.net.predict(X)
+        trainer.evaluate((X, T))
+        within.extend(training for _, _, training in layer.seen[before:])
+
+    assert layer.training is False
+    trainer.fit((X, T), 2, 4, test=(X, T), callbacks=[callback])
+    assert within == [False] * 8
+    assert told(layer) == {**IN_TRAINING, "forward": {False}}
+    trainer.step(X, T)
+    assert told(layer) == IN_TRAINING
+    trainer.net(X)
+    trainer.net.accuracy(X, T)
+    assert told(layer) == {"forward": {False}}
+    assert layer.training is False
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, nn.DivergenceError])
+@pytest.mark.parametrize("way", ["forward in training", "backward", "forward"])
+@pytest.mark.parametrize("call", ["fit", "step"])
+def test_after_an_error_no_layer_is_being_trained(error, way, call):
+    trainer, layer = watched()
+
+    def fail(now):
+        if now == way and (way != "forward" or len(layer.seen) > 4):
+            raise error("as if")
+
+    layer.work = fail
+    trainings = {"fit": lambda: trainer.fit((X, T), 2, 4, test=(X, T)), "step": lambda: trainer.step(X, T)}
+    with pytest.raises(error, match="as if") if (call, way) != ("step", "forward") else contextlib.nullcontext():
+        trainings[call]()
+    assert [layer.training for layer in trainer.net.layers] == [False] * 3
+
+
+@pytest.mark.parametrize("call", ["fit", "step"])
+def test_who_predicts_in_another_thread_meanwhile_is_not_training(call):
+    trainer, layer = watched()
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+        layer.work = lambda way: way != "forward" and pool.submit(trainer.net, X).result()
+        trainer.fit((X, T), 1, 5) if call == "fit" else trainer.step(X, T)
+    seen = {(way, thread.startswith("beside"), training) for way, thread, training in layer.seen}
+    before = {("forward", False, False)} if call == "fit" else set()
+    assert seen == before | {("forward in training", False, True), ("backward", False, True), ("forward", True, False)}
+
+
+def test_a_copy_of_a_network_is_not_being_trained():
+    trainer, _layer = watched()
+    copies = []
+    trainer.fit((X, T), 1, 5, callbacks=[lambda trainer: copies.append(copy.deepcopy(trainer.net))])
+    assert not any(layer.training for net in (*copies, trainer.net.astype("float64")) for layer in net.layers)
+
+
+# Networks that were trained before
+
+
+def test_a_trainer_says_that_its_network_was_trained_before(tmp_path):
+    first = classifier(3, 2)
+    assert repr(first) == "Trainer(3 -> 2, CrossEntropy(), SGD(lr=0.1), 0 epochs)"
+    assert not first.net.trained
+    first.fit((X, T), 2, 4, checkpoint=tmp_path / "run.npz")
+    assert repr(first) == "Trainer(3 -> 2, CrossEntropy(), SGD(lr=0.1), 2 epochs)"
+    first.net.save(tmp_path / "net.npz")
+    before = ", of a network that was trained before: net.initialize(seed) and then a new Trainer start over)"
+    for net in (first.net, nn.load(tmp_path / "net.npz"), nn.load(tmp_path / "run.npz"), copy.deepcopy(first.net)):
+        second = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+        assert repr(second).endswith(f"0 epochs{before}")
+    assert repr(nn.Trainer.resume(tmp_path / "run.npz")) == repr(first)
+    first.net.initialize(seed=0)
+    again = nn.Trainer(first.net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+    assert repr(again) == "Trainer(3 -> 2, CrossEntropy(), SGD(lr=0.1), 0 epochs)"
+    np.testing.assert_array_equal(again.net.parameters, classifier(3, 2).net.parameters)
+
+
+def test_a_step_trains_a_network_too():
+    trainer = classifier(3, 2)
+    with pytest.raises(ValueError, match="class indices"):
+        trainer.step(X, T + 1)
+    assert not trainer.net.trained
+    trainer.step(X, T)
+    assert trainer.net.trained
+
+
+# Stopping in time
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_callback_that_raises_stop_iteration_ends_the_run_after_its_epoch(device, tmp_path):
+    trainer, whole = (classifier(3, 2, device=device) for _ in range(2))
+    whole.fit((X, T), 3, 4)
+    seen = []
+
+    def stop(trainer):
+        seen.append(f"stop {len(trainer.history)}")
+        if len(trainer.history) == 3:
+            raise StopIteration
+
+    def after(trainer):
+        seen.append(f"after {len(trainer.history)}")
+
+    path = tmp_path / "run.npz"
+    options = {"callbacks": [stop, after, stop], "checkpoint": path, "checkpoint_every": 10}
+    history = trainer.fit((X, T), 8, 4, **options)
+    assert history is trainer.history
+    assert len(history) == trainer.progress.last == 3
+    assert seen == [f"{who} {epoch}" for epoch in (1, 2, 3) for who in ("stop", "after", "stop")]
+    again = nn.Trainer.resume(path, device=device)
+    for run in (trainer, again):
+        assert len(run.fit((X, T))) == 3  # nothing is left to do
+        np.testing.assert_array_equal(host(run.net.parameters), host(whole.net.parameters))
+    for run in (whole, trainer, again):
+        run.fit((X, T), 2, 4)
+        np.testing.assert_array_equal(host(run.net.parameters), host(whole.net.parameters))
+
+
+def test_a_bar_of_a_run_that_stops_early(monkeypatch, capfd):
+    def stop(trainer):
+        raise StopIteration
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    classifier(3, 2).fit((X, T), 5, 4, callbacks=[stop])
+    assert "epoch=1" in capfd.readouterr().err
