@@ -626,7 +626,7 @@ def test_a_cost_is_right_also_where_probabilities_are_rounded_to_0(last, dtype, 
         patch.setattr(checks, "CHUNK", chunk)
         cost, accuracy = trainer.evaluate((z, labels))
     assert math.isfinite(cost)
-    eps = np.finfo(dtype).eps  # a sum of logarithms of numbers near 1 is no more exact than these
+    eps = float(np.finfo(dtype).eps)  # a sum of logarithms of numbers near 1 is no more exact than these
     assert cost == pytest.approx(expected, rel=16 * eps, abs=4 * eps)
     assert accuracy == np.mean(net(z).argmax(axis=1) == labels)
 
