@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import numnet as nn
 from numnet import checkpoint
-from numnet.run import Progress
+from numnet.run import Best, Progress
 
 from .devices import DEVICES, host
 from .networks import cases
@@ -355,6 +356,196 @@ def test_every_number_of_a_run_is_written_and_read_back(epochs, cost, right, sec
     again = nn.Trainer.resume(path)
     np.testing.assert_equal([tuple(epoch) for epoch in again.history], [tuple(epoch) for epoch in trainer.history])
     np.testing.assert_equal(vars(again.progress), vars(trainer.progress))
+
+
+# Layers without a bias
+
+
+class Plain(nn.Linear):
+    """A layer of one's own that has never a bias."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, bias=False)
+
+
+def test_a_network_of_layers_without_a_bias_is_saved(tmp_path):
+    layers = nn.Linear(4, 3, bias=False, start=nn.starts.he), nn.Tanh(), Plain(3, 2), nn.Linear(2, 2), nn.Softmax()
+    net = nn.Sequential(*layers, seed=0)
+    net.save(tmp_path / "net.npz")
+    again = nn.load(tmp_path / "net.npz")
+    assert repr(again) == repr(net)
+    np.testing.assert_array_equal(again.parameters, net.parameters)
+    assert again.layers[0].bias is again.layers[0].start is None
+
+
+def test_a_layer_with_a_bias_is_written_as_before(tmp_path):
+    """numnet 0.1.0 can read the file, whose layers have no word of a bias or a start."""
+    net = nn.Sequential(nn.Linear(3, 2, start=nn.starts.he), nn.Linear(2, 2, bias=False), seed=0)
+    net.save(tmp_path / "net.npz")
+    header = str(np.load(tmp_path / "net.npz")["header"])
+    assert header == (
+        '{"format": "numnet network", "version": 1, "dtype": "float32", "layers": '
+        '[["numnet.Linear", {"inputs": 3, "outputs": 2}], '
+        '["numnet.Linear", {"inputs": 2, "outputs": 2, "bias": false}]]}'
+    )
+
+
+# A longer run in the place
+
+
+def finished(path, epochs, seed=0, net=None, **options):
+    net = net or nn.Sequential(nn.Linear(1, 2), nn.Tanh(), seed=seed)
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=seed)
+    trainer.fit(DATA, epochs, 3, checkpoint=path, **options)
+    return trainer
+
+
+DATA = np.linspace(-1, 1, 9)[:, None], np.linspace(-1, 1, 18).reshape(9, 2)
+
+
+def test_a_longer_run_of_the_same_network_is_not_replaced(tmp_path):
+    path = tmp_path / "run.npz"
+    finished(path, 3)
+    before = path.read_bytes()
+    net = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), seed=1)
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.5), seed=1)
+    start = net.parameters.copy()
+    with pytest.raises(nn.CheckpointError) as raised:
+        trainer.fit(DATA, 5, 3, checkpoint=path)
+    assert str(raised.value) == (
+        f"fit: checkpoint {str(path)!r} holds a longer run of such a network, 3 epochs and 0 samples of the next, "
+        f"which this run after 0 epochs would replace: go on with Trainer.resume({str(path)!r}), name another file, or "
+        "give overwrite=True"
+    )
+    np.testing.assert_array_equal(net.parameters, start)
+    assert len(trainer.history) == trainer.progress.last == 0
+    assert path.read_bytes() == before
+    trainer.fit(DATA, 1, 3, checkpoint=path, overwrite=True)
+    assert len(nn.Trainer.resume(path).history) == 1
+    trainer.fit(DATA, 1, 3, checkpoint=path)  # now it is its own
+    assert len(nn.Trainer.resume(path).history) == 2
+
+
+def test_a_run_in_the_middle_of_an_epoch_is_longer_than_one_that_is_not(tmp_path):
+    path, trainer = tmp_path / "run.npz", a_trainer()
+    trainer.progress = Progress(last=5, batch_size=1, samples=7, done=3)
+    checkpoint.save_run(trainer, path)
+    with pytest.raises(nn.CheckpointError, match="holds a longer run of such a network, 0 epochs and 3 samples of the"):
+        checkpoint.Saver(a_trainer(), path, 1, "raise", None, False)
+    equal = a_trainer()
+    equal.progress = Progress(last=5, batch_size=1, samples=7, done=3)
+    checkpoint.Saver(equal, path, 1, "raise", None, False)
+
+
+@pytest.mark.parametrize("way", ["as given", "relative", "a link", "a hard link"])
+def test_the_file_that_a_run_was_resumed_from_may_be_replaced(way, tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    finished(path, 3)
+    monkeypatch.chdir(tmp_path)
+    again = {"relative": "run.npz", "a link": tmp_path / "link.npz", "a hard link": tmp_path / "hard.npz"}.get(
+        way, path
+    )
+    if way == "a link":
+        again.symlink_to(path)
+    if way == "a hard link":
+        again.hardlink_to(path)
+    trainer = nn.Trainer.resume(again if way == "a link" else path)
+    trainer.net.parameters = 0
+    trainer.history.pop()  # as if the run were behind its file
+    trainer.fit(DATA, 1, 3, checkpoint=path if way == "a link" else again)
+    assert len(nn.Trainer.resume(again).history) == 3
+
+
+def test_a_run_goes_on_with_the_file_that_it_has_written(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    trainer = finished(path, 1)
+    fuse = itertools.count()
+
+    def fail(*_, forward=nn.Tanh.forward):
+        if next(fuse) == 8:  # in the third epoch, of three batches, whose first two are in the file
+            raise KeyboardInterrupt
+        return forward(*_)
+
+    monkeypatch.setattr("numnet.data.BLOCK_BATCHES", 1)
+    monkeypatch.setattr(nn.Tanh, "forward", fail)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(DATA, 3, 3, checkpoint=path, checkpoint_every="1 batch")
+    monkeypatch.undo()
+    assert nn.Trainer.resume(path).progress.done == 6
+    assert (len(trainer.history), trainer.progress.done) == (3, 0)
+    trainer.fit(DATA, checkpoint=path)
+    assert len(nn.Trainer.resume(path).history) == 4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda path: finished(path, 3, net=nn.Sequential(nn.Linear(1, 2), seed=0)),
+        lambda path: finished(path, 3, net=nn.Sequential(nn.Linear(1, 2, bias=False), nn.Tanh(), seed=0)),
+        lambda path: finished(path, 3, net=nn.Sequential(nn.Linear(1, 2), nn.Tanh(), dtype="float64")),
+        lambda path: finished(path, 2).net.save(path),
+        lambda path: path.write_text("no run"),
+        lambda path: path.write_bytes(b""),
+        lambda path: finished(path, 2),  # as long as the run, which then writes its third epoch
+    ],
+)
+def test_what_is_no_longer_run_of_the_same_network_is_replaced(other, tmp_path):
+    path = tmp_path / "run.npz"
+    trainer = finished(tmp_path / "other.npz", 2)
+    other(path)
+    trainer.fit(DATA, 1, 3, checkpoint=path)
+    assert len(nn.Trainer.resume(path).history) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h.update(history=7),
+        lambda h: h.update(history=[[1, 0.5]] * 9, progress=7),
+        lambda h: h.update(history=[[1, 0.5]] * 9, progress={"done": "x"}),
+        lambda h: h.update(history=[[1, 0.5]] * 9, progress={**PLACES[2], "done": "x"}),
+        lambda h: h.update(history=[[1, 0.5]] * 9, progress=None),
+        lambda h: h.pop("progress"),
+        lambda h: h.pop("layers"),
+        lambda h: h.update(layers=7),
+    ],
+)
+def test_a_damaged_run_is_replaced(change, tmp_path):
+    path = tmp_path / "run.npz"
+    finished(path, 3)
+    rewrite(path, change)
+    finished(path, 1)
+    assert len(nn.Trainer.resume(path).history) == 1
+
+
+def test_a_longer_run_of_an_older_version_is_not_replaced(tmp_path):
+    path = tmp_path / "run.npz"
+    finished(path, 3)
+
+    def of_version_1(header):
+        place = header.pop("progress")
+        place = {name: place[name] for name in ("last", "batch_size", "samples", "seconds")}
+        header.update(version=1, left={**place, "sizes": [], "costs": [], "rights": []})
+        header.pop("best")
+
+    rewrite(path, of_version_1)
+    assert len(nn.Trainer.resume(path).history) == 3
+    with pytest.raises(nn.CheckpointError, match="holds a longer run of such a network, 3 epochs and 0 samples"):
+        finished(path, 1)
+
+
+# The best epoch
+
+
+def test_the_best_epoch_is_in_the_file(tmp_path):
+    trainer, path = a_trainer(), tmp_path / "run.npz"
+    trainer.history[:] = [nn.Epoch(epoch, 0.5, 0.5, 0.5, 0.5) for epoch in (1, 2, 3)]
+    trainer.progress, trainer.best = Progress(3, 1, 7), Best(2, np.array([3, 4], np.float32))
+    checkpoint.save_run(trainer, path)
+    again = nn.Trainer.resume(path)
+    assert again.best.epoch == 2
+    np.testing.assert_array_equal(again.best.parameters, [3, 4])
+    np.testing.assert_array_equal(again.net.parameters, trainer.net.parameters)
 
 
 def test_parts_may_have_the_longer_header_of_npy(saved):

@@ -171,6 +171,46 @@ def test_linear_fills_the_same_gradients_without_the_input_gradient(x, device):
         np.testing.assert_array_equal(host(array), host(both[name]))
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@given(x=batches(np.float64, limit=10), outputs=st.integers(1, 3))
+def test_linear_without_a_bias_is_linear_with_a_bias_of_0(x, outputs, device):
+    layer, other = (on(device, nn.Linear(x.shape[1], outputs, bias)) for bias in (False, True))
+    other.weight, other.bias = layer.weight, 0
+    x = place(x.astype(np.float32), device)
+    z = layer.forward(x)
+    np.testing.assert_array_equal(host(z), host(other.forward(x)))
+    assert layer.forward(x, out=np.full_like(z, np.nan)) is not None
+    np.testing.assert_array_equal(host(layer.backward(z)), host(other.backward(z)))
+    np.testing.assert_array_equal(host(layer.gradients["weight"]), host(other.gradients["weight"]))
+    assert layer.bias is None
+    assert set(layer.parameters) == set(layer.gradients) == {"weight"}
+
+
+def test_linear_says_whether_it_has_a_bias():
+    assert repr(nn.Linear(2, 3)) == repr(nn.Linear(2, 3, start=nn.starts.he)) == "Linear(2, 3)"
+    assert repr(nn.Linear(2, 3, bias=False)) == repr(nn.Linear(2, 3, np.False_)) == "Linear(2, 3, bias=False)"
+    layer = nn.Linear(2, 3, bias=False)
+    for values in (0, np.zeros(3)):
+        with pytest.raises(
+            ValueError, match=r"^Linear\(2, 3, bias=False\) has no bias to assign to: make the layer with"
+        ):
+            layer.bias = values
+    layer.weight = 1
+    np.testing.assert_array_equal(layer.weight, np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("bias", [0, 1, None, "yes", np.zeros(3), [0.0, 0.0, 0.0]])
+def test_a_bias_is_there_or_not(bias):
+    with pytest.raises(ValueError, match=r"^Linear: bias must be True or False, got .*: assign values to layer\.bias"):
+        nn.Linear(2, 3, bias)
+
+
+@pytest.mark.parametrize("start", ["he", 0.1, np.ones((2, 3)), True])
+def test_a_start_is_a_function(start):
+    with pytest.raises(ValueError, match=r"^Linear: start must be a function \(rng, shape\) -> weights, got "):
+        nn.Linear(2, 3, start=start)
+
+
 def test_linear_has_its_arrays_before_a_network_does():
     layer = nn.Linear(2, 3)
     for arrays in (layer.parameters, layer.gradients):

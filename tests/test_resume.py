@@ -596,9 +596,15 @@ def rewritten(path, **changes):
                 archive.writestr(name, value)
 
 
+def of_version_2(header):
+    """Return a header as it was before runs had test costs and a best epoch."""
+    history = [row[:5] for row in header["history"]]
+    return {**{name: value for name, value in header.items() if name != "best"}, "version": 2, "history": history}
+
+
 def of_version_1(header, **changes):
     """Return a header as version 0.1.0 writes it, with its numbers for each block of batches; here for two blocks."""
-    header = dict(header)
+    header = of_version_2(header)
     place = header.pop("progress")
     done, cost, right = (place.pop(name) for name in ("done", "cost", "right"))
     sizes = [place["batch_size"], done - place["batch_size"]]
@@ -693,6 +699,10 @@ def crafted(path, kind):
         rewritten(path, velocity__npy=None)
     elif kind == "a velocity of another length":
         rewritten(path, velocity__npy=npy_of((2,), data=bytes(8)))
+    elif kind in BEST:
+        best, data = BEST[kind]
+        header = {**header, "history": [[1, 1.0, 1.0, 1.0, 1.0, 1.0]], "best": best}
+        rewritten(path, header__npy=header_part(header), best__npy=data)
 
 
 def linear(inputs, outputs, name="numnet.Linear"):
@@ -709,6 +719,28 @@ LAYERS = {
     "layers of a size that is a word": [linear("a", 2 * 10**9)],
     "layers of a size that is a list": [linear([0], 3 * 10**8)],
     "layers of the user's own, of terabytes": [linear(10**7, 10**6, "Dense")],
+    "layers of terabytes, and a bias that takes them back": [
+        linear(10**7, 10**6),
+        ["numnet.Linear", {"inputs": 1, "outputs": 10**6, "bias": -(10**7) - 1}],
+    ],
+    "a bias that is a number": [["numnet.Linear", {"inputs": 3, "outputs": 4, "bias": 7}]],
+    "a start that is a word": [["numnet.Linear", {"inputs": 3, "outputs": 4, "start": "os.system"}]],
+}
+
+
+FITTING = npy_of((26,), data=bytes(104))
+BEST = {  # the number of the best epoch of one, and its parameters
+    "a best epoch of number 0": (0, FITTING),
+    "a best epoch below 0": (-1, FITTING),
+    "a best epoch after the last": (2, FITTING),
+    "a best epoch that is a word": ("1", FITTING),
+    "a best epoch that is a list": ([1], FITTING),
+    "a best epoch between two": (1.5, FITTING),
+    "no best parameters": (1, None),
+    "best parameters of another length": (1, npy_of((2,), data=bytes(8))),
+    "best parameters of another type": (1, npy_of((26,), "<f8", bytes(208))),
+    "best parameters of terabytes": (1, npy_of((1 << 42,), data=bytes(64))),
+    "best parameters that are pickled": (1, npy_of((1,), "|O", b"cos\nsystem\n(S'touch exploded'\ntR.")),
 }
 
 
@@ -722,6 +754,9 @@ def still():
 CRAFTED = {
     **dict.fromkeys(LAYERS, "a layer has the sizes"),
     "layers of the user's own, of terabytes": "its layers need 10000000000000 or more",
+    "layers of terabytes, and a bias that takes them back": "its layers need 10000001000000 or more",
+    "a bias that is a number": "bias must be True or False, got 7",
+    "a start that is a word": "start must be a function",
     "a generator that stands still": "its generator's state is none of PCG64's",
     "parts that are not ours": r"its parts are not best\.npy, header\.npy, parameters\.npy, velocity\.npy",
     "a history out of order": "does not count the epochs from 1",
@@ -749,6 +784,12 @@ CRAFTED = {
     "a header that is nested too deeply": "damaged",
     "no velocity": "damaged",
     "a velocity of another length": "holds 2 velocities of float32, but its layers need 26",
+    **dict.fromkeys(BEST, "its best epoch cannot be"),
+    "no best parameters": "damaged",
+    "best parameters of another length": "holds 2 best parameters of float32, but its layers need 26",
+    "best parameters of another type": "holds 26 best parameters of float64, but its layers need 26 of float32",
+    "best parameters of terabytes": r"claims \(4398046511104,\) of float32 in 64 bytes",
+    "best parameters that are pickled": "claims",
 }
 
 
@@ -782,6 +823,22 @@ def test_a_file_of_version_1_is_resumed(run_file):
     assert old.history.train_accuracy == again.history.train_accuracy
     assert old.history.train_cost == pytest.approx(again.history.train_cost, rel=1e-12)
     nn.load(run_file)
+
+
+def test_a_file_of_version_2_is_resumed(tmp_path):
+    path, trainer = tmp_path / "run.npz", trainer_of(momentum=0.9)
+    trainer.fit((X, T), 2, 8, (X, T), checkpoint=path)
+    rewritten(path, header__npy=header_part(of_version_2(header_of(path))))
+    old = nn.Trainer.resume(path)
+    assert old.best is None
+    np.testing.assert_equal(old.history.test_cost, [math.nan, math.nan])  # of which nothing was known then
+    for run in (old, trainer):
+        run.fit((X, T), 1, 8, (X, T), checkpoint=path)
+    assert outcome(old)[:2] == outcome(trainer)[:2]
+    np.testing.assert_equal(old.history[2][:4], trainer.history[2][:4])
+    assert old.history.test_cost[2] == trainer.history.test_cost[2]
+    assert header_of(path)["version"] == 3
+    nn.load(path)
 
 
 # What numnet 0.1.0 wrote in the middle of the second of three epochs, and what the run then ended with.
