@@ -601,8 +601,8 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:
             warn(
-                f"test: {'class' if len(new) == 1 else 'classes'} {', '.join(map(str, new))} never occur in the "
-                "training data: shuffle before you split, or split by train, test = data.split(0.2, seed=0)"
+                f"test: there is no sample of class {', '.join(map(str, new))} in the training data: shuffle before you "
+                "split, or split by train, test = data.split(0.2, seed=0)"
             )
     mean, other_mean = np.mean(x, axis=0), np.mean(other, axis=0)
     intensities = min(float(x.min()), float(other.min())) >= 0 and max(float(x.max()), float(other.max())) <= 1

@@ -2,10 +2,12 @@
 
 import contextlib
 import inspect
+import linecache
 import math
 import re
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import numnet as nn
+import numnet.data
 from numnet import checks
 
 from .devices import place
@@ -693,3 +696,283 @@ def test_outputs_become_floats():
 def test_errors_of_another_kind_have_no_name_put_before_them():
     with pytest.raises(TypeError, match=r"^the error's own$"):
         named("train", TypeError("the error's own"))
+
+
+# What most often is a mistake
+
+(IMAGES, CLASSES), (TESTS, TEST_CLASSES) = ((data.images, data.labels) for data in nn.datasets.digits())
+TABLE, TEST_TABLE = (images.reshape(-1, 64) * (100 / 255) - np.arange(64) * 10 for images in (IMAGES, TESTS))
+MEAN, STD = TABLE.mean(axis=0), TABLE.std(axis=0) + 1e-9
+KNOWN, ORDER = CLASSES < 8, np.random.default_rng(0).permutation(len(CLASSES) + len(TEST_CLASSES))
+ALL, ALL_CLASSES = (np.concatenate(pair)[ORDER] for pair in ((IMAGES, TESTS), (CLASSES, TEST_CLASSES)))
+FAR = "far beyond the size of about 1 that suits a network"
+GUESS = "and guessing by the shares of the classes has 2.301"
+
+
+def both(change):
+    """Return training and test data whose images are changed in the same way."""
+    return (change(IMAGES), CLASSES), (change(TESTS), TEST_CLASSES)
+
+
+WARNED = {  # the data, options, the warning, and what the warning advises, with which the network learns more
+    "floats from 0 to 255": (
+        both(lambda x: x.astype(float)),
+        {},
+        f"train: the inputs range from 0 to 255, {FAR}: give pixels from 0 to 255 as bytes, x.astype(np.uint8), or "
+        "divide them by 255",
+        (both(lambda x: x.astype(float).astype(np.uint8)), {}),
+    ),
+    "integers from 0 to 255": (
+        both(lambda x: x.astype(np.int64)),
+        {},
+        f"train: the inputs range from 0 to 255, {FAR}: give pixels from 0 to 255 as bytes, x.astype(np.uint8), or "
+        "divide them by 255",
+        (both(lambda x: x.astype(np.int64) / 255), {}),
+    ),
+    "a raw table": (
+        ((TABLE, CLASSES), (TEST_TABLE, TEST_CLASSES)),
+        {},
+        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / std, by mean, std = "
+        "x.mean(axis=0), x.std(axis=0) of the training data, also in test data",
+        ((((TABLE - MEAN) / STD, CLASSES), ((TEST_TABLE - MEAN) / STD, TEST_CLASSES)), {}),
+    ),
+    "bytes of 0 and 1": (
+        both(lambda x: (x > 127).astype(np.uint8)),
+        {},
+        "train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is 1: give "
+        "x.astype(np.float32)",
+        (both(lambda x: (x > 127).astype(np.uint8).astype(np.float32)), {}),
+    ),
+    "bytes from 0 to 15": (
+        both(lambda x: x // 16),
+        {},
+        "train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is 15: give "
+        "x / 15",
+        (both(lambda x: x // 16 / 15), {}),
+    ),
+    "inverted bytes to be tested": (
+        ((IMAGES, CLASSES), (255 - TESTS, TEST_CLASSES)),
+        {},
+        "test: the images look inverted to those of the training data, as black on white to white on black: give 255 - "
+        "images, or each image as nn.datasets.as_mnist(image)",
+        (((IMAGES, CLASSES), (255 - (255 - TESTS), TEST_CLASSES)), {}),
+    ),
+    "inverted intensities to be tested": (
+        ((IMAGES, CLASSES), (1 - TESTS / 255, TEST_CLASSES)),
+        {},
+        "test: the images look inverted to those of the training data, as black on white to white on black: give 1 - "
+        "images, or each image as nn.datasets.as_mnist(image)",
+        (((IMAGES, CLASSES), (1 - (1 - TESTS / 255), TEST_CLASSES)), {}),
+    ),
+    "test data of another range": (
+        ((IMAGES / 16, CLASSES), (TESTS, TEST_CLASSES)),
+        {"lr": 0.1},
+        "test: the inputs are of another kind or range (uint8 from 0 to 1 once scaled) than those of the training data "
+        "(float64 from 0 to 15.94): prepare both in the same way",
+        (both(lambda x: x / 16), {"lr": 0.1}),
+    ),
+    "test data that are not scaled": (
+        ((IMAGES / 255, CLASSES), (TESTS.astype(np.float32), TEST_CLASSES)),
+        {},
+        "test: the inputs are of another kind or range (float32 from 0 to 255) than those of the training data "
+        "(float64 from 0 to 1): prepare both in the same way",
+        (both(lambda x: x / 255), {}),
+    ),
+    "classes that are in the test only": (
+        ((IMAGES[KNOWN], CLASSES[KNOWN]), (TESTS, TEST_CLASSES)),
+        {},
+        "test: there is no sample of class 8, 9 in the training data: shuffle before you split, or split by train, "
+        "test = data.split(0.2, seed=0)",
+        (((ALL[360:], ALL_CLASSES[360:]), (ALL[:360], ALL_CLASSES[:360])), {}),
+    ),
+    "one class only": (
+        ((IMAGES, 0 * CLASSES + 3), None),
+        {},
+        "train: all targets are of class 3, so there is nothing to tell apart: check the labels",
+        None,
+    ),
+    "one class only, of yes or no": (
+        ((IMAGES, np.ones(len(IMAGES))), None),
+        {"outputs": 1, "last": nn.Sigmoid},
+        "train: all targets are of class 1, so there is nothing to tell apart: check the labels",
+        None,
+    ),
+    "a bright ground": (
+        both(lambda x: 255 - x),
+        {"lr": 1, "hidden": None},
+        f"train: the first epoch has a mean cost of …, {GUESS}. The ground of the images is bright: invert them, so "
+        "that the ground is 0. Try a smaller learning rate than 1, or standardize the inputs",
+        (both(lambda x: 255 - (255 - x)), {"lr": 1, "hidden": None}),
+    ),
+    "a learning rate that is too large": (
+        both(lambda x: x),
+        {"lr": 50},
+        f"train: the first epoch has a mean cost of …, {GUESS}. Try a smaller learning rate than 50, or standardize "
+        "the inputs",
+        (both(lambda x: x), {"lr": 1}),
+    ),
+}
+AFTER_THE_FIRST_EPOCH = [what for what in WARNED if "first epoch" in WARNED[what][2]]
+
+
+def network_for(data, outputs=10, last=nn.Softmax, lr=0.5, hidden=16, device="cpu"):
+    features = math.prod(np.shape(data[0])[1:])
+    layers = [nn.Linear(features, hidden), nn.Sigmoid()] if hidden else []
+    net = nn.Sequential(*layers, nn.Linear(hidden or features, outputs), last(), seed=0, device=device)
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr), seed=0)
+
+
+def learnt(data, options, epochs=8):
+    """Return the accuracy on the test data, and the warnings of a fit."""
+    (train, test), trainer = data, network_for(data[0], **options)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        history = trainer.fit(train, epochs, 64, test)
+    assert {warning.category for warning in given} <= {nn.DataWarning}
+    return history.test_accuracy[-1], given
+
+
+@pytest.mark.parametrize("what", WARNED)
+def test_what_is_warned_of_in_which_words_and_what_helps(what):
+    data, options, message, remedy = WARNED[what]
+    before, given = learnt(data, options)
+    (warning,) = given  # one of its kind in all epochs
+    assert re.sub(r"a mean cost of [\d.e+]+,", "a mean cost of …,", str(warning.message)) == message
+    assert warning.filename == __file__
+    assert linecache.getline(__file__, warning.lineno).strip() == "history = trainer.fit(train, epochs, 64, test)"
+    if remedy:
+        after, given = learnt(*remedy)
+        assert not given
+        assert after > before + 0.01
+
+
+@pytest.mark.parametrize("what", WARNED)
+def test_a_warning_that_is_an_error_comes_before_anything_is_changed(what, tmp_path):
+    (train, test), options, message, _ = WARNED[what]
+    trainer, whole = network_for(train, **options), network_for(train, **options)
+    before, state = trainer.net.parameters.copy(), trainer.rng.bit_generator.state
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", nn.DataWarning)
+        with pytest.raises(nn.DataWarning, match=re.escape(message[:30])):
+            trainer.fit(train, 2, 64, test, checkpoint=tmp_path / "run.npz")
+    if what in AFTER_THE_FIRST_EPOCH:  # which is done then, as if a callback had raised the error
+        assert len(trainer.history) == 1
+        assert (tmp_path / "run.npz").exists()
+        trainer.fit(train, test=test)
+    else:
+        np.testing.assert_array_equal(trainer.net.parameters, before)
+        assert trainer.rng.bit_generator.state == state
+        assert len(trainer.history) == trainer.progress.last == 0
+        assert not list(tmp_path.iterdir())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nn.DataWarning)
+        if what not in AFTER_THE_FIRST_EPOCH:
+            trainer.fit(train, 2, 64, test)
+        whole.fit(train, 2, 64, test)
+    np.testing.assert_array_equal(trainer.net.parameters, whole.net.parameters)
+
+
+@pytest.mark.parametrize("what", WARNED)
+def test_a_gpu_warns_of_the_same(what):
+    (train, test), options, message, _ = WARNED[what]
+    trainer = network_for(train, device="gpu", **options)
+    with pytest.warns(nn.DataWarning) as given:
+        trainer.fit(train, 1, 64, test)
+    (warning,) = given
+    assert re.sub(r"a mean cost of [\d.e+]+,", "a mean cost of …,", str(warning.message)) == message
+
+
+def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():
+    data = (IMAGES[KNOWN].astype(float), CLASSES[KNOWN]), (TESTS.astype(float), TEST_CLASSES)
+    trainer = network_for(data[0])
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            trainer.fit(data[0], 3, 64, data[1])
+        assert [str(warning.message).partition(",")[0] for warning in given] == [
+            "train: the inputs range from 0 to 255",
+            "test: there is no sample of class 8",
+        ]
+
+
+def table(n, means, deviations, classes=3, seed=0):
+    """Return a table of some ranges, whose features differ from class to class."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n) % classes
+    return rng.normal(means, deviations, (n, len(means))) + np.outer(t, deviations), t
+
+
+IRIS = [5.8, 3.1, 3.8, 1.2], [0.5, 0.4, 0.9, 0.4]  # about what the four lengths of the irises have, in cm
+RARE = table(1000, [0] * 10, [1] * 10, classes=2)[0], (np.arange(1000) < 10).astype(int)
+XOR = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 0])
+HEALTHY = {  # data and options that no warning is for
+    "bytes": (both(lambda x: x), {}),
+    "bytes and a linear layer": (both(lambda x: x), {"hidden": None}),
+    "bytes that learn slowly": (both(lambda x: x), {"lr": 1e-4}),
+    "intensities in float64": (both(lambda x: x / 255), {}),
+    "intensities in float32": (both(lambda x: (x / 255).astype(np.float32)), {}),
+    "bytes to train and intensities to test": (((IMAGES, CLASSES), (TESTS / 255, TEST_CLASSES)), {}),
+    "floats from 0 to 15": (both(lambda x: x // 16 * 1.0), {"lr": 0.1}),
+    "integers from 0 to 15": (both(lambda x: (x // 16).astype(int)), {"lr": 0.1}),
+    "floats of 0 and 1": (both(lambda x: (x > 127) * 1.0), {}),
+    "True and False": (both(lambda x: x > 127), {}),
+    "from -1 to 1": (both(lambda x: x / 127.5 - 1), {}),
+    "a bright ground and a network that copes": (both(lambda x: 255 - x), {}),
+    "standardized": ((((TABLE - MEAN) / STD, CLASSES), ((TEST_TABLE - MEAN) / STD, TEST_CLASSES)), {}),
+    "a table in cm": ((table(150, *IRIS), table(50, *IRIS, seed=1)), {"outputs": 3, "lr": 0.1}),
+    "a table in cm and a linear layer": ((table(150, *IRIS), None), {"outputs": 3, "lr": 0.1, "hidden": None}),
+    "a small table": ((table(30, *IRIS), table(6, *IRIS, seed=1)), {"outputs": 3, "lr": 0.1}),
+    "a rare class": ((RARE, RARE), {"outputs": 2, "lr": 0.05}),
+    "a rare class that is learnt slowly": ((RARE, None), {"outputs": 2, "lr": 1e-3, "hidden": None}),
+    "a rare yes": ((RARE, None), {"outputs": 1, "last": nn.Sigmoid, "lr": 1e-3}),
+    "probabilities above 1/2": (((IMAGES, np.linspace(0.6, 1, len(IMAGES))), None), {"outputs": 1, "last": nn.Sigmoid}),
+    "exclusive or": ((XOR, XOR), {"outputs": 2, "lr": 2}),
+    "exclusive or and a linear layer": ((XOR, XOR), {"outputs": 2, "lr": 10, "hidden": None}),
+    "one sample": (((IMAGES[:1], CLASSES[:1]), None), {}),
+    "one sample of 0 only": (((IMAGES[:1] * 0, CLASSES[:1]), None), {}),
+    "one sample to test": (((IMAGES, CLASSES), (TESTS[:1], TEST_CLASSES[:1])), {}),
+    "one dark sample to test": (((IMAGES, CLASSES), (TESTS[:1] * 0, TEST_CLASSES[:1])), {}),
+    "another sample": (((IMAGES[:1], CLASSES[:1]), (TESTS[:3], TEST_CLASSES[:3])), {}),
+    "a few samples of one class": (((IMAGES[CLASSES == 3][:9], CLASSES[CLASSES == 3][:9]), None), {}),
+    "a test of one class": (((IMAGES, CLASSES), (TESTS[TEST_CLASSES == 3], TEST_CLASSES[TEST_CLASSES == 3])), {}),
+    "nothing but ground": (((IMAGES * 0, CLASSES), None), {}),
+}
+
+
+@pytest.mark.parametrize("what", HEALTHY)
+def test_what_is_not_warned_of(what):
+    data, options = HEALTHY[what]
+    network_for(data[0], **options).fit(data[0], 2, 16, data[1])  # a warning is an error in all tests
+
+
+def test_numbers_are_not_warned_of():
+    net = nn.Sequential(nn.Linear(4, 1), seed=0)
+    x, t = table(150, *IRIS)
+    nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((x, t * 1000.0), 2, 16, (x, t * 1000.0))
+
+
+def test_mnist_is_not_warned_of(mnist):
+    train, test = mnist
+    net = nn.Sequential(nn.Linear(784, 10), nn.Softmax(), seed=0)
+    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5), seed=0).fit(train, 1, 64, test)
+
+
+def test_warnings_of_data_can_be_turned_off():
+    data, options, _, _ = WARNED["bytes of 0 and 1"]
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", nn.DataWarning)
+        network_for(data[0], **options).fit(*data[:1], 1, 64)
+    assert not given
+    assert issubclass(nn.DataWarning, UserWarning)
+
+
+def test_rows_to_look_at_are_spread_over_all_and_about_a_thousand():
+    for n in (1, 7, 999, 1000, 1999, 2000, 60_000):
+        data = np.zeros((n, 1)), np.arange(n) % 2
+        trainer = network_for(data, outputs=2, hidden=None)
+        rows = numnet.data.Samples(trainer.net, trainer.pair, data, "train").spread
+        assert rows[0] == 0
+        assert len(rows) == n if n < 2000 else 1000 <= len(rows) < 2000
+        assert len(set(np.diff(rows))) <= 1
+        assert n - rows[-1] <= max(1, n // 1000)
