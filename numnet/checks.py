@@ -627,17 +627,17 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
 
 
 def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> None:
-    """Warn if the mean cost of the first epoch is far above the cost of always giving the shares of the classes.
+    """Warn if the cost after the first epoch is far above the cost of always giving the shares of the classes.
 
     A network that only learns slowly, from the cost `start` before the epoch on, is no worse than at its start.
     """
-    x, t, labels = train.take(train.spread)
-    guess = 0.0 if labels is None else float(train.pair.cost.value(np.broadcast_to(t.mean(axis=0), t.shape), t))
+    x, t, _ = train.take(train.spread)
+    guess = float(train.pair.cost.value(np.broadcast_to(t.mean(axis=0), t.shape), t))
     if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
         warn(
-            f"train: the first epoch has a mean cost of {cost:.4g}, and guessing by the shares of the classes has "
+            f"train: the first epoch ends with a cost of {cost:.4g}, and guessing by the shares of the classes has "
             f"{guess:.4g}. {ground}Try a smaller learning rate than {lr:g}, or standardize the inputs"
         )
 

@@ -220,7 +220,7 @@ class Trainer(Run):
         schedule = self.optimizer.lr
         rates = self.learning_rates(plan.last) if callable(schedule) else {}
         checks.data_warnings(samples, tests)
-        start = 0.0 if self.history else samples.evaluate(samples.spread)[0]
+        start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
         if self.last is not None:
             self.go_on()
         self.progress = plan
@@ -234,8 +234,8 @@ class Trainer(Run):
                 lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
                 plan = self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                 try:
-                    if epoch == 1:
-                        checks.worse_than_guessing(samples, self.history[0].train_cost, start, lr)
+                    if epoch == 1 and samples.labels is not None:
+                        checks.worse_than_guessing(samples, samples.evaluate(samples.spread)[0], start, lr)
                     for callback in callbacks:
                         try:
                             callback(self)

@@ -800,14 +800,14 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
     "a bright ground": (
         both(lambda x: 255 - x),
         {"lr": 1, "hidden": None},
-        f"train: the first epoch has a mean cost of …, {GUESS}. The ground of the images is bright: invert them, so "
+        f"train: the first epoch ends with a cost of …, {GUESS}. The ground of the images is bright: invert them, so "
         "that the ground is 0. Try a smaller learning rate than 1, or standardize the inputs",
         (both(lambda x: 255 - (255 - x)), {"lr": 1, "hidden": None}),
     ),
     "a learning rate that is too large": (
         both(lambda x: x),
         {"lr": 50},
-        f"train: the first epoch has a mean cost of …, {GUESS}. Try a smaller learning rate than 50, or standardize "
+        f"train: the first epoch ends with a cost of …, {GUESS}. Try a smaller learning rate than 50, or standardize "
         "the inputs",
         (both(lambda x: x), {"lr": 1}),
     ),
@@ -837,7 +837,7 @@ def test_what_is_warned_of_in_which_words_and_what_helps(what):
     data, options, message, remedy = WARNED[what]
     before, given = learnt(data, options)
     (warning,) = given  # one of its kind in all epochs
-    assert re.sub(r"a mean cost of [\d.e+]+,", "a mean cost of …,", str(warning.message)) == message
+    assert re.sub(r"a cost of [\d.e+]+,", "a cost of …,", str(warning.message)) == message
     assert warning.filename == __file__
     assert linecache.getline(__file__, warning.lineno).strip() == "history = trainer.fit(train, epochs, 64, test)"
     if remedy:
@@ -879,7 +879,7 @@ def test_a_gpu_warns_of_the_same(what):
     with pytest.warns(nn.DataWarning) as given:
         trainer.fit(train, 1, 64, test)
     (warning,) = given
-    assert re.sub(r"a mean cost of [\d.e+]+,", "a mean cost of …,", str(warning.message)) == message
+    assert re.sub(r"a cost of [\d.e+]+,", "a cost of …,", str(warning.message)) == message
 
 
 def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():

@@ -36,7 +36,8 @@ def environment(tmp_path):
     """Return an environment in which no MNIST is found and every connection is refused."""
     refused = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     away = {name: value for name, value in os.environ.items() if name not in ("NUMNET_DATA", "NO_PROXY", "no_proxy")}
-    return {**away, **refused, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "MPLBACKEND": "Agg"}
+    other = {"MPLBACKEND": "Agg", "PYTHONWARNINGS": "error::UserWarning"}  # a numnet.DataWarning is such a one
+    return {**away, **refused, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), **other}
 
 
 def run(tmp_path, *arguments):
