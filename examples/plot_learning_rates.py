@@ -6,9 +6,13 @@ A learning rate that is too small wastes epochs. A learning rate that is too lar
 a network with a hidden layer, at four learning rates.
 """
 
+import warnings
+
 import matplotlib.pyplot as plt
 
 import numnet as nn
+
+warnings.simplefilter("ignore", nn.DataWarning)  # of the rates that are too large
 
 train, test = nn.datasets.digits()
 

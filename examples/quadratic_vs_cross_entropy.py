@@ -12,6 +12,7 @@ import argparse
 import math
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ AT_EQUAL_LR = {  # label: cost, and the learning rate with the same effect as EQ
 def main() -> int:
     """Run the experiments and return the exit status."""
     options = parse_arguments()
+    warnings.simplefilter("ignore", nn.DataWarning)  # LRS has rates that are too large on purpose
     try:
         train, test = load(options)
         neurons = one_neuron()

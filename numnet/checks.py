@@ -498,7 +498,7 @@ def middle(layer: Any) -> float:
 def target_classes(t: Array, layer: Any) -> Array | None:
     """Return the classes that rows of targets stand for; None if they stand for none."""
     if t.shape[1] == 1:
-        probabilities = layer.probabilities and t.min() >= 0 and t.max() <= 1
+        probabilities = layer.probabilities and t.min() >= -_ROUNDING and t.max() <= 1 + _ROUNDING
         yes_or_no = probabilities or (reach(layer) == (-1, 1) and (np.abs(t) == 1).all())
         return (t[:, 0] > middle(layer)).astype(np.intp) if yes_or_no else None
     return t.argmax(axis=1) if is_distribution(t) or _one_of_two_values(t, layer) else None
@@ -601,8 +601,8 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:
             warn(
-                f"test: there is no sample of class {', '.join(map(str, new))} in the training data: shuffle before you "
-                "split, or split by train, test = data.split(0.2, seed=0)"
+                f"test: there is no sample of class {', '.join(map(str, new))} in the training data: shuffle before "
+                "you split, or split by train, test = data.split(0.2, seed=0)"
             )
     mean, other_mean = np.mean(x, axis=0), np.mean(other, axis=0)
     intensities = min(float(x.min()), float(other.min())) >= 0 and max(float(x.max()), float(other.max())) <= 1

@@ -22,6 +22,7 @@ import numnet.run
 import numnet.training
 
 from .devices import DEVICES, alone_and_together, host
+from .networks import Fuse
 
 DIGITS = nn.datasets.digits()
 RNG = np.random.default_rng(0)
@@ -38,23 +39,6 @@ OPTIONS = [
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 2)
-
-
-class Fuse(nn.Layer):
-    """Passes all through, and burns through at a given call of `forward` in training."""
-
-    analytic = True
-    left = math.inf
-
-    def forward(self, x, out=None):
-        if out is not None:
-            Fuse.left -= 1
-            if Fuse.left == 0:
-                raise KeyboardInterrupt
-        return np.multiply(x, 1, out=out)
-
-    def backward(self, grad, out=None):
-        return np.multiply(grad, 1, out=out)
 
 
 @pytest.fixture(autouse=True)

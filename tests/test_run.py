@@ -257,7 +257,7 @@ def test_a_run_follows_its_seeds_alone():
     assert state(runs[0]) == state(runs[1])
     assert state(runs[0])[:3] != state(runs[2])[:3]
     orders = []
-    for batch_size, rate in itertools.product((3, 8), (0.1, 1.0)):  # the order of each epoch depends on the seed alone
+    for batch_size, rate in itertools.product((3, 8), (0.05, 0.1)):  # the order of each epoch depends on the seed alone
         run = trainer_of(lr=rate)
         run.fit((X, T), 3, batch_size)
         orders.append(str(run.rng.bit_generator.state))
