@@ -192,7 +192,7 @@ def test_any_network_trains_as_on_the_cpu(record, case):
                     device=device,
                 )
                 net.parameters = case.net.parameters
-                x, t = (np.repeat(array, 4, axis=0)[:9] for array in (case.x, case.t))
+                x, t = (np.repeat(array, 4, axis=0)[:8] for array in (case.x, case.t))
                 strict.transfers.clear()
                 nn.Trainer(net, case.cost, nn.SGD(1e-3), seed=0).fit((x, t), 2, 1)
                 results.append(host(net.parameters))

@@ -52,6 +52,11 @@ def named(name, error):
         raise error
 
 
+def named_classes(*names):
+    data = nn.datasets.Dataset(SOME, LABELS, classes=names)
+    return numnet.data.Samples(NET, nn.CrossEntropy().pair(NET.layers), data, "")
+
+
 LINEAR, SOFTMAX, SIGMOID, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Sigmoid(), nn.Tanh()
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
@@ -364,6 +369,11 @@ REFUSED = {
     "an accuracy over a single number": (
         lambda: checks.wanted_classes(np.array(1), 1, 2, SOFTMAX),
         "accuracy needs one target for each of at least one image, got 1 images and targets of shape ()",
+    ),
+    "classes of other numbers": (
+        lambda: checks.data_warnings(named_classes("cat", "dog"), named_classes("dog", "cat")),
+        "test: the classes ('dog', 'cat') are not those of the training data, ('cat', 'dog'): number the labels alike, "
+        "Dataset.from_arrays(x, t, classes=train.classes)",
     ),
     "whose inputs": (lambda: named("test", ValueError("inputs must be finite")), "test: inputs must be finite"),
     # a run
