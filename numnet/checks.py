@@ -482,7 +482,7 @@ def reachable(t: Array, layer: Any) -> None:
             f"classes for a single output of {layer!r} must be {low:g} and 1, but the labels are {found[0]:g} and "
             f"{found[1]:g}: map them with t = {mapped if low == 0 else f'2 * {mapped} - 1'}"
         )
-    several = labels and len(found) > 2 and layer.probabilities
+    several = labels and layer.probabilities
     hint = f": for {len(found)} classes end the network in Linear(..., {len(found)}), Softmax()" if several else ""
     raise ValueError(
         f"targets must be numbers that the last layer, {layer!r}, can give, {low:g} to {high:g}, but they range from "

@@ -576,7 +576,12 @@ def test_a_layer_that_returns_another_shape_is_refused_in_training(result):
     net = nn.Sequential(nn.Linear(3, 4), Wrong(result), seed=0)
     trainer, x = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)), RNG.normal(size=(8, 3))
     before = net.parameters.copy()
-    for train in (lambda: trainer.step(x, np.ones((8, 4))), lambda: trainer.fit((x, np.ones((8, 4))), 1, 8)):
+    for train in (
+        lambda: trainer.step(x, np.ones((8, 4))),
+        lambda: trainer.fit((x, np.ones((8, 4))), 1, 8),
+        lambda: trainer.fit((x, np.arange(8) % 4), 1, 8),
+        lambda: trainer.evaluate((x, np.ones((8, 4)))),
+    ):
         with pytest.raises(ValueError, match=r"the forward of .* must return an array of shape \(8, 4\), got"):
             train()
     np.testing.assert_array_equal(net.parameters, before)

@@ -902,7 +902,9 @@ def test_a_trainer_says_that_its_network_was_trained_before(tmp_path):
     for net in (first.net, nn.load(tmp_path / "net.npz"), nn.load(tmp_path / "run.npz"), copy.deepcopy(first.net)):
         second = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
         assert repr(second).endswith(f"0 epochs{before}")
-    assert repr(nn.Trainer.resume(tmp_path / "run.npz")) == repr(first)
+    resumed = nn.Trainer.resume(tmp_path / "run.npz")
+    assert repr(resumed) == repr(first)
+    assert resumed.net.trained
     first.net.initialize(seed=0)
     again = nn.Trainer(first.net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
     assert repr(again) == "Trainer(3 -> 2, CrossEntropy(), SGD(lr=0.1), 0 epochs)"
