@@ -1,0 +1,48 @@
+"""Tables of docs/ whose rows come from tests: a test checks its row, or writes it if NUMNET_WRITE_TABLES is set."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+class Table:
+    """A page of docs/: a text, then a table in each section, with one column for each name in `head`."""
+
+    def __init__(self, page: str, about: str, head: Sequence[str], sections: Sequence[str]) -> None:
+        self.page, self.about, self.sections = DOCS / page, about, sections
+        self.head = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        """Read the page: the rows of each section by their first cells."""
+        text = self.page.read_text(encoding="utf-8") if self.page.exists() else ""
+        return {
+            section: {row.split(" | ")[0][2:]: row for row in re.findall(r"^\| .*$", body, re.MULTILINE)[1:]}
+            for section in self.sections
+            for body in re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL) or [""]
+        }
+
+    def record(self, section: str, *cells: str) -> None:
+        """Check a row of a section, or write it."""
+        row, rows = f"| {' | '.join(cells)} |", self.rows()
+        if os.environ.get("NUMNET_WRITE_TABLES"):
+            rows[section][cells[0]] = row
+            tables = (
+                "\n".join([f"\n## {title}\n", self.head + "\n".join(found.values()), ""])
+                for title, found in rows.items()
+                if found
+            )
+            self.page.write_text(self.about + "".join(tables), encoding="utf-8")
+        wrong = f"docs/{self.page.name} is out of date; NUMNET_WRITE_TABLES=1 pytest writes it"
+        assert self.rows()[section].get(cells[0]) == row, wrong
+
+
+def shown(seen: str | BaseException, folder: str | Path) -> str:
+    """Return the first lines of a message, without what differs from run to run."""
+    text = seen if isinstance(seen, str) else f"{type(seen).__name__}: {seen}".removesuffix(": ")
+    text = text.replace(str(folder), "…").replace("|", "\\|")
+    text = re.sub(r"http(s?)://(127\.0\.0\.1|localhost):\d+", r"http\1://…", text)
+    text = re.sub(r"\b[0-9a-f]{64}\b", "…", text)
+    return "<br>".join(line.strip() for line in text.splitlines()[:2])
