@@ -377,9 +377,10 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
 def labels(t: Array, classes: int) -> Array:
     """Return class indices as they are: integers from 0 to classes - 1."""
     if t.dtype.kind not in "iu":
+        use = "t.astype(int)" if t.dtype.kind in "bf" else "numnet.datasets.Dataset.from_arrays(x, t)"
         raise ValueError(
-            f"targets of shape (n,) are class indices and must be integers, got dtype {t.dtype}: use "
-            "t.astype(int), or give rows of shape (n, outputs)"
+            f"targets of shape (n,) are class indices and must be integers, got dtype {t.dtype}: use {use}, or give "
+            "rows of shape (n, outputs)"
         )
     if t.size and (t.min() < 0 or t.max() >= classes):
         wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
@@ -552,6 +553,7 @@ def wanted_classes(t: Array, samples: int, outputs: int, layer: Any) -> Array:
 
 # A thousand samples, spread evenly, are enough to see a range, and quick to look at however many there are.
 _LARGE = 20  # a feature of this size (root mean square) saturates what it reaches; that of pixels from 0 to 16 is lower
+_SMALL = 0.01  # if all features are smaller, the weights hardly move; those of scikit-learn's diabetes have 0.05
 _LEVELS = 31  # bytes up to this are 0/1, 0 to 15 or 0 to 16 rather than intensities from 0 to 255
 _PIXELS = 16  # inputs with fewer features are no images
 _FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the size of others of their kind
@@ -562,21 +564,25 @@ def data_warnings(train: Any, tests: Any) -> None:
     """Warn of training and test samples that are most often a mistake."""
     x, _, labels = train.take(train.spread)
     low, high, is_bytes = float(x.min()), float(x.max()), train.x.dtype == np.uint8
-    if not is_bytes and float(np.mean(np.square(x, dtype=np.float64), axis=0).max()) > _LARGE**2:
-        pixels = low >= 0 and 100 < high <= 255 and (x == np.rint(x)).all()
-        remedy = "give pixels from 0 to 255 as bytes, x.astype(np.uint8), or divide them by 255"
-        standardize = (
+    size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0).max()))
+    if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:
+        floats = "x.astype(np.float32), or x from before if it was divided by 255 and then made bytes"
+        warn(
+            f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
+            f"give {floats if most == 1 else f'x / {most}'}"
+        )
+    elif size > _LARGE or (0 < size < _SMALL and train.size >= _FEW):
+        remedy = (
             "standardize each feature, (x - mean) / std, by mean, std = x.mean(axis=0), x.std(axis=0) of the training "
             "data, also in test data"
         )
+        if size < _SMALL:
+            remedy = f"divide pixels by 255 only once, and bytes not at all, or {remedy}"
+        elif low >= 0 and 100 < high <= 255 and (x == np.rint(x)).all():
+            remedy = "give pixels from 0 to 255 as bytes, x.astype(np.uint8), or divide them by 255"
         warn(
-            f"train: the inputs range from {low:.6g} to {high:.6g}, far beyond the size of about 1 that suits a "
-            f"network: {remedy if pixels else standardize}"
-        )
-    if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:
-        warn(
-            f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
-            f"give {'x.astype(np.float32)' if most == 1 else f'x / {most}'}"
+            f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
+            f"size of about 1 that suits a network: {remedy}"
         )
     if labels is None:
         seen = None
@@ -605,24 +611,30 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
                 "you split, or split by train, test = data.split(0.2, seed=0)"
             )
     mean, other_mean = np.mean(x, axis=0), np.mean(other, axis=0)
-    intensities = min(float(x.min()), float(other.min())) >= 0 and max(float(x.max()), float(other.max())) <= 1
-    unlike, unlike_inverse = (float(np.abs(other_mean - m).mean()) for m in (mean, 1 - mean))
-    if intensities and x.shape[1] >= _PIXELS and unlike > 0.2 and unlike_inverse < unlike / 2:
+    low, high = min(float(x.min()), float(other.min())), max(float(x.max()), float(other.max()))
+    unlike, unlike_inverse = (float(np.abs(other_mean - m).mean()) for m in (mean, low + high - mean))
+    if x.shape[1] >= _PIXELS and unlike > 0.2 * (high - low) and unlike_inverse < unlike / 2:
         warn(
             "test: the images look inverted to those of the training data, as black on white to white on black: give "
-            f"{'255' if tests.x.dtype == np.uint8 else '1'} - images, or each image as nn.datasets.as_mnist(image)"
+            f"{255 if tests.x.dtype == np.uint8 else f'{low + high:.6g}'} - images, or each image as "
+            "nn.datasets.as_mnist(image)"
         )
         return
-    size, other_size = (float(np.sqrt(np.mean(np.square(a, dtype=np.float64)))) for a in (x, other))
+    # The mean alone would also tell of a few samples with huge numbers.
+    sizes, other_sizes = (np.sqrt(np.mean(np.square(a, dtype=np.float64), axis=1)) for a in (x, other))
+    size, other_size = float(sizes.mean()), float(other_sizes.mean())
     factor = 2 if min(train.size, tests.size) >= _MANY else 10
-    if other_size > factor * size > 0 or (other_size < size / factor and tests.size >= _FEW):
+    larger = other_size > factor * size > 0 and np.mean(other_sizes > size) > 0.5
+    smaller = other_size < size / factor and np.mean(sizes > other_size) > 0.5
+    if larger or (smaller and tests.size >= _FEW):
         kinds = [
-            f"{samples.x.dtype} from {a.min():.4g} to {a.max():.4g}{' once scaled' * (samples.x.dtype == np.uint8)}"
-            for samples, a in ((tests, other), (train, x))
+            f"{samples.x.dtype} from {a.min():.4g} to {a.max():.4g}{' once scaled' * (samples.x.dtype == np.uint8)}, "
+            f"of mean size {mean_size:.2g}"
+            for samples, a, mean_size in ((tests, other, other_size), (train, x, size))
         ]
         warn(
             f"test: the inputs are of another kind or range ({kinds[0]}) than those of the training data ({kinds[1]}): "
-            "prepare both in the same way"
+            f"prepare both in the same way{', digits by nn.datasets.as_mnist(image)' * (x.shape[1] >= _PIXELS)}"
         )
 
 
