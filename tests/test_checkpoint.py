@@ -361,7 +361,7 @@ def test_every_number_of_a_run_is_written_and_read_back(epochs, cost, right, sec
 # Layers without a bias
 
 
-class Plain(nn.Linear):
+class NeverBiased(nn.Linear):
     """A layer of one's own that has never a bias."""
 
     def __init__(self, inputs, outputs):
@@ -369,7 +369,13 @@ class Plain(nn.Linear):
 
 
 def test_a_network_of_layers_without_a_bias_is_saved(tmp_path):
-    layers = nn.Linear(4, 3, bias=False, start=nn.starts.he), nn.Tanh(), Plain(3, 2), nn.Linear(2, 2), nn.Softmax()
+    layers = (
+        nn.Linear(4, 3, bias=False, start=nn.starts.he),
+        nn.Tanh(),
+        NeverBiased(3, 2),
+        nn.Linear(2, 2),
+        nn.Softmax(),
+    )
     net = nn.Sequential(*layers, seed=0)
     net.save(tmp_path / "net.npz")
     again = nn.load(tmp_path / "net.npz")
