@@ -18,18 +18,24 @@ class KeepBest:
         self.by, self.patience = by, patience
 
     def __call__(self, run: Run) -> None:
-        epoch = run.history[-1]
-        value = checks.recorded(self.by, getattr(epoch, self.by))
-        sign = 1 if self.by.endswith("accuracy") else -1
-        before = -math.inf if run.best is None else sign * getattr(run.history[run.best.epoch - 1], self.by)
-        if run.best is None or sign * value > before:
-            run.best = Best(epoch.epoch, run.net.parameters.copy())
-        elif self.patience is not None and epoch.epoch - run.best.epoch >= self.patience:
+        best = self._best(run)
+        if self.patience is not None and len(run.history) - best.epoch >= self.patience:
             raise StopIteration
 
     def finish(self, run: Run) -> None:
         """Leave the best parameters in the network; `fit` calls this at its end, also if an error ends it."""
+        if run.history and not math.isnan(getattr(run.history[-1], self.by)):
+            self._best(run)  # another callback may have failed before this one saw the epoch
         run.show_best()
+
+    def _best(self, run: Run) -> Best:
+        """Keep the last epoch if it is the best, and return the best."""
+        epoch = run.history[-1]
+        value = checks.recorded(self.by, getattr(epoch, self.by))
+        sign = 1 if self.by.endswith("accuracy") else -1
+        if run.best is None or sign * value > sign * getattr(run.history[run.best.epoch - 1], self.by):
+            run.best = Best(epoch.epoch, run.net.parameters.copy())
+        return run.best
 
 
 def keep_best(by: Column = "test_accuracy", patience: int | None = None) -> KeepBest:

@@ -29,6 +29,8 @@ _Kind = TypeVar("_Kind", Layer, Cost)
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     """Read a network that `Sequential.save` wrote, or that of a run that `Trainer.fit` wrote.
 
+    Of a run with `keep_best`, the network has the best parameters, as after `fit`.
+
     A layer of your own is found by its class name: define or import it before loading.
 
     Parameters
@@ -62,9 +64,12 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     device = backend.choose(device)
     header, arrays = read(path, ("numnet network", "numnet run"))
     with blamed(path):
-        net = _network(path, header, arrays).to(device)
+        net = _network(path, header, arrays)
+        if "best" in arrays:
+            _check_vector(path, "best parameters", arrays["best"], net)
+            net.parameters = arrays["best"]
         net.trained = True
-        return net
+        return net.to(device)
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from . import backend, checks
 from .backend import Array
 from .bar import Bar, visible
+from .best import KeepBest
 from .checkpoint import Saver, load_run
 from .costs import Cost
 from .data import Data, Samples
@@ -250,7 +251,7 @@ class Trainer(Run):
             if bar is not None:
                 bar.close()
             for callback in callbacks:
-                if hasattr(callback, "finish"):
+                if isinstance(callback, KeepBest):
                     callback.finish(self)
         return self.history
 

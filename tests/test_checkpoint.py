@@ -584,3 +584,14 @@ def test_other_files_are_refused(tmp_path):
             nn.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         nn.load(tmp_path / "missing.npz")
+
+
+def test_a_network_that_is_loaded_from_a_run_with_keep_best_is_the_best(tmp_path):
+    train, test = nn.datasets.digits()
+    net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=5.0), seed=0)
+    path = tmp_path / "run.npz"
+    trainer.fit(train, 8, 64, test, callbacks=[nn.keep_best("test_cost")], checkpoint=path)
+    assert trainer.best.epoch < 8
+    np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
+    np.testing.assert_array_equal(nn.Trainer.resume(path).net.parameters, trainer.last)
