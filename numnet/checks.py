@@ -629,7 +629,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
     if larger or (smaller and tests.size >= _FEW):
         kinds = [
             f"{samples.x.dtype} from {a.min():.4g} to {a.max():.4g}{' once scaled' * (samples.x.dtype == np.uint8)}, "
-            f"of mean size {mean_size:.2g}"
+            f"of mean size {mean_size:.3g}"
             for samples, a, mean_size in ((tests, other, other_size), (train, x, size))
         ]
         warn(

@@ -750,7 +750,7 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
         both(lambda x: (x > 127).astype(np.uint8)),
         {},
         "train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is 1: give "
-        "x.astype(np.float32)",
+        "x.astype(np.float32), or x from before if it was divided by 255 and then made bytes",
         (both(lambda x: (x > 127).astype(np.uint8).astype(np.float32)), {}),
     ),
     "bytes from 0 to 15": (
@@ -777,15 +777,17 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
     "test data of another range": (
         ((IMAGES / 16, CLASSES), (TESTS, TEST_CLASSES)),
         {"lr": 0.1},
-        "test: the inputs are of another kind or range (uint8 from 0 to 1 once scaled) than those of the training data "
-        "(float64 from 0 to 15.94): prepare both in the same way",
+        "test: the inputs are of another kind or range (uint8 from 0 to 1 once scaled, of mean size 0.482) than those "
+        "of the training data (float64 from 0 to 15.94, of mean size 7.7): prepare both in the same way, digits by "
+        "nn.datasets.as_mnist(image)",
         (both(lambda x: x / 16), {"lr": 0.1}),
     ),
     "test data that are not scaled": (
         ((IMAGES / 255, CLASSES), (TESTS.astype(np.float32), TEST_CLASSES)),
         {},
-        "test: the inputs are of another kind or range (float32 from 0 to 255) than those of the training data "
-        "(float64 from 0 to 1): prepare both in the same way",
+        "test: the inputs are of another kind or range (float32 from 0 to 255, of mean size 123) than those of the "
+        "training data (float64 from 0 to 1, of mean size 0.483): prepare both in the same way, digits by "
+        "nn.datasets.as_mnist(image)",
         (both(lambda x: x / 255), {}),
     ),
     "classes that are in the test only": (

@@ -12,7 +12,7 @@ NETWORKS = {  # layers after a Linear, whether that is a hidden layer of 30, the
         ([nn.Softmax], False, nn.CrossEntropy, 0.5),
         ([nn.Tanh, nn.Softmax], True, nn.CrossEntropy, 0.1),
         ([nn.ReLU, nn.Softmax], True, nn.CrossEntropy, 0.1),
-        ([nn.Sigmoid, nn.Sigmoid], True, nn.Quadratic, 3.0),
+        ([nn.Sigmoid, nn.Sigmoid], True, nn.Quadratic, 1.0),
     ],
     "yes or no": [
         ([nn.Sigmoid], False, nn.CrossEntropy, 0.5),
