@@ -573,8 +573,8 @@ def data_warnings(train: Any, tests: Any) -> None:
         )
     elif size > _LARGE or (0 < size < _SMALL and train.size >= _FEW):
         remedy = (
-            "standardize each feature, (x - mean) / std, by mean, std = x.mean(axis=0), x.std(axis=0) of the training "
-            "data, also in test data"
+            "standardize each feature, (x - mean) / (std + 1e-8), by mean, std = x.mean(axis=0), x.std(axis=0) of the "
+            "training data, also in test data"
         )
         if size < _SMALL:
             remedy = f"divide pixels by 255 only once, and bytes not at all, or {remedy}"

@@ -741,7 +741,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     return figure
 
 
-class _UndrawableError(ValueError):
+class UndrawableError(ValueError):
     """Something that cannot be drawn for these data; `why` is the message without the remedy."""
 
     def __init__(self, why: str, remedy: str) -> None:
@@ -824,7 +824,7 @@ def _classes(t: Array, outputs: int | None = None, last: Layer | None = None) ->
         )
     found = checks.target_classes(rows, last or Sigmoid())
     if found is None:
-        raise _UndrawableError("the targets are no classes", "give class indices or one-hot rows")
+        raise UndrawableError("the targets are no classes", "give class indices or one-hot rows")
     return found.astype(np.intp)
 
 
@@ -843,7 +843,7 @@ def _answers(net: Sequential, data: Any) -> _Answers:
     outputs = net.outputs or x.shape[1]
     if outputs == 1 and last.probabilities is None:
         why = f"the network gives a number, not classes, since its last layer is {last!r}"
-        raise _UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
+        raise UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
     labels, y = _classes(t, outputs, last), net(x)
     if outputs == 1:  # a single output means class 1 against class 0
         y = np.hstack([1 - y, y])
@@ -896,7 +896,7 @@ def _draw_or_say_why(what: str, ax: Axes, draw: Callable[[], object]) -> bool:
     """Draw a part of a report, or write into its place why these data have no such part; return whether it is drawn."""
     try:
         draw()
-    except _UndrawableError as error:
+    except UndrawableError as error:
         ax.axis("off")
         ax.text(0, 1, textwrap.fill(f"No {what}: {error.why}", 75), color="0.4", va="top", fontsize="small")
         return False
@@ -955,10 +955,10 @@ def _mistakes(net: Sequential, answers: _Answers, count: int, ax: Axes | None, l
 def _first_weights(net: Sequential, images: Array, ax: Axes) -> Axes:
     """Draw the weights of the first units of a network that takes such images."""
     if not isinstance(net.layers[0], Linear):
-        raise _UndrawableError(f"layer 0, {net.layers[0]!r}, is not Linear", "give the number of a Linear layer")
+        raise UndrawableError(f"layer 0, {net.layers[0]!r}, is not Linear", "give the number of a Linear layer")
     _, *shape = _pictures(images[:1], "the inputs are", least=_LEAST).shape
     if len(shape) != 2:
-        raise _UndrawableError("the inputs are pictures in colour", "")
+        raise UndrawableError("the inputs are pictures in colour", "")
     return weight_images(net, 0, _COLUMNS, ax, (shape[0], shape[1]))
 
 
@@ -1002,7 +1002,7 @@ def _pictures(images: Array, what: str, remedy: str = "", least: int = 1) -> Arr
         shape = shape[1:] if shape[0] == 1 else shape if shape[2] == 3 else shape[:2]
     elif len(shape) != 2:
         size = " x ".join(map(str, shape)) or "1"
-        raise _UndrawableError(f"{what} {size} numbers, not a picture", f"if the numbers are pixels, {remedy}")
+        raise UndrawableError(f"{what} {size} numbers, not a picture", f"if the numbers are pixels, {remedy}")
     return images.reshape(len(images), *shape)
 
 

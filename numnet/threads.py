@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from . import checks
 
-SMALL = 4_000_000  # multiplications in a product, below which a second thread gains little
+SMALL = 1_000_000  # multiplications in a product, below which a second thread gains less than a sixth
 _COSTS = 1.5  # times as long with threads as without: more than noise
 _TRIES = 9
 
