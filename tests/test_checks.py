@@ -742,8 +742,8 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
     "a raw table": (
         ((TABLE, CLASSES), (TEST_TABLE, TEST_CLASSES)),
         {},
-        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / (std + 1e-8), by mean, "
-        "std = x.mean(axis=0), x.std(axis=0) of the training data, also in test data",
+        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / (std + 1e-8), by "
+        "mean, std = x.mean(axis=0), x.std(axis=0) of the training data, also in test data",
         ((((TABLE - MEAN) / STD, CLASSES), ((TEST_TABLE - MEAN) / STD, TEST_CLASSES)), {}),
     ),
     "bytes of 0 and 1": (
