@@ -13,7 +13,7 @@ def as_mnist(image: npt.ArrayLike, size: int = 28) -> npt.NDArray[np.uint8]:
     Parameters
     ----------
     image : array_like of shape (height, width) or (height, width, channels)
-        One image of any size, such as `matplotlib.pyplot.imread` returns: numbers of any range, dark ink on light
+        One image of any size, such as ``matplotlib.pyplot.imread`` returns: numbers of any range, dark ink on light
         ground or light ink on dark ground. One channel is grey, three are red, green and blue. A second or a fourth
         channel says how opaque each pixel is, and what is transparent is taken for white.
     size : int, optional
