@@ -162,7 +162,7 @@ class Linear(Layer):
     bias : bool, default True
         Whether there is a bias. Without a bias, z = x w.
     start : callable, optional
-        ``start(rng, shape)`` returns the starting weights, drawn from the network's generator; `numnet.starts` has
+        ``start(rng, shape)`` returns the starting weights, drawn from the network's generator; ``numnet.starts`` has
         those that the field knows. The bias then starts at 0. A saved file does not hold the function, and a network
         that is loaded needs none, unless the network is to start over.
 
