@@ -9,7 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DERIVATIONS = [page.relative_to(ROOT / "docs").as_posix() for page in sorted(ROOT.glob("docs/derivations/*.md"))]
-IN_DOCS = ["quickstart.md", "tables.md", "reading.md", "quadratic-vs-cross-entropy.md", *DERIVATIONS]
+IN_DOCS = [
+    "quickstart.md",
+    "tables.md",
+    "reading.md",
+    "quadratic-vs-cross-entropy.md",
+    "literature.md",
+    *DERIVATIONS,
+]
 PAGES = {"README.md": "README.zh-CN.md"} | {f"docs/{page}": f"docs/zh/{page}" for page in IN_DOCS}
 CHINESE = [*PAGES.values(), "docs/zh/index.md"]
 

@@ -1,0 +1,60 @@
+"""What the scripts in this folder share: their options, their data, and a table of published and own numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import numnet as nn
+
+
+class Result(NamedTuple):
+    """A line of the table."""
+
+    what: str
+    published: str  # as it was printed; empty if nothing was
+    found: list[float]  # a number for each seed
+    seconds: float  # of the processor, for each seed; 0 if an earlier line has them
+    form: str = ".4f"
+
+
+def main(doc: str | None, seeds: int, results: Callable[[argparse.Namespace], Iterator[Result]]) -> int:
+    """Print the results that a script finds, and return the exit status."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"runs of each kind ({seeds})")
+    parser.add_argument("--quick", action="store_true", help="see that it runs, in seconds: the numbers mean nothing")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {options.seeds}")
+    try:
+        print(f"{'':65}{'published':>21}{'numnet (lowest to highest)':>28}{'seeds':>7}{'CPU s':>8}")
+        for result in results(options):
+            seconds = f"{result.seconds:8.1f}" if result.seconds else ""
+            line = f"{result.what:65}{result.published:>21}{summary(result):>28}{len(result.found):7}{seconds}"
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def summary(result: Result) -> str:
+    """Return the mean of what was found, with the range; or the number itself if there is only one."""
+    found, form = result.found, result.form
+    if len(set(found)) == 1:
+        return f"{found[0]:{form}}"
+    return f"{np.mean(found):{form}} ({min(found):{form}} to {max(found):{form}})"
+
+
+def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.Dataset]:
+    """Return MNIST's training and test set; the small digits in the package for a quick run."""
+    return nn.datasets.digits() if options.quick else nn.datasets.mnist(options.data_dir)

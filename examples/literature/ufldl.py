@@ -1,0 +1,59 @@
+"""Stanford's UFLDL tutorial, the exercise on softmax regression: 784-10 on MNIST by L-BFGS, here SciPy's.
+
+    python examples/literature/ufldl.py
+
+Source: http://ufldl.stanford.edu/wiki/index.php/Exercise:Softmax_Regression. 100 iterations of L-BFGS on the cost of
+all 60,000 training images at once, with the penalty lambda/2 sum theta^2, lambda = 1e-4, and without biases. The start
+is a Gaussian of deviation 0.005. The exercise reports a test accuracy of 92.6 %. It needs SciPy: pip install scipy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.optimize import minimize  # type: ignore[import-untyped]
+from table import Result, load, main
+
+import numnet as nn
+
+Array = nn.backend.Array
+
+
+def results(options: argparse.Namespace) -> Iterator[Result]:
+    """Yield the lines of the table."""
+    train, test = load(options)
+    x = train.images.reshape(len(train), -1) / 255
+    net = nn.Sequential(nn.Linear(x.shape[1], 10, bias=False), nn.Softmax(), dtype="float64")
+    objective = cost_and_gradient(net, nn.CrossEntropy(), x, np.eye(10)[train.labels], penalty=1e-4)
+    found = []
+    started = time.process_time()
+    for seed in range(options.seeds):
+        start = np.random.default_rng(seed).normal(scale=0.005, size=net.parameters.size)
+        steps = {"maxiter": 10 if options.quick else 100}
+        net.parameters = minimize(objective, start, jac=True, method="L-BFGS-B", options=steps).x
+        found.append(net.accuracy(test.images, test.labels))
+    yield Result("784-10, test accuracy", "0.926", found, (time.process_time() - started) / options.seeds)
+
+
+def cost_and_gradient(
+    net: nn.Sequential, cost: nn.Cost, x: Array, t: Array, penalty: float
+) -> Callable[[Array], tuple[float, Array]]:
+    """Return a function from all parameters to the cost, penalty/2 sum w^2 included, and its gradient."""
+    pair = cost.pair(net.layers)
+
+    def objective(parameters: Array) -> tuple[float, Array]:
+        net.parameters = parameters
+        z, y = net.forward(x)
+        net.backpropagate(pair, z, y, t)
+        weights = net.decay_mask * parameters
+        return pair.value(z, y, t) + penalty / 2 * (weights @ weights), net.gradients + penalty * weights
+
+    return objective
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, 3, results))
