@@ -94,8 +94,7 @@ def assignment() -> float:
     for _ in range(100):
         rows = rng.choice(5, 200)
         penalty = reg * squares(net)
-        trainer.optimizer.lr = lr
-        loss = trainer.step(x[rows], t[rows]) + penalty
+        loss = trainer.step(x[rows], t[rows], lr=lr) + penalty
         lr *= 0.95
     return loss
 

@@ -110,21 +110,14 @@ def run(experiment: Experiment, data: Data, judge: Data, seed: int) -> dict[str,
     net = nn.Sequential(*layers)
     start(net, experiment.small_start, seed)
     sgd = nn.SGD(experiment.lr, weight_decay=experiment.penalty / len(data[1]))
-    costs = []
-    history = nn.Trainer(net, experiment.cost, sgd, seed=seed).fit(
-        data,
-        experiment.epochs,
-        batch_size=10,
-        test=judge,
-        callbacks=[lambda trainer: costs.append(experiment.cost(net(judge[0]), judge[1]))],
-        progress=False,
-    )
+    trainer = nn.Trainer(net, experiment.cost, sgd, seed=seed)
+    history = trainer.fit(data, experiment.epochs, batch_size=10, test=judge, progress=False)
     return {
         "epoch 1": history.test_accuracy[0],
         "best epoch": max(history.test_accuracy),
         "last epoch": history.test_accuracy[-1],
         "training accuracy": net.accuracy(*data),
-        "epoch of the lowest cost": 1 + int(np.argmin(costs)),
+        "epoch of the lowest cost": 1 + int(np.argmin(history.test_cost)),
     }
 
 

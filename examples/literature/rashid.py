@@ -30,15 +30,16 @@ def results(options: argparse.Namespace) -> Iterator[Result]:
     train, test = load(options)
     x, t = inputs(train.images), np.where(train.labels[:, None] == np.arange(10), 0.99, 0.01)
     epochs = 1 if options.quick else 5
-    for what, published, exponent, in_order in (
-        ("the notebook", "0.9712", "inputs", True),
-        ("the notebook's start, a new order each epoch", "", "inputs", False),
-        ("the start of the first versions", "", "outputs", True),
+    for what, published, start, in_order in (
+        ("the notebook", "0.9712", nn.starts.nielsen, True),
+        ("the notebook's start, a new order each epoch", "", nn.starts.nielsen, False),
+        ("the start of the first versions", "", by_outputs, True),
     ):
         started = time.process_time()
         found = []
         for seed in range(options.seeds):
-            net = network(x.shape[1], exponent, seed)
+            layers = [nn.Linear(n, m, bias=False, start=start) for n, m in ((x.shape[1], 200), (200, 10))]
+            net = nn.Sequential(layers[0], nn.Sigmoid(), layers[1], nn.Sigmoid(), seed=seed)
             trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=seed)
             if in_order:
                 for _ in range(epochs):
@@ -55,14 +56,9 @@ def inputs(images: Array) -> Array:
     return (0.01 + 0.99 / 255 * images.reshape(len(images), -1)).astype(np.float32)
 
 
-def network(size: int, per: str, seed: int) -> nn.Sequential:
-    """Return the network at its start, a Gaussian of deviation 1/sqrt(inputs) or 1/sqrt(outputs)."""
-    layers = [nn.Linear(size, 200, bias=False), nn.Linear(200, 10, bias=False)]
-    net = nn.Sequential(layers[0], nn.Sigmoid(), layers[1], nn.Sigmoid())
-    rng = np.random.default_rng(seed)
-    for layer in layers:
-        layer.weight = rng.normal(scale=getattr(layer, per) ** -0.5, size=layer.weight.shape)
-    return net
+def by_outputs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return weights from a Gaussian of deviation 1/sqrt(outputs)."""
+    return rng.normal(0, shape[1] ** -0.5, shape)
 
 
 if __name__ == "__main__":
