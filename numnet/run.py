@@ -133,7 +133,7 @@ class Run:
         """
         before = self.snapshot()
         try:
-            with self.training(self.progress.batch_size):
+            with self.training(min(self.progress.batch_size, self.progress.samples)):
                 return work(*arguments)
         except BaseException:
             while True:
@@ -157,23 +157,23 @@ class Run:
         if not small and not self._timed and self.net.device == "cpu":
             threads.warn_if_slow(largest, batch_size)
             self._timed = True
-        if small:
-            with threads.lock:
-                if not threads.limited:
-                    threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
-                threads.limited += 1
+        token = object()
+            if small:
+                with threads.lock:
+                    if not threads.running:
+                        threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
+                    threads.running.add(token)
         try:
             for layer in self.net.layers:
                 layer.training = True
             yield
-        finally:
+        finally:  # threads first, as a layer of the user's own may refuse
+            with threads.lock:
+                threads.running.discard(token)
+                if not threads.running:
+                    threads.limit.close()
             for layer in self.net.layers:
                 layer.training = False
-            if small:
-                with threads.lock:
-                    threads.limited -= 1
-                    if not threads.limited:
-                        threads.limit.close()
 
     def record(self, test_cost: float, test_accuracy: float) -> Progress:
         """Add the epoch that is done to the history; return the progress with which the next epoch begins."""

@@ -6,6 +6,7 @@ waits until it gets a core, and the others wait for that thread. So a product th
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
@@ -21,10 +22,24 @@ from . import checks
 SMALL = 1_000_000  # multiplications in a product, below which a second thread gains less than a sixth
 _COSTS = 1.5  # times as long with threads as without: more than noise
 _TRIES = 9
+_TIMED = 100_000_000  # multiplications in a product that is timed: so that the timing takes no second
 
 BLAS = ThreadpoolController()
-# How many epochs of small networks run at this moment, in any thread of Python, and what keeps BLAS to one thread.
-lock, limited, limit = threading.Lock(), 0, ExitStack()
+# A token for each epoch of a small network that runs at this moment, in any thread of Python, and what keeps BLAS to
+# one thread. To remove a token twice does no harm, so Ctrl-C may come at any moment.
+lock, running, limit = threading.Lock(), set[object](), ExitStack()
+
+
+def _forked() -> None:
+    """In a new process, no thread is left that could open the lock or remove its token."""
+    global lock
+    lock = threading.Lock()
+    running.clear()
+    limit.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
@@ -32,7 +47,8 @@ def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
     most = max((library["num_threads"] for library in BLAS.select(user_api="blas").info()), default=1)
     if most == 1:
         return
-    x, out = np.ones((batch_size, len(weight)), weight.dtype), np.empty((batch_size, weight.shape[1]), weight.dtype)
+    rows = min(batch_size, max(1, _TIMED // weight.size))
+    x, out = np.ones((rows, len(weight)), weight.dtype), np.empty((rows, weight.shape[1]), weight.dtype)
     seconds: dict[int, list[float]] = {1: [], most: []}
     for _ in range(_TRIES):
         for count, measured in seconds.items():
