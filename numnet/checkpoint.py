@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import backend
+from . import backend, checks
 from .backend import Array
 from .checks import CheckpointError
 from .costs import Cost
@@ -196,7 +196,7 @@ class Saver:
         if mapped is not None and self._path.exists() and os.path.samefile(mapped[0], self._path):
             raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is the file that the data are mapped from")
         description = _run_description(run)
-        own = run.file is not None and run.file.exists() and self._path.exists() and self._path.samefile(run.file)
+        own = run.file is not None and run.file == checks.file_state(self._path)
         if not overwrite and not own:
             _refuse_longer_run(self._path, run, description)
 
@@ -216,7 +216,7 @@ class Saver:
         self._batches = 0
         try:
             save_run(run, self._path)
-            run.file = self._path
+            run.file = checks.file_state(self._path)
         except OSError as error:
             if self._failure == "raise":
                 raise

@@ -683,14 +683,20 @@ def unchanged(path: str, before: tuple[int, int] | None) -> None:
         raise ValueError(f"train: the file {path} has changed during training: start again with what it is now")
 
 
-def _size_and_time(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
+    """Return what differs if a file is not the same or has changed; None if there is no file."""
     with suppress(OSError):
         state = os.stat(path)
-        return state.st_size, state.st_mtime_ns
+        return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
     return None
 
 
 # A run
+
+
+def _size_and_time(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    state = file_state(path)
+    return state and state[-2:]  # type: ignore[return-value]
 
 
 _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-learn

@@ -9,7 +9,6 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +81,7 @@ class Run:
         self.history = History()
         self.progress = Progress(last=0, batch_size=0, samples=0)  # nothing is left to do
         self.best: Best | None = None
-        self.file: Path | None = None  # the checkpoint that the run was resumed from, or has written
+        self.file: tuple[int, ...] | None = None  # the state of the checkpoint that the run comes from, or wrote last
         self.last: Array | None = None  # parameters to go on from, while the network has the best
         self.found_trained = net.trained
         self._timed = False  # whether the threads have been timed

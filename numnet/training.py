@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -350,7 +349,7 @@ class Trainer(Run):
         net, cost, optimizer, state = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
-        trainer.file, net.trained = Path(path).absolute(), True
+        trainer.file, net.trained = checks.file_state(path), True
         return trainer
 
     def __repr__(self) -> str:

@@ -432,6 +432,16 @@ def test_a_longer_run_of_the_same_network_is_not_replaced(tmp_path):
     assert len(nn.Trainer.resume(path).history) == 2
 
 
+def test_a_run_that_others_have_made_longer_meanwhile_is_not_replaced(tmp_path):
+    path = tmp_path / "run.npz"
+    first = finished(path, 2)
+    second = nn.Trainer.resume(path)
+    second.fit(DATA, 3, 3, checkpoint=path)
+    with pytest.raises(nn.CheckpointError, match="holds a longer run of such a network, 5 epochs"):
+        first.fit(DATA, 1, 3, checkpoint=path)
+    assert len(nn.Trainer.resume(path).history) == 5
+
+
 def test_a_run_in_the_middle_of_an_epoch_is_longer_than_one_that_is_not(tmp_path):
     path, trainer = tmp_path / "run.npz", a_trainer()
     trainer.progress = Progress(last=5, batch_size=1, samples=7, done=3)

@@ -816,8 +816,8 @@ def test_a_file_of_version_2_is_resumed(tmp_path):
     old = nn.Trainer.resume(path)
     assert old.best is None
     np.testing.assert_equal(old.history.test_cost, [math.nan, math.nan])  # of which nothing was known then
-    for run in (old, trainer):
-        run.fit((X, T), 1, 8, (X, T), checkpoint=path)
+    for run, file in ((old, path), (trainer, tmp_path / "other.npz")):
+        run.fit((X, T), 1, 8, (X, T), checkpoint=file)
     assert outcome(old)[:2] == outcome(trainer)[:2]
     np.testing.assert_equal(old.history[2][:4], trainer.history[2][:4])
     assert old.history.test_cost[2] == trainer.history.test_cost[2]
