@@ -18,6 +18,7 @@ class KeepBest:
         self.by, self.patience = by, patience
 
     def __call__(self, run: Run) -> None:
+        run.go_on()  # a callback may have called fit
         best = self._best(run)
         if self.patience is not None and len(run.history) - best.epoch >= self.patience:
             raise StopIteration
@@ -33,7 +34,8 @@ class KeepBest:
         epoch = run.history[-1]
         value = checks.recorded(self.by, getattr(epoch, self.by))
         sign = 1 if self.by.endswith("accuracy") else -1
-        if run.best is None or sign * value > sign * getattr(run.history[run.best.epoch - 1], self.by):
+        before = math.nan if run.best is None else sign * getattr(run.history[run.best.epoch - 1], self.by)
+        if run.best is None or math.isnan(before) or sign * value > before:  # nan if kept by another column before
             run.best = Best(epoch.epoch, run.net.parameters.copy())
         return run.best
 

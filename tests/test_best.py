@@ -282,3 +282,40 @@ def test_wrong_use(arguments, message):
 
 def test_counts_of_numpy_are_patience_too():
     assert type(nn.keep_best(patience=np.int64(3)).patience) is int
+
+
+def test_a_best_epoch_of_another_column_that_has_no_number_here_is_no_best():
+    trainer = trainer_of()
+    trainer.fit((X, T), 2, 4, callbacks=[nn.keep_best("train_cost")])
+    trainer.fit((X, T), 6, 4, (X, T), callbacks=[nn.keep_best("test_cost", patience=2)])
+    costs = trainer.history.test_cost
+    assert trainer.best.epoch == 1 + int(np.nanargmin(costs)) > 2
+    assert trainer.evaluate((X, T))[0] == np.nanmin(costs)
+
+
+def test_a_callback_that_fits_and_keeps_the_best_leaves_the_run_as_it_is():
+    plain, nested = trainer_of(), trainer_of()
+    plain.fit((X, T), 6, 4)
+
+    def inner(trainer):
+        if len(trainer.history) == 1:
+            trainer.history[0] = trainer.history[0]._replace(train_cost=0.0)
+            keep = nn.keep_best("train_cost")
+            keep(trainer)
+            trainer.fit((X, T), 2, 4, callbacks=[keep])
+
+    nested.fit((X, T), 6, 4, callbacks=[inner])
+    assert state(nested) == state(plain)
+
+
+def test_another_callback_may_have_a_method_that_is_called_finish():
+    class Recorder(list):
+        def __call__(self, trainer):
+            self.append(trainer.history[-1])
+
+        def finish(self):
+            raise AssertionError("this is no business of fit")
+
+    recorder = Recorder()
+    trainer_of().fit((X, T), 2, 4, callbacks=[recorder])
+    assert len(recorder) == 2
