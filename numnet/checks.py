@@ -462,8 +462,8 @@ def as_many_rows(y: Array, t: Array) -> None:
 def reach(layer: Any) -> tuple[float, float]:
     """Return the lowest and the highest output of a layer. A new `forward` does not inherit the `range` of the old."""
     for kind in type(layer).__mro__:
-        if vars(kind).get("range"):
-            return vars(kind)["range"]  # type: ignore[no-any-return]
+        if isinstance(limits := vars(kind).get("range"), (tuple, list)):  # a layer may have a method of this name
+            return limits[0], limits[1]
         if "forward" in vars(kind):
             break
     return -math.inf, math.inf
@@ -644,7 +644,10 @@ def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> Non
     A network that only learns slowly, from the cost `start` before the epoch on, is no worse than at its start.
     """
     x, t, _ = train.take(train.spread)
-    guess = float(train.pair.cost.value(np.broadcast_to(t.mean(axis=0), t.shape), t))
+    shares = np.empty_like(t)
+    shares[...] = t.mean(axis=0)
+    with np.errstate(all="ignore"):  # a cost of one's own may take the logarithm of a share that is 0
+        guess = float(train.pair.cost.value(shares, t, np.empty_like(t)))
     if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
@@ -691,12 +694,12 @@ def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
     return None
 
 
-# A run
-
-
 def _size_and_time(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     state = file_state(path)
     return state and state[-2:]  # type: ignore[return-value]
+
+
+# A run
 
 
 _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-learn

@@ -959,3 +959,43 @@ def test_a_bar_of_a_run_that_stops_early(monkeypatch, capfd):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     classifier(3, 2).fit((X, T), 5, 4, callbacks=[stop])
     assert "epoch=1" in capfd.readouterr().err
+
+
+class NeedsScratch(nn.Cost):
+    def value(self, y, t, out):
+        np.subtract(y, t, out=out)
+        return np.square(out).sum() / (2 * len(y))
+
+    def gradient(self, y, t, out=None):
+        return np.multiply(y - t, 1 / len(y), out=out)
+
+
+class PlainLogarithm(nn.Cost):
+    def value(self, y, t, out=None):
+        return -(t * np.log(y)).sum() / len(y)
+
+    def gradient(self, y, t, out=None):
+        return np.multiply(-t / y, 1 / len(y), out=out)
+
+
+class PutsBack(nn.Quadratic):
+    def value(self, y, t, out=None):
+        y -= t
+        cost = np.square(y).sum() / (2 * len(y))
+        y += t
+        return cost
+
+
+@pytest.mark.parametrize("cost", [NeedsScratch, PlainLogarithm, PutsBack])
+def test_a_cost_of_ones_own_is_asked_for_the_cost_of_guessing_as_in_training(cost):
+    trainer = classifier(3, 3, cost=cost())  # of three classes, one never occurs
+    assert len(trainer.fit((X, T), 1, 4)) == 1
+
+
+def test_a_layer_may_have_a_method_named_range():
+    class Named(nn.ReLU):
+        def range(self):
+            return self.y.min(), self.y.max()
+
+    net = nn.Sequential(nn.Linear(3, 2), Named(), seed=0)
+    nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0).fit((X, RNG.normal(size=(10, 2)) ** 2), 1, 4)
