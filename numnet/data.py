@@ -17,7 +17,7 @@ from .network import Sequential, classes
 
 Data: TypeAlias = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
-_SPREAD = 1000
+_SPREAD = 1000  # samples, or fewer if they are so large that they would take much memory
 BLOCK_BATCHES = 64  # at most in a block: few enough for a progress bar that moves, and to notice divergence soon
 
 
@@ -60,7 +60,8 @@ class Samples:
                 self.labels = checks.target_classes(self.targets, pair.layer)
         self.file = checks.mapped_file(x)
         self.size = len(self.x)
-        self.spread = self.operations.place(np.arange(0, self.size, max(1, self.size // _SPREAD)))
+        rows = min(_SPREAD, max(64, 8_000_000 // (self.x.shape[1] + self.outputs)))
+        self.spread = self.operations.place(np.arange(0, self.size, max(1, self.size // rows)))
         place = self.operations.place
         self.x, self._classes = place(self.x), place(np.arange(self.outputs))
         self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))

@@ -157,12 +157,12 @@ class Run:
             threads.warn_if_slow(largest, batch_size)
             self._timed = True
         token = object()
+        try:
             if small:
                 with threads.lock:
                     if not threads.running:
                         threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
                     threads.running.add(token)
-        try:
             for layer in self.net.layers:
                 layer.training = True
             yield
