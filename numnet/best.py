@@ -25,7 +25,7 @@ class KeepBest:
 
     def finish(self, run: Run) -> None:
         """Leave the best parameters in the network; `fit` calls this at its end, also if an error ends it."""
-        if run.history and not math.isnan(getattr(run.history[-1], self.by)):
+        if run.last is None and run.history and not math.isnan(getattr(run.history[-1], self.by)):
             self._best(run)  # another callback may have failed before this one saw the epoch
         run.show_best()
 

@@ -602,6 +602,8 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
             f"test: the classes {reprlib.repr(tests.names)} are not those of the training data, "
             f"{reprlib.repr(train.names)}: number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)"
         )
+    if seen is None and tests.targets is not None:
+        tests.labels = None  # if rows of test targets look like classes, they do so by chance
     other = tests.take(tests.spread)[0]
     if seen is not None and tests.labels is not None and train.size >= _FEW:
         new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]
@@ -760,7 +762,8 @@ def fit_arguments(
     if not finish:
         whole_numbers("fit", epochs=epochs, batch_size=batch_size)
     if not isinstance(callbacks, (list, tuple)) or not all(map(callable, callbacks)):
-        raise ValueError(f"fit: callbacks must be a list of functions of the trainer, got {callbacks!r}")
+        hint = ": write callbacks=[...]" if callable(callbacks) else ""
+        raise ValueError(f"fit: callbacks must be a list of functions of the trainer, got {callbacks!r}{hint}")
     count, _, unit = str(checkpoint_every).partition(" ")
     units = ("", "epoch", "epochs", "batch", "batches")
     if isinstance(checkpoint_every, bool) or not count.isdecimal() or int(count) < 1 or unit not in units:

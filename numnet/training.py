@@ -207,6 +207,14 @@ class Trainer(Run):
         -----
         DataWarning
             If the data are what most often is a mistake, once for each kind.
+        RuntimeWarning
+            If the threads of BLAS make the training slower.
+
+        Notes
+        -----
+        While a small network trains, BLAS has one thread, which is also so for other threads of Python. A network is
+        small if a product of a batch and a weight takes less than a million multiplications. The number of threads of
+        BLAS can change the last bits of a large network's products.
         """
         checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
         samples = Samples(self.net, self.pair, train, "train")

@@ -439,7 +439,7 @@ REFUSED = {
     ),
     "a callback": (
         lambda: fit(callbacks=print),
-        f"fit: callbacks must be a list of functions of the trainer, got {print!r}",
+        f"fit: callbacks must be a list of functions of the trainer, got {print!r}: write callbacks=[...]",
     ),
     "a callback that is none": (
         lambda: fit(callbacks=[print, 3]),
