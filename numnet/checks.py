@@ -7,21 +7,24 @@ that a learner reads call these functions. This file imports no other file of nu
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import os
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from numbers import Real
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+_P = ParamSpec("_P")
+_Result = TypeVar("_Result")
 
 CHUNK = 4096  # rows checked or predicted at a time, so that 60,000 images never stand in memory as floats
 NETWORK_DTYPES = ("float32", "float64", "complex128")
@@ -726,6 +729,21 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
     ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
     ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",
 }
+
+
+def data_in_one(fit: Callable[_P, _Result]) -> Callable[_P, _Result]:
+    """Let a `fit` say what to give instead of inputs and targets as two arguments, as other libraries take them."""
+
+    @functools.wraps(fit)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
+        if (len(args) > 2 and "epochs" in kwargs) or (len(args) < 2 and "train" not in kwargs):
+            raise TypeError(
+                "fit takes the training data as one argument, a Dataset or a pair of inputs and targets: "
+                "fit((x, t), epochs=..., batch_size=...)"
+            )
+        return fit(*args, **kwargs)
+
+    return called
 
 
 def fit_arguments(

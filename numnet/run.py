@@ -114,11 +114,6 @@ class Run:
                 backend.assign(self.net.parameters, self.last)
         self.last = None
 
-    def follow(self) -> None:
-        """Let the optimizer be where the network is, which may have been moved."""
-        if type(self.optimizer.velocity) is not type(self.net.parameters):
-            self.optimizer.to(self.net.device)
-
     def learning_rates(self, last: int) -> dict[int, float]:
         """Return the scheduled learning rates up to an epoch. So a schedule that fails does so before the training."""
         first = len(self.history) + 1
@@ -147,9 +142,12 @@ class Run:
     def training(self, batch_size: int) -> Iterator[None]:
         """Tell the layers that they are being trained, and let BLAS use one thread if the network is small.
 
-        What is small does not depend on the machine, so the same seed gives the same bits whatever else runs there. If
-        threads cost a large network more than they bring, warn once.
+        If the network has been moved to another device, the optimizer follows. If threads cost a large network more
+        than they bring, warn once. What is small does not depend on the machine, so the same seed gives the same bits
+        whatever else runs there.
         """
+        if type(self.optimizer.velocity) is not type(self.net.parameters):
+            self.optimizer.to(self.net.device)
         weights = [array for layer in self.net.layers for array in layer.parameters.values() if array.ndim == 2]
         largest = max(weights, key=np.size, default=np.empty((0, 0)))
         small = largest.size * batch_size < threads.SMALL

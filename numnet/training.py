@@ -95,7 +95,6 @@ class Trainer(Run):
         """
         samples = Samples(self.net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
-        self.follow()
         with self.training(samples.size), samples.operations.quiet(over="ignore", invalid="ignore"):
             x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
             z, y = self.net.forward(x)
@@ -139,6 +138,7 @@ class Trainer(Run):
         """
         return Samples(self.net, self.pair, data, "data").evaluate()
 
+    @checks.data_in_one
     def fit(
         self,
         train: Data,
@@ -269,7 +269,6 @@ class Trainer(Run):
 
         Return the progress with which the next epoch begins.
         """
-        self.follow()
         progress, epoch = self.progress, len(self.history) + 1
         started = time.perf_counter() - progress.seconds
         rng = copy.deepcopy(self.rng)  # until the epoch is whole, self.rng can draw the order of this epoch again

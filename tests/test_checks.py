@@ -394,6 +394,17 @@ REFUSED = {
         "fit: epochs must be a whole number of at least 1, got an array or list: give inputs and targets as a pair, "
         "fit((x, t), epochs=..., batch_size=...)",
     ),
+    **{
+        f"training data that are not one argument, {name}": (
+            lambda arguments=arguments, named=named: checks.data_in_one(lambda *_, **__: None)(*arguments, **named),
+            "fit takes the training data as one argument, a Dataset or a pair of inputs and targets: "
+            "fit((x, t), epochs=..., batch_size=...)",
+        )
+        for name, arguments, named in [
+            ("in two places", (None, SOME, LABELS), {"epochs": 3}),
+            ("by other names", (None,), {"x": SOME, "y": LABELS}),
+        ]
+    },
     "0 epochs": (lambda: fit(0), "fit: epochs must be a whole number of at least 1, got 0"),
     "an argument of nobody": (lambda: fit(colour="red"), "fit has no argument 'colour'"),
     **{
@@ -501,7 +512,7 @@ def test_what_is_refused_and_in_which_words(what):
     with pytest.raises((ValueError, TypeError)) as raised:
         call()
     assert str(raised.value) == message
-    kinds = {"diverged": nn.DivergenceError, "has no argument": TypeError}
+    kinds = {"diverged": nn.DivergenceError, "has no argument": TypeError, "as one argument": TypeError}
     assert type(raised.value) is next((kinds[word] for word in kinds if word in message), ValueError)
 
 

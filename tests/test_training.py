@@ -1001,3 +1001,8 @@ def test_a_layer_may_have_a_method_named_range():
 
     net = nn.Sequential(nn.Linear(3, 2), Named(), seed=0)
     nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0).fit((X, RNG.normal(size=(10, 2)) ** 2), 1, 4)
+
+
+def test_fit_takes_train_by_its_name_and_by_its_place():
+    histories = [classifier(3, 2).fit((X, T), 1, 4), classifier(3, 2).fit(train=(X, T), epochs=1, batch_size=4)]
+    assert histories[0].train_cost == histories[1].train_cost
