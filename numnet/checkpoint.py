@@ -239,9 +239,10 @@ def _refuse_longer_run(path: Path, run: Run, description: dict[str, Any]) -> Non
         return
     if same and done > (len(run.history), run.progress.done):
         raise CheckpointError(
-            f"fit: checkpoint {os.fspath(path)!r} holds a longer run of such a network, {done[0]} epochs and {done[1]} "
-            f"samples of the next, which this run after {len(run.history)} epochs would replace: go on with "
-            f"Trainer.resume({os.fspath(path)!r}), name another file, or give overwrite=True"
+            f"fit: checkpoint {os.fspath(path)!r} holds a run of {done[0]} epochs"
+            f"{f' and {done[1]} samples' if done[1] else ''} of such a network. This run has {len(run.history)} epochs "
+            f"and would replace the file. Go on with Trainer.resume({os.fspath(path)!r}), name another file, or give "
+            "overwrite=True"
         )
 
 

@@ -190,7 +190,7 @@ def probabilities_taken_once(layers: Sequence[Any], known: Any) -> None:
     last = layers[-1]
     if last.probabilities not in known:
         raise ValueError(
-            f"CrossEntropy needs probabilities, but the last layer, {last!r}, gives any number: end the network in "
+            f"CrossEntropy needs probabilities, but the last layer, {last!r}, gives other numbers: end the network in "
             "Softmax() (one class of several) or Sigmoid() (independent yes or no), or use Quadratic()"
         )
     if len(layers) > 1 and layers[-2].probabilities is not None:
@@ -239,6 +239,12 @@ def no_lone_softmax(layers: Sequence[Any], widths: Sequence[int | None]) -> None
                 f"layer {i}, {layer!r}, has one output, which is then always 1: for yes or no use Sigmoid() over one "
                 "output, or Softmax() over two"
             )
+
+
+def no_arguments(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse arguments for a layer that has no constructor for them."""
+    if (args or kwargs) and kind.__init__ is object.__init__:
+        raise TypeError(f"{kind.__name__}() takes no arguments, got {', '.join([*map(repr, args), *kwargs])}")
 
 
 def accept_out(kind: Any) -> None:
@@ -388,7 +394,9 @@ def labels(t: Array, classes: int) -> Array:
     if t.size and (t.min() < 0 or t.max() >= classes):
         wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
         raise ValueError(
-            f"class indices must be from 0 to {classes - 1} for {classes} outputs, but target {wrong} is {t[wrong]}"
+            f"class indices must be from 0 to {classes - 1} for {classes} outputs, but that of sample {wrong} is "
+            f"{t[wrong]}: count the classes from 0, t = np.unique(t, return_inverse=True)[1], or give the network more "
+            "outputs"
         )
     return t
 
@@ -401,15 +409,21 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
     """
     t, dtype = np.asarray(t), np.dtype(dtype)
     if t.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        raise ValueError(f"targets must be real numbers, got dtype {t.dtype}")
+        hint = ": Dataset.from_arrays(x, t) numbers classes that are words" if t.dtype.kind in "OUST" else ""
+        raise ValueError(f"targets must be real numbers, got dtype {t.dtype}{hint}")
     if t.ndim == 1 and outputs == 1:
         t = t[:, None]
     if t.ndim == 1:
         return (labels(t, outputs)[:, None] == np.arange(outputs)).astype(dtype)  # type: ignore[no-any-return]
     if t.ndim != 2 or t.shape[1] != outputs:
+        hint = ""
+        if t.ndim == 2 and t.shape[1] == 1:
+            hint = ": for a column of class indices give t.ravel()"
+        elif t.ndim == 2 and outputs == 1:
+            hint = f": for classes end the network in Linear(..., {t.shape[1]}), Softmax()"
         raise ValueError(
-            f"targets must be class indices of shape (n,) or rows of shape (n, {outputs}) for {outputs} outputs, got "
-            f"shape {t.shape}"
+            f"targets must be class indices of shape (n,) or rows of shape (n, {outputs}) for {outputs} "
+            f"output{'s' * (outputs > 1)}, got shape {t.shape}{hint}"
         )
     with np.errstate(over="ignore"):
         rows = t.astype(dtype, copy=False)
@@ -486,7 +500,7 @@ def reachable(t: Array, layer: Any) -> None:
             f"classes for a single output of {layer!r} must be {low:g} and 1, but the labels are {found[0]:g} and "
             f"{found[1]:g}: map them with t = {mapped if low == 0 else f'2 * {mapped} - 1'}"
         )
-    several = labels and layer.probabilities
+    several = labels and layer.probabilities and len(found) == found[-1] - found[0] + 1  # counted without a gap
     hint = f": for {len(found)} classes end the network in Linear(..., {len(found)}), Softmax()" if several else ""
     raise ValueError(
         f"targets must be numbers that the last layer, {layer!r}, can give, {low:g} to {high:g}, but they range from "
@@ -576,8 +590,8 @@ def data_warnings(train: Any, tests: Any) -> None:
         )
     elif size > _LARGE or (0 < size < _SMALL and train.size >= _FEW):
         remedy = (
-            "standardize each feature, (x - mean) / (std + 1e-8), by mean, std = x.mean(axis=0), x.std(axis=0) of the "
-            "training data, also in test data"
+            "standardize each feature, (x - mean) / (std + (std == 0)), with mean, std = x.mean(axis=0), "
+            "x.std(axis=0). Use the training data's mean and std for the test data, too"
         )
         if size < _SMALL:
             remedy = f"divide pixels by 255 only once, and bytes not at all, or {remedy}"
@@ -836,6 +850,6 @@ def no_divergence(where: str, lr: float, cost: float = 0.0, parameters: Array | 
         what = "a parameter became not finite"
     if what:
         raise DivergenceError(
-            f"{what} {where}: training has diverged. Try a smaller learning rate than {lr:g}, or clip the gradient "
-            "with SGD(clip_norm=...)"
+            f"{what} {where}: training has diverged. Try a smaller learning rate than {lr:g}, clip the gradient with "
+            "SGD(clip_norm=...), or standardize the inputs, and the targets of a regression"
         )

@@ -83,6 +83,7 @@ class Layer:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Give each layer dictionaries of its own, so that no subclass has to call ``super().__init__()``."""
+        checks.no_arguments(cls, args, kwargs)
         layer = super().__new__(cls)
         layer.parameters, layer.gradients = {}, {}
         return layer

@@ -419,9 +419,8 @@ def test_a_longer_run_of_the_same_network_is_not_replaced(tmp_path):
     with pytest.raises(nn.CheckpointError) as raised:
         trainer.fit(DATA, 5, 3, checkpoint=path)
     assert str(raised.value) == (
-        f"fit: checkpoint {str(path)!r} holds a longer run of such a network, 3 epochs and 0 samples of the next, "
-        f"which this run after 0 epochs would replace: go on with Trainer.resume({str(path)!r}), name another file, or "
-        "give overwrite=True"
+        f"fit: checkpoint {str(path)!r} holds a run of 3 epochs of such a network. This run has 0 epochs and would "
+        f"replace the file. Go on with Trainer.resume({str(path)!r}), name another file, or give overwrite=True"
     )
     np.testing.assert_array_equal(net.parameters, start)
     assert len(trainer.history) == trainer.progress.last == 0
@@ -437,7 +436,7 @@ def test_a_run_that_others_have_made_longer_meanwhile_is_not_replaced(tmp_path):
     first = finished(path, 2)
     second = nn.Trainer.resume(path)
     second.fit(DATA, 3, 3, checkpoint=path)
-    with pytest.raises(nn.CheckpointError, match="holds a longer run of such a network, 5 epochs"):
+    with pytest.raises(nn.CheckpointError, match="holds a run of 5 epochs"):
         first.fit(DATA, 1, 3, checkpoint=path)
     assert len(nn.Trainer.resume(path).history) == 5
 
@@ -446,7 +445,7 @@ def test_a_run_in_the_middle_of_an_epoch_is_longer_than_one_that_is_not(tmp_path
     path, trainer = tmp_path / "run.npz", a_trainer()
     trainer.progress = Progress(last=5, batch_size=1, samples=7, done=3)
     checkpoint.save_run(trainer, path)
-    with pytest.raises(nn.CheckpointError, match="holds a longer run of such a network, 0 epochs and 3 samples of the"):
+    with pytest.raises(nn.CheckpointError, match="holds a run of 0 epochs and 3 samples of"):
         checkpoint.Saver(a_trainer(), path, 1, "raise", None, False)
     equal = a_trainer()
     equal.progress = Progress(last=5, batch_size=1, samples=7, done=3)
@@ -546,7 +545,7 @@ def test_a_longer_run_of_an_older_version_is_not_replaced(tmp_path):
 
     rewrite(path, of_version_1)
     assert len(nn.Trainer.resume(path).history) == 3
-    with pytest.raises(nn.CheckpointError, match="holds a longer run of such a network, 3 epochs and 0 samples"):
+    with pytest.raises(nn.CheckpointError, match="holds a run of 3 epochs of"):
         finished(path, 1)
 
 

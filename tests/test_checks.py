@@ -58,6 +58,7 @@ def named_classes(*names):
 
 
 LINEAR, SOFTMAX, SIGMOID, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Sigmoid(), nn.Tanh()
+NUMBERED = "count the classes from 0, t = np.unique(t, return_inverse=True)[1], or give the network more outputs"
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
 REFUSED = {
@@ -169,8 +170,8 @@ REFUSED = {
     ),
     "no probabilities": (
         lambda: checks.probabilities_taken_once([LINEAR, TANH], ["distribution"]),
-        "CrossEntropy needs probabilities, but the last layer, Tanh(), gives any number: end the network in Softmax() "
-        "(one class of several) or Sigmoid() (independent yes or no), or use Quadratic()",
+        "CrossEntropy needs probabilities, but the last layer, Tanh(), gives other numbers: end the network in "
+        "Softmax() (one class of several) or Sigmoid() (independent yes or no), or use Quadratic()",
     ),
     "probabilities of probabilities": (
         lambda: checks.probabilities_taken_once([LINEAR, nn.Sigmoid(), SOFTMAX], ["distribution"]),
@@ -262,15 +263,15 @@ REFUSED = {
     ),
     "a label that is too large": (
         lambda: checks.labels(np.array([0, 2, 3]), 2),
-        "class indices must be from 0 to 1 for 2 outputs, but target 1 is 2",
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 2: " + NUMBERED,
     ),
     "a label below 0": (
         lambda: checks.labels(np.array([0, 1, -1]), 2),
-        "class indices must be from 0 to 1 for 2 outputs, but target 2 is -1",
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 2 is -1: " + NUMBERED,
     ),
     "targets that are words": (
         lambda: checks.targets(["a"], 2, "float32"),
-        "targets must be real numbers, got dtype <U1",
+        "targets must be real numbers, got dtype <U1: Dataset.from_arrays(x, t) numbers classes that are words",
     ),
     "targets of another width": (
         lambda: checks.targets(np.ones((3, 4)), 2, "float32"),
@@ -394,6 +395,20 @@ REFUSED = {
         "fit: epochs must be a whole number of at least 1, got an array or list: give inputs and targets as a pair, "
         "fit((x, t), epochs=..., batch_size=...)",
     ),
+    "a layer with arguments that it does not have": (
+        lambda: checks.no_arguments(nn.ReLU, (0.1,), {"dim": 1}),
+        "ReLU() takes no arguments, got 0.1, dim",
+    ),
+    "a column of classes": (
+        lambda: checks.targets([[1], [0]], 3, "float32"),
+        "targets must be class indices of shape (n,) or rows of shape (n, 3) for 3 outputs, got shape (2, 1): for a "
+        "column of class indices give t.ravel()",
+    ),
+    "one-hot rows for one output": (
+        lambda: checks.targets(np.eye(2), 1, "float32"),
+        "targets must be class indices of shape (n,) or rows of shape (n, 1) for 1 output, got shape (2, 2): for "
+        "classes end the network in Linear(..., 2), Softmax()",
+    ),
     **{
         f"training data that are not one argument, {name}": (
             lambda arguments=arguments, named=named: checks.data_in_one(lambda *_, **__: None)(*arguments, **named),
@@ -478,18 +493,18 @@ REFUSED = {
     ),
     "a cost that is nan": (
         lambda: checks.no_divergence("in epoch 3", 0.123456789, math.nan),
-        "the training cost became nan in epoch 3: training has diverged. Try a smaller learning rate than 0.123457, or "
-        "clip the gradient with SGD(clip_norm=...)",
+        "the training cost became nan in epoch 3: training has diverged. Try a smaller learning rate than 0.123457, "
+        "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
     ),
     "a cost that is infinite": (
         lambda: checks.no_divergence("in this step", 1e30, math.inf, np.ones(3)),
-        "the training cost became inf in this step: training has diverged. Try a smaller learning rate than 1e+30, or "
-        "clip the gradient with SGD(clip_norm=...)",
+        "the training cost became inf in this step: training has diverged. Try a smaller learning rate than 1e+30, "
+        "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
     ),
     "a parameter that is infinite": (
         lambda: checks.no_divergence("after epoch 3", 2, 0.5, np.array([1, np.inf])),
-        "a parameter became not finite after epoch 3: training has diverged. Try a smaller learning rate than 2, or "
-        "clip the gradient with SGD(clip_norm=...)",
+        "a parameter became not finite after epoch 3: training has diverged. Try a smaller learning rate than 2, "
+        "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
     ),
 }
 ON_DEVICES = {
@@ -512,7 +527,12 @@ def test_what_is_refused_and_in_which_words(what):
     with pytest.raises((ValueError, TypeError)) as raised:
         call()
     assert str(raised.value) == message
-    kinds = {"diverged": nn.DivergenceError, "has no argument": TypeError, "as one argument": TypeError}
+    kinds = {
+        "diverged": nn.DivergenceError,
+        "has no argument": TypeError,
+        "as one argument": TypeError,
+        "no arguments": TypeError,
+    }
     assert type(raised.value) is next((kinds[word] for word in kinds if word in message), ValueError)
 
 
@@ -753,8 +773,9 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
     "a raw table": (
         ((TABLE, CLASSES), (TEST_TABLE, TEST_CLASSES)),
         {},
-        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / (std + 1e-8), by "
-        "mean, std = x.mean(axis=0), x.std(axis=0) of the training data, also in test data",
+        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / (std + (std == "
+        "0)), with mean, std = x.mean(axis=0), x.std(axis=0). Use the training data's mean and std for the test data, "
+        "too",
         ((((TABLE - MEAN) / STD, CLASSES), ((TEST_TABLE - MEAN) / STD, TEST_CLASSES)), {}),
     ),
     "bytes of 0 and 1": (

@@ -232,8 +232,8 @@ def test_rows_of_the_right_dtype_are_not_copied():
             r"class indices and must be integers, got dtype float64: use t\.astype\(int\), or give rows of shape "
             r"\(n, outputs\)$",
         ),
-        ([0, 3], "class indices must be from 0 to 2 for 3 outputs, but target 1 is 3"),
-        ([-1, 0], "class indices must be from 0 to 2 for 3 outputs, but target 0 is -1"),
+        ([0, 3], "class indices must be from 0 to 2 for 3 outputs, but that of sample 1 is 3"),
+        ([-1, 0], "class indices must be from 0 to 2 for 3 outputs, but that of sample 0 is -1"),
         (np.zeros((2, 2)), r"rows of shape \(n, 3\) for 3 outputs, got shape \(2, 2\)"),
         (np.zeros((2, 3, 1)), r"got shape \(2, 3, 1\)"),
         (3, r"got shape \(\)"),

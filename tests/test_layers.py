@@ -242,3 +242,11 @@ def test_a_layer_without_forward_says_so():
         Empty().forward(np.ones((1, 1)))
     with pytest.raises(NotImplementedError, match="Empty has no backward"):
         Empty().backward(np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax])
+def test_a_layer_without_arguments_takes_none(kind):
+    with pytest.raises(TypeError, match=rf"{kind.__name__}\(\) takes no arguments, got 0.1"):
+        kind(0.1)
+    with pytest.raises(TypeError, match="takes no arguments, got dim"):
+        kind(dim=1)

@@ -539,7 +539,7 @@ def test_a_sum_of_finite_costs_that_overflows_is_no_divergence():
 
 def test_masked_labels_are_judged_by_what_is_below_the_mask():
     t = np.ma.masked_array([0, 1, 7] * 4, mask=[0, 0, 1] * 4)
-    with pytest.raises(ValueError, match="class indices must be from 0 to 1 for 2 outputs, but target 2 is 7"):
+    with pytest.raises(ValueError, match="class indices must be from 0 to 1 for 2 outputs, but that of sample 2 is 7"):
         classifier(3, 2).fit((np.tile(X, (2, 1))[:12], t), 1, 4)
 
 

@@ -294,6 +294,13 @@ def _numbers(x: Any) -> Array:
                         "column first (astype(float), or pandas.get_dummies for categories), or leave it out"
                     )
         array = array.astype(np.float64)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = np.argwhere(~np.isfinite(array))[0].tolist()
+        name = (_columns(x) or range(array.shape[1]))[place[1]]
+        raise ValueError(
+            f"from_arrays: x must be finite, but column {name!r} of row {place[0]} is {array[tuple(place)]}: leave out "
+            "rows with missing values, or fill them in"
+        )
     return array
 
 

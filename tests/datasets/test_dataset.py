@@ -400,3 +400,11 @@ def test_a_table_from_the_first_line_to_the_accuracy() -> None:
     history = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(1.0), seed=0).fit(train, 20, 10, test=test, progress=False)
     assert history.test_accuracy[-1] > 0.95
     assert data.classes == ("over", "under")
+
+
+def test_missing_values_are_named_by_row_and_column():
+    table = pandas().DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, np.nan]})
+    with pytest.raises(ValueError, match="column 'b' of row 2 is nan: leave out rows with missing values"):
+        Dataset.from_arrays(table, [0, 1, 1])
+    with pytest.raises(ValueError, match="column 0 of row 1 is inf"):
+        Dataset.from_arrays([[0.0], [np.inf]], [0, 1])
