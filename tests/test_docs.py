@@ -19,7 +19,7 @@ from sklearn import metrics, neural_network
 
 import numnet as nn
 from numnet.data import Samples
-from numnet.datasets import idx
+from numnet.datasets import Dataset, idx
 
 from .test_derivations import definition, excerpts, selected
 
@@ -119,6 +119,10 @@ def test_the_page_on_tables_shows_what_its_code_prints():
     assert "DataWarning: train: the inputs range from" in raw
     assert 0.3 < float(raw.split()[-1]) < 0.4
     assert np.mean(names["ours"]) > 0.97
+    known = Dataset(np.array([[5.0, 0.0], [5.0, 2.0]]), np.array([0, 1]), classes=("no", "yes"))
+    _, new = names["standardized"](known, Dataset(np.array([[6.0, 3.0]]), np.array([1]), classes=known.classes))
+    assert new.images.tolist() == [[1.0, 2.0]]
+    assert new.classes == known.classes
     wanted, found = (names[name].argmax(axis=1) for name in ("wanted", "found"))
     report = metrics.precision_recall_fscore_support(wanted, found)
     np.testing.assert_allclose([names["precision"], names["recall"], names["f1"]], report[:3])
