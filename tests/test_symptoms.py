@@ -28,8 +28,8 @@ TABLE = Table(
     """# When it does not learn
 
 Find the symptom, and read what numnet says about the cause. A `DataWarning` is about data that are legal, but most
-often are a mistake. The last column has the remedy, and what the remedy brings: an accuracy is that on the test data,
-and R2 is the share of the variance of the targets that a regression explains.
+often are a mistake. The last column has the remedy, and what the remedy brings. Each accuracy is measured on the
+test data. R2 is the share of the variance of the targets that a regression explains.
 
 Each row comes from a test. The test runs the smallest script that has the symptom, and then the script with the remedy.
 If the row names no data, the data are `nn.datasets.digits()`. Of a message there are the first two lines; an ellipsis
@@ -163,13 +163,13 @@ def test_one_tanh_for_0_and_1(row):
     trainer, _ = fit(*EVEN, nn.Linear(64, 1), nn.Tanh(), **options)
     assert math.isnan(trainer.history.test_accuracy[-1])
     error = refused(trainer.net.accuracy, *EVEN[1])
-    trainer, _ = fit(*((x, 2 * t - 1) for x, t in EVEN), nn.Linear(64, 1), nn.Tanh(), **options)
+    trainer, _ = fit(*((x, 2 * t.astype(int) - 1) for x, t in EVEN), nn.Linear(64, 1), nn.Tanh(), **options)
     row(
         MEANING,
         "one tanh trained on 0 and 1 shows no accuracy",
-        "no is -1 for a tanh, so 0 and 1 may be any numbers",
+        "for a tanh, no is -1. So numnet takes 0 and 1 as numbers, not as classes",
         error,
-        f"targets `2 * t - 1`: accuracy {trainer.history.test_accuracy[-1]:.2f}",
+        f"targets `2 * t.astype(int) - 1`: accuracy {trainer.history.test_accuracy[-1]:.2f}",
     )
 
 
@@ -290,7 +290,7 @@ def test_test_data_of_another_kind(row):
     row(
         DATA,
         "wrong on the test data or on images of one's own, right on the training data",
-        "ink is another number there",
+        "in these images, ink has another number than in the training images",
         warning,
         "here bytes to 16 among bytes to 255, so `(x / 16 * 255).astype(np.uint8)`: accuracy "
         f"{before:.2f} → {healthy(TRAIN, *changed(lambda x: (x / 16 * 255).astype(np.uint8), *sixteen), 30):.2f}",
