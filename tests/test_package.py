@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import numnet as nn
@@ -72,6 +73,31 @@ def test_readme(block, tmp_path, monkeypatch, request, capsys):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     exec(block, {})
     assert re.search(r"^0\.9[12]\d+\n\[7 2 1 0 4\]|relative error|test accuracy 0\.9", capsys.readouterr().out)
+
+
+def test_the_script_in_the_readme_goes_on_after_it_was_cut_off(tmp_path, monkeypatch):
+    (script,) = (block for block in BLOCKS if "Trainer.resume" in block)
+    whole, again = {}, {}
+    monkeypatch.chdir(tmp_path)
+    exec(script, whole)
+    os.remove("run.npz")
+
+    def cut_off(trainer, *results):
+        if len(trainer.history) == 25:
+            raise KeyboardInterrupt
+        return record(trainer, *results)
+
+    record = nn.Trainer.record
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.Trainer, "record", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            exec(script, {})
+    assert 0 < len(nn.Trainer.resume("run.npz").history) < 25
+    exec(script, again)
+    assert "net" not in again  # which a run that begins anew has
+    assert len(again["trainer"].history) == 30
+    np.testing.assert_array_equal(again["trainer"].net.parameters, whole["net"].parameters)
+    assert len(nn.Trainer.resume("run.npz").fit(whole["train"], epochs=2, batch_size=64)) == 32
 
 
 def test_performance_page(tmp_path, monkeypatch):
