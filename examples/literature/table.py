@@ -32,6 +32,8 @@ def main(doc: str | None, seeds: int, results: Callable[[argparse.Namespace], It
     options = parser.parse_args()
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, got {options.seeds}")
+    if options.quick:
+        print("--quick: the training is too short, so numnet's numbers mean nothing")
     try:
         print(f"{'':65}{'published':>21}{'numnet (lowest to highest)':>28}{'seeds':>7}{'CPU s':>8}")
         for result in results(options):
