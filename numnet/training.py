@@ -153,7 +153,7 @@ class Trainer(Run):
         overwrite: bool = False,
         **unknown: Any,
     ) -> History:
-        """Train for some epochs, in each on all samples in a new order.
+        """Train for some epochs. Each epoch uses all samples, in a new order.
 
         An epoch is done whole or not at all. If an error or Ctrl-C ends an epoch early, the network, the optimizer, the
         generator and the history are put back to what they were before the epoch. If the run was resumed in the middle
@@ -206,7 +206,7 @@ class Trainer(Run):
         Warns
         -----
         DataWarning
-            If the data are what most often is a mistake, once for each kind.
+            If the data look wrong. Each kind of problem is reported once.
         RuntimeWarning
             If the threads of BLAS make the training slower.
 
@@ -322,7 +322,8 @@ class Trainer(Run):
 
         The run then ends with the same bits as if nothing had interrupted it, on the same machine and with the same
         versions, if all that the layers remember is in their `parameters`. The file does not hold the data, the test
-        data and the callbacks, nor whether further checkpoints are to be written: give them to `fit` again.
+        data and the callbacks, nor whether further checkpoints are to be written: give them to `fit` again. Of a run
+        with `keep_best`, the network has the parameters after the last epoch until `fit` ends with a new `keep_best`.
 
         Parameters
         ----------
