@@ -18,7 +18,7 @@ import io
 import itertools
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -61,7 +61,7 @@ _CURVES = {
     "train_cost": ("training cost", "0.45", ".:"),
 }
 _COLUMNS = 10  # small pictures in a row
-_LETTERS = 12  # of the name of a class
+_LETTERS, _MORE = 12, 20  # of the name of a class, in a caption and beside a figure that has the room
 _LEAST = 25  # a report takes flattened images of fewer numbers as rows of a table
 _GRID = 51  # points along each side of a cost surface; odd, so that the middle point is where the network is
 _STEPS = (1, 2, 5, 10)  # the distance between ticks, times a power of ten
@@ -118,9 +118,9 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     turns = sorted((turn, i) for i, found in enumerate(places) for turn in range(min(len(found), count)))[:count]
     taken = np.bincount([i for _, i in turns], minlength=len(places))
     chosen = [places[i][turn * len(places[i]) // taken[i]] for turn, i in turns]
-    ax = _ink(images[chosen], [_name(data, label) for label in labels[chosen]], ax)
+    ax = _ink(images[chosen], _names(data, labels[chosen]), ax)
     name = getattr(data, "name", "")
-    return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {len(labels):,} images")
+    return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {_counted(len(labels), 'image')}")
 
 
 def learning_curves(history: History | Mapping[str, History], ax: Axes | None = None) -> Axes:
@@ -192,11 +192,15 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
         every = max(1, len(run) // 20)
         lines += scale.plot(run.epoch, getattr(run, name), style, color=color, label=label, ms=5, markevery=every)
     _by_epoch(ax)
+    ax.set_xlim(left=max(ax.get_xlim()[0], 0.1), auto=None)  # without a tick at 0: the first epoch is 1
     if not main.endswith("cost"):
         ax.yaxis.set_major_formatter(_percent)
     ax.set_ylabel(_CURVES[main][0].split()[-1] if single else _CURVES[main][0])
-    scale.legend(handles=lines, loc="best" if scale is ax else "center right", fontsize="small")
-    return _titled(ax, "Learning curves")
+    look: dict[str, Any] = {"handles": lines, "fontsize": "small"}
+    if scale is not ax:  # above both scales, where no curve can be
+        look |= {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False, "borderaxespad": 0.1}
+    scale.legend(**look)
+    return _titled(ax, "Learning curves", 6 if scale is ax else 34)
 
 
 def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
@@ -321,10 +325,10 @@ def weight_images(
     limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
     ax = _tiles(pictures, [str(i) for i in range(len(pictures))], ax, cmap="cividis", vmin=-limit, vmax=limit)
     width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
-    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, min(1 / height, 1)))  # right of the bottom row
+    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, min(1 / height, 0.95)))  # right of the bottom row
     ax.figure.colorbar(ax.images[0], cax=bar, extend="both", label="weight")
     shown = "" if len(pictures) == units else f"the first {len(pictures)} of "
-    return _titled(ax, f"Weights of {shown}{units} units")
+    return _titled(ax, f"Weights of {shown}{_counted(units, 'unit')}")
 
 
 def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axes:
@@ -335,7 +339,8 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     net : Sequential
     data : Dataset or (images, t)
         Images as the network takes them. The targets t are class indices, one-hot rows, rows of probabilities, or for
-        one output numbers from 0 to 1. If a Dataset has names of `classes`, the names are shown.
+        one output numbers from 0 to 1, or -1 and 1 if the output is that of a `Tanh`. If a Dataset has names of
+        `classes`, the names are shown.
     ax : Axes, optional
         Where to draw.
 
@@ -343,14 +348,14 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     -------
     Axes
         Rows are the true classes, columns are the predicted classes. The numbers are counts, and a count of 0 is left
-        out. The shade is the share of the row. The diagonal, which holds the right answers, stays grey, so that the
-        mistakes stand out.
+        out. If there is no room for numbers that can be read, all are left out. The shade is the share of the row. The
+        diagonal, which holds the right answers, stays grey, so that the mistakes stand out.
 
     Raises
     ------
     ValueError
         If the data do not fit the network, or there are no classes: the targets are no classes, or the network has one
-        output that is no probability, as in a regression.
+        output that is no class, as in a regression.
 
     Examples
     --------
@@ -363,7 +368,7 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     >>> sum(int(text.get_text()) for text in ax.texts) == len(test)
     True
     """
-    return _confusion_matrix(_answers(net, data), ax)
+    return _confusion_matrix(_answers(net, data, _MORE if ax is None else _LETTERS), ax)
 
 
 def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = None) -> Axes:
@@ -383,7 +388,8 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     -------
     Axes
         Its `images` are the pictures, the most certain mistake first. Its `texts` say the true class, the predicted
-        class, and the output for the predicted class. The output is a percentage if outputs are probabilities.
+        class, and the output for the predicted class. The output is a percentage if outputs are probabilities. If the
+        network has a single output y, the output for class 0 is 1 - y, and the output for class -1 is -y.
 
     Raises
     ------
@@ -676,8 +682,8 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     """Put learning curves, confusion matrix, weight images and worst mistakes on one page, 1600 x 900 pixels.
 
     If a part cannot be drawn for the network and the data, the page says why in the place of the part. For example, a
-    table of numbers has no pictures, and a regression has no confusion matrix. Flattened images of fewer than 25
-    numbers are taken as rows of a table.
+    table of numbers has no pictures. Flattened images of fewer than 25 numbers are taken as rows of a table. A
+    regression has its outputs over its targets in place of a confusion matrix.
 
     Parameters
     ----------
@@ -714,29 +720,36 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     answers = functools.cache(functools.partial(_answers, net, test))  # worked out once
     figure = plt.figure(figsize=(12.8, 7.2), dpi=125)
     # The places can be fixed, since the size is: matplotlib takes as long to work out a layout as to draw all the rest.
-    curves = figure.add_axes((0.07, 0.5, 0.385, 0.415))
+    curves = figure.add_axes((0.07, 0.5, 0.385, 0.36))
     long = max(map(len, getattr(test, "classes", None) or ("",))) > 3  # names of classes, which need room
     matrix = figure.add_axes((0.605, 0.575, 0.32, 0.34) if long else (0.545, 0.5, 0.38, 0.415))
     weights = figure.add_axes((0.07, 0.24, 0.855, 0.16))
     worst = figure.add_axes((0.07, 0.01, 0.855, 0.187))
     try:
         learning_curves(history, curves)
-        classes = _draw_or_say_why("confusion matrix", matrix, lambda: _confusion_matrix(answers(), matrix))
-        _draw_or_say_why("weight images", weights, lambda: _first_weights(net, images, weights))
+        if len(figure.axes) == 4:  # a single scale, so that the legend is not above it
+            curves.set_position((0.07, 0.5, 0.385, 0.415))
+        try:
+            _confusion_matrix(answers(), matrix)
+            names = answers().names
+        except UndrawableError:  # a regression
+            names = []
+            _outputs_by_targets(net, test, matrix)
+        _draw_or_say_why("weight images", weights, lambda: _first_weights(net, images, names, weights))
         _draw_or_say_why("pictures of mistakes", worst, lambda: _mistakes(net, answers(), _COLUMNS, worst, _LEAST))
     except ValueError:
         plt.close(figure)
         raise
     if title is None:
         sizes = [net.inputs, *(layer.outputs for layer in net.layers if layer.outputs)]
-        if classes:
+        if names:
             _, labels, y, _ = answers()
             result = f"test accuracy {_percent(np.mean(y.argmax(axis=1) == labels).round(4))}"
         else:
             last = history[-1]
             tested = math.isfinite(last.test_cost)
             result = f"test cost {last.test_cost:.4g}" if tested else f"training cost {last.train_cost:.4g}"
-        title = f"{' → '.join(map(str, sizes))}, {len(history)} epochs: {result}"
+        title = f"{' → '.join(map(str, sizes))}, {_counted(len(history), 'epoch')}: {result}"
     figure.suptitle(title, fontsize="x-large")
     return figure
 
@@ -790,10 +803,15 @@ def _by_epoch(ax: Axes) -> None:
     ax.set_xlabel("epoch")
 
 
-def _titled(ax: Axes, title: str) -> Axes:
+def _titled(ax: Axes, title: str, above: float = 6) -> Axes:
     """Return the Axes with a title. The height of the title is fixed, since matplotlib takes long to work it out."""
-    ax.set_title(title, loc="left", y=1)
+    ax.set_title(title, loc="left", y=1, pad=above)
     return ax
+
+
+def _counted(count: int, what: str) -> str:
+    """Return a number of things, such as 1 epoch or 1,437 images."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _percent(share: float, position: object = None) -> str:
@@ -817,37 +835,42 @@ def _classes(t: Array, outputs: int | None = None, last: Layer | None = None) ->
     if t.ndim == 1 and (t.dtype.kind in "iu" if outputs is None else outputs > 1):
         return (t if outputs is None else checks.labels(t, outputs)).astype(np.intp)
     rows = checks.targets(t, outputs or math.prod(t.shape[1:]), np.float64)
-    if rows.shape[1] == 1 and not (rows.min() >= 0 and rows.max() <= 1):
+    found = checks.target_classes(rows, last or Sigmoid())
+    if found is None and rows.shape[1] == 1:
         raise ValueError(
             f"the targets are numbers from {rows.min():g} to {rows.max():g}, not classes: if each number stands for a "
             "class, give t = np.unique(t, return_inverse=True)[1]"
         )
-    found = checks.target_classes(rows, last or Sigmoid())
     if found is None:
         raise UndrawableError("the targets are no classes", "give class indices or one-hot rows")
     return found.astype(np.intp)
 
 
-def _name(data: Any, label: int) -> str:
-    """Return the name of a class, cut to what a caption has room for, or the number of a class without a name."""
-    names = getattr(data, "classes", None) or ()
-    name = str(names[label] if 0 <= label < len(names) else label)
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+def _names(data: Any, labels: Iterable[int], letters: int = _LETTERS) -> list[str]:
+    """Return the name or else the number of each class. Different names stay different although they are cut."""
+    known = getattr(data, "classes", None) or ()
+    names = {int(i): str(known[i] if 0 <= i < len(known) else i) for i in labels}
+    head, tail = letters // 2, (letters - 1) // 2  # the end of a name often says more than its middle
+    cut = {i: name if len(name) <= letters else f"{name[:head]}…{name[-tail:]}" for i, name in names.items()}
+    if len(set(cut.values())) < len(names):
+        cut = {i: name if cut[i] == name else f"{i} {name[: letters - 5]}…" for i, name in names.items()}
+    return [cut[int(i)] for i in labels]
 
 
-def _answers(net: Sequential, data: Any) -> _Answers:
-    """Return what a network says of data with classes."""
+def _answers(net: Sequential, data: Any, letters: int = _LETTERS) -> _Answers:
+    """Return what a network says of data with classes, of which the names are cut to so many letters."""
     _check_net(net)
     images, t = _images_and_targets(data)
     x, last = checks.inputs(images, net), net.layers[-1]
     outputs = net.outputs or x.shape[1]
-    if outputs == 1 and last.probabilities is None:
+    signs = outputs == 1 and last.probabilities is None  # the only output can mean class 1 against class -1
+    if signs and checks.target_classes(checks.targets(t, 1, np.float64), last) is None:
         why = f"the network gives a number, not classes, since its last layer is {last!r}"
         raise UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
     labels, y = _classes(t, outputs, last), net(x)
-    if outputs == 1:  # a single output means class 1 against class 0
-        y = np.hstack([1 - y, y])
-    return _Answers(images, labels, y, [_name(data, i) for i in range(y.shape[1])])
+    if outputs == 1:
+        y = np.hstack([2 * checks.middle(last) - y, y])
+    return _Answers(images, labels, y, _names(data, (-1, 1) if signs else range(y.shape[1]), letters))
 
 
 def _elementwise(layer: Layer, x: Array) -> tuple[Array, Array]:
@@ -892,15 +915,27 @@ def _surfaces(
     return surfaces
 
 
-def _draw_or_say_why(what: str, ax: Axes, draw: Callable[[], object]) -> bool:
-    """Draw a part of a report, or write into its place why these data have no such part; return whether it is drawn."""
+def _draw_or_say_why(what: str, ax: Axes, draw: Callable[[], object]) -> None:
+    """Draw a part of a report, or write into its place why these data have no such part."""
     try:
         draw()
     except UndrawableError as error:
         ax.axis("off")
         ax.text(0, 1, textwrap.fill(f"No {what}: {error.why}", 75), color="0.4", va="top", fontsize="small")
-        return False
-    return True
+
+
+def _outputs_by_targets(net: Sequential, data: Any, ax: Axes) -> None:
+    """Draw a point for each output of a regression; the nearer to the diagonal, the better."""
+    images, t = _images_and_targets(data)
+    y = net(images)
+    t = checks.targets(t, y.shape[1], np.float64)
+    some = slice(None, None, math.ceil(t.size / 5000))  # more points would only hide one another
+    ax.plot(t[some].ravel(), y[some].ravel(), "o", color=_COLORS[0], ms=4, alpha=0.5)
+    ax.plot(*np.array([[t.min(), t.max()]] * 2), "--", color="black", label="output = target")
+    ax.set(xlabel="target", ylabel="output")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="upper left", fontsize="small")
+    _titled(ax, f"Outputs for {_counted(len(t[some]), 'sample')}")
 
 
 def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
@@ -911,18 +946,19 @@ def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(share, 0)
     most = share.max() or 1.0
-    ax = _axes(ax, 5.8, 5.0)
+    side = min(max(5.0, 0.2 * classes + 1.4), 12.0)
+    ax = _axes(ax, side + 0.8, side)
     shades = np.ma.masked_array(share, np.eye(classes, dtype=bool))
     image = ax.imshow(shades, cmap="Oranges", vmin=0, vmax=most, aspect="auto")
     ax.set_facecolor("0.94")
-    size = min(9, 120 / classes)
-    for i, j in np.argwhere(counts):
+    width, height = np.array(ax.get_window_extent().size) * 72 / ax.figure.dpi  # in points
+    size = min(9, 0.8 * height / classes, 1.25 * width / classes / len(str(counts.max())))
+    for i, j in np.argwhere(counts if size >= 5 else counts == -1):  # no numbers rather than numbers too small to read
         color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
         ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
     numbers = names == [str(i) for i in range(classes)]
     ticks = range(0, classes, math.ceil(classes / (20 if numbers else 30)))
     shown = [names[i] for i in ticks]
-    height = ax.get_window_extent().height * 72 / ax.figure.dpi
     look: dict[str, Any] = {"parse_math": False, "fontsize": min(9, 0.8 * height / len(shown))}
     ax.set_yticks(ticks, shown, **look)
     if len(shown) * max(map(len, shown)) > 45:  # letters that a row has room for
@@ -933,7 +969,7 @@ def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
     ax.spines[:].set_visible(False)
     bar = ax.inset_axes((1.02, 0, 0.02, 1))
     ax.figure.colorbar(image, cax=bar, format=_percent, ticks=MaxNLocator(5, steps=_STEPS), label="share of the row")
-    return _titled(ax, f"Confusion matrix of {len(labels):,} samples")
+    return _titled(ax, f"Confusion matrix of {_counted(len(labels), 'sample')}")
 
 
 def _mistakes(net: Sequential, answers: _Answers, count: int, ax: Axes | None, least: int = 1) -> Axes:
@@ -952,14 +988,17 @@ def _mistakes(net: Sequential, answers: _Answers, count: int, ax: Axes | None, l
     return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
 
 
-def _first_weights(net: Sequential, images: Array, ax: Axes) -> Axes:
-    """Draw the weights of the first units of a network that takes such images."""
+def _first_weights(net: Sequential, images: Array, names: Sequence[str], ax: Axes) -> None:
+    """Draw the weights of the first units of a network that takes such images; units of the last Linear are classes."""
     if not isinstance(net.layers[0], Linear):
         raise UndrawableError(f"layer 0, {net.layers[0]!r}, is not Linear", "give the number of a Linear layer")
     _, *shape = _pictures(images[:1], "the inputs are", least=_LEAST).shape
     if len(shape) != 2:
         raise UndrawableError("the inputs are pictures in colour", "")
-    return weight_images(net, 0, _COLUMNS, ax, (shape[0], shape[1]))
+    weight_images(net, 0, _COLUMNS, ax, (shape[0], shape[1]))
+    if len(names) == net.outputs and sum(isinstance(layer, Linear) for layer in net.layers) == 1:
+        for text, name in zip(ax.texts, names, strict=False):
+            text.set_text(name)
 
 
 def _ink(images: Array, captions: Sequence[str], ax: Axes | None, least: int = 1) -> Axes:
@@ -975,16 +1014,27 @@ def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: A
     """Draw small pictures row by row, each with its caption above. The longer side of each picture is 1."""
     columns = min(max(len(pictures), 1), _COLUMNS)
     rows = max(math.ceil(len(pictures) / columns), 1)
-    above = 0.2 * max((caption.count("\n") + 1 for caption in captions), default=1)
+    lines = [caption.split("\n") for caption in captions] or [[""]]
+    high = 1.3 * max(map(len, lines)) + 0.4  # of a caption and the gap above it, in font sizes
+    wide = 0.6 * max(len(line) for caption in lines for line in caption) + 0.6  # about
     longest = max(pictures.shape[1:3])
     height, width = (max(side / longest, 0.2) for side in pictures.shape[1:3])  # a thin strip would not be seen
-    ax = _axes(ax, 0.96 * columns + 0.8, 0.88 * (height + above) * rows + 0.5)
+    across, down = 72.0, 63 * height + 9 * high  # of a picture with its caption, in points
+    if ax is None:
+        ax = _axes(ax, across * columns / 72 + 0.4, down * rows / 72 + 0.5)
+    else:
+        box = _check_axes(ax).get_window_extent()
+        across, down = np.array([box.width / columns, box.height / rows]) * 72 / ax.figure.dpi
+    size = min(9, across / wide, down / 2 / high)
+    scale = min(across / 1.15, (down - size * high) / height)
+    step, above = max(1.15, size * wide / scale), size * high / scale
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        x, y = i % _COLUMNS * 1.15 + 0.5, -(i // _COLUMNS) * (height + above)
+        x, y = (i % _COLUMNS + 0.5) * step, -(i // _COLUMNS) * (height + above)
         extent = (x - width / 2, x + width / 2, y, y + height)
         ax.imshow(picture, extent=extent, interpolation="nearest", **style)
-        ax.text(x, y + height + 0.04, caption, ha="center", va="bottom", fontsize=9, parse_math=False)
-    ax.set(xlim=(0, 1.15 * columns - 0.15), ylim=((1 - rows) * (height + above), height + above), anchor="W")
+        ax.text(x, y + height + 0.04, caption, ha="center", va="bottom", fontsize=size, parse_math=False)
+    ax.axis((0.5 * step - 0.5, (columns - 0.5) * step + 0.5, (1 - rows) * (height + above), height + above))
+    ax.set_anchor("W")
     ax.axis("off")
     return ax
 

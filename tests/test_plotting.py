@@ -225,11 +225,37 @@ def test_colours_of_other_numbers_are_on_one_scale():
 
 def test_classes_are_shown_by_name():
     images = np.zeros((4, 2, 2))
-    data = Named(images, np.array([0, 1, 2, 3]), ["$a$", "a" * 12, "b" * 13])  # the last class has no name
+    data = Named(images, np.array([0, 1, 2, 3]), ["$a$", "a" * 12, "b" * 12 + "c"])  # the last class has no name
     ax = sample_images(data)
-    assert says(ax) == ["$a$", "a" * 12, "b" * 11 + "…", "3"]
+    assert says(ax) == ["$a$", "a" * 12, "bbbbbb…bbbbc", "3"]
     assert not any(text.get_parse_math() for text in ax.texts)
     assert says(sample_images((images, [-1, 1, 1, -1]))) == ["-1", "1", "-1", "1"]
+    assert title(sample_images((images[:1], [0]))) == "1 of 1 image"
+
+
+@given(names=st.lists(st.text("ab", min_size=1, max_size=40), min_size=2, max_size=9, unique=True), own=st.booleans())
+def test_different_names_stay_different(names, own):
+    data = Named(np.zeros((len(names), 2, 2)), np.arange(len(names)), names)
+    shown = says(sample_images(data))
+    assert len(set(shown)) == len(names)
+    assert max(map(len, shown)) <= 12
+    ax = confusion_matrix(constant(*range(len(names))), data, None if own else plt.subplots()[1])
+    for axis in ax.xaxis, ax.yaxis:
+        assert len({text.get_text() for text in axis.get_ticklabels()}) == len(names)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("names", [FASHION, "0123456789", [f"Product group {c}" for c in "ABCDEFGWOM"]])
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("draw", [sample_images, lambda data, **ax: mistakes(constant(*range(10)), data, 25, **ax)])
+def test_nothing_overlaps_in_a_picture_of_images(names, own, draw):
+    data = Named(np.random.default_rng(0).random((40, 2, 2)), np.arange(40) % 10, names)
+    ax = draw(data, ax=None if own else plt.subplots()[1])
+    ax.figure.draw_without_rendering()
+    captions, pictures = ([a.get_window_extent() for a in artists] for artists in (ax.texts, ax.images))
+    boxes = [*captions, ax._left_title.get_window_extent()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert not any(a.overlaps(b) for a, b in itertools.product(boxes, pictures))
 
 
 # learning_curves
@@ -259,6 +285,18 @@ def test_ticks_are_whole_epochs(epochs):
     assert shown
     assert all(tick == round(tick) for tick in shown)
     assert not any(tick % 5 for tick in shown if epochs == 60)
+    assert min(shown) >= 1
+    assert low < 1
+
+
+def test_the_legend_covers_no_curve():
+    rng = np.random.default_rng(0)
+    left = learning_curves(history(*rng.random((4, 30)).tolist()))
+    _, right = left.figure.axes
+    left.figure.draw_without_rendering()
+    legend, frame = right.get_legend().get_window_extent(), left.get_window_extent()
+    assert not legend.overlaps(frame)
+    assert not legend.overlaps(left._left_title.get_window_extent())
 
 
 def test_what_was_not_recorded_is_left_out():
@@ -475,6 +513,21 @@ def test_many_classes_are_not_all_labelled():
     assert len(ax.texts) == 5
 
 
+@pytest.mark.parametrize(("classes", "each"), [(3, 10_000), (26, 100), (200, 1)])
+@pytest.mark.parametrize("own", [False, True])
+def test_counts_can_be_read_or_are_left_out(classes, each, own):
+    labels = np.arange(classes).repeat(each)
+    data = Named(np.zeros((len(labels), 1, 1)), labels, [f"Product group {i}" for i in range(classes)])
+    net = constant(*range(classes), inputs=1)
+    ax = confusion_matrix(net, data, None if own else plt.subplots()[1])
+    ax.figure.draw_without_rendering()
+    cell = ax.get_window_extent().width / classes
+    for text in ax.texts:
+        assert text.get_fontsize() >= 5
+        assert text.get_window_extent().width < cell
+    assert bool(ax.texts) is (classes < 200)
+
+
 def test_confusion_matrix_without_mistakes():
     ax = confusion_matrix(constant(0, 1), (np.zeros((5, 4)), [1] * 5))
     assert says(ax) == ["5"]
@@ -488,6 +541,20 @@ def test_one_output_stands_for_two_classes():
     ax = confusion_matrix(net, (x, [1, 0, 0]))
     assert {text.get_position(): text.get_text() for text in ax.texts} == {(0, 0): "1", (1, 0): "1", (1, 1): "1"}
     assert set(says(mistakes(net, (x, [1, 0, 1])))) == {"0 taken for 1\n88.1 %", "1 taken for 0\n88.1 %"}
+
+
+def test_a_tanh_stands_for_minus_one_and_one():
+    x = np.array([[1.0], [0.5], [-1.0], [0.0]])
+    net = nn.Sequential(nn.Linear(1, 1), nn.Tanh(), dtype="float64")
+    net.layers[0].weight, net.layers[0].bias = 1, 0
+    for t in [1, -1, 1, -1], [1.0, -1.0, 1.0, -1.0], [[1], [-1], [1], [-1]]:
+        ax = confusion_matrix(net, (x, t))
+        assert {text.get_position(): text.get_text() for text in ax.texts} == dict.fromkeys(np.ndindex(2, 2), "1")
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["-1", "1"]
+        assert says(mistakes(net, (x, t))) == ["1 taken for -1\n0.76", "-1 taken for 1\n0.46"]
+    figure = report(net, history([1], [0.5], [0.5]), (x, t))
+    assert figure._suptitle.get_text() == "1 → 1, 1 epoch: test accuracy 50 %"
+    assert figure.axes[1].images
 
 
 @pytest.mark.parametrize("classes", [2, 10])
@@ -513,7 +580,7 @@ def test_a_network_of_one_number_has_no_classes(draw, end):
     with pytest.raises(
         ValueError, match=rf"not classes, since its last layer is {last}: compare net\(x\) with the targets"
     ):
-        draw(net, (test.images, test.labels / 10))
+        draw(net, (test.images, test.labels / 9))
     assert not plt.get_fignums()
 
 
@@ -536,7 +603,7 @@ def test_ticks_are_names_that_do_not_overlap(names, page):
     net = nn.Sequential(nn.Linear(64, len(names)), nn.Softmax(), seed=0)
     ax = report(net, history([1], [0.1], [0.2]), data).axes[1] if page else confusion_matrix(net, data)
     for texts, labels in labels_of_ticks(ax):
-        assert texts == [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+        assert texts == [name.replace("long", "l…g") if page and len(name) > 12 else name for name in names]
         angle = labels[0].get_rotation()
         if angle == 45:  # upright boxes overlap, so compare the distance of neighbouring lines of text
             step = ax.get_window_extent().width / len(names) * math.sqrt(0.5)
@@ -1138,6 +1205,7 @@ def test_report_puts_all_on_one_page(run):
     np.testing.assert_array_equal(curves.lines[0].get_ydata(), h.test_accuracy)
     assert sum(map(int, says(matrix))) == 360
     assert says(weights) == list("0123456789")
+    assert says(report(net, h, Named(test.images, test.labels, FASHION)).axes[2]) == list(FASHION)
     assert says(worst) == says(mistakes(net, test))
     assert figure._suptitle.get_text() == f"64 → 10, 3 epochs: test accuracy {round(100 * h.test_accuracy[-1], 2):g} %"
     assert report(net, h, test, title="digits")._suptitle.get_text() == "digits"
@@ -1145,9 +1213,10 @@ def test_report_puts_all_on_one_page(run):
 
 def test_report_shows_ten_units_of_a_hidden_layer():
     net = nn.Sequential(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax(), seed=0)
-    figure = report(net, history([1], [0.1], [0.2]), test)
+    figure = report(net, history([1], [0.1], [0.2]), Named(test.images, test.labels, FASHION))
+    assert says(figure.axes[2]) == list("0123456789")  # these units are no classes
     assert title(figure.axes[2]) == "Weights of the first 10 of 30 units"
-    assert figure._suptitle.get_text().startswith("64 → 30 → 10, 1 epochs")
+    assert figure._suptitle.get_text().startswith("64 → 30 → 10, 1 epoch")
 
 
 X, ONE, THREE = np.random.default_rng(0).normal(size=(50, 64)), np.arange(50) / 50, np.arange(50) % 3
@@ -1176,11 +1245,16 @@ def test_what_cannot_be_drawn_is_left_out_and_said(x, t, outputs, matrix, weight
     for (name, why), ax in zip(reasons.items(), figure.axes[1:4], strict=True):
         if why is None:
             assert ax.images
+        elif name == "confusion matrix":  # a regression
+            points, diagonal = (line.get_xydata() for line in ax.lines)
+            np.testing.assert_allclose(points, np.stack([np.ravel(t), net(x).ravel()], axis=1), rtol=1e-6)
+            np.testing.assert_array_equal(diagonal, np.array([[np.min(t)] * 2, [np.max(t)] * 2]))
+            assert (ax.get_xlabel(), ax.get_ylabel()) == ("target", "output")
         else:
             assert " ".join(says(ax)[0].split()) == f"No {name}: {why}"
             assert not ax.images
             assert not ax.axison
-    assert figure._suptitle.get_text().startswith(f"{x[0].size} → {outputs}, 1 epochs: t")
+    assert figure._suptitle.get_text().startswith(f"{x[0].size} → {outputs}, 1 epoch: t")
     assert ("accuracy" in figure._suptitle.get_text()) is (matrix is None)
 
 
@@ -1196,7 +1270,7 @@ def test_a_first_layer_without_weights_is_left_out_and_said():
 def test_the_title_of_a_regression_has_its_cost(test_cost, says):
     h = history([0.3], [math.nan], [math.nan], [test_cost])
     figure = report(nn.Sequential(nn.Linear(64, 1)), h, (test.images, test.labels / 9))
-    assert figure._suptitle.get_text() == f"64 → 1, 1 epochs: {says}"
+    assert figure._suptitle.get_text() == f"64 → 1, 1 epoch: {says}"
 
 
 def test_a_report_asks_the_network_once(run, monkeypatch):
