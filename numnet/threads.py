@@ -7,7 +7,6 @@ waits until it gets a core, and the others wait for that thread. So a product th
 from __future__ import annotations
 
 import os
-import statistics
 import threading
 import time
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from . import checks
 SMALL = 1_000_000  # multiplications in a product, below which a second thread gains less than a sixth
 _COSTS = 1.5  # times as long with threads as without: more than noise
 _TRIES = 9
-_TIMED = 100_000_000  # multiplications in a product that is timed: so that the timing takes no second
+_TIMED = 50_000_000  # multiplications each time: enough to meet a stall, and few enough to take milliseconds
 
 BLAS = ThreadpoolController()
 # A token for each epoch of a small network that runs at this moment, in any thread of Python, and what keeps BLAS to
@@ -48,15 +47,18 @@ def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
     if most == 1:
         return
     rows = min(batch_size, max(1, _TIMED // weight.size))
+    products = max(1, _TIMED // (rows * weight.size))
     x, out = np.ones((rows, len(weight)), weight.dtype), np.empty((rows, weight.shape[1]), weight.dtype)
-    seconds: dict[int, list[float]] = {1: [], most: []}
+    seconds = {1: 0.0, most: 0.0}
     for _ in range(_TRIES):
-        for count, measured in seconds.items():
+        for count in seconds:
             with BLAS.limit(limits=count, user_api="blas"):
                 started = time.perf_counter()
-                np.matmul(x, weight, out=out)
-                measured.append(time.perf_counter() - started)
-    one, all_of_them = (statistics.median(measured) for measured in seconds.values())
+                for _ in range(products):
+                    np.matmul(x, weight, out=out)
+                seconds[count] += time.perf_counter() - started
+    # Means, not medians: most products are as quick as ever, and a few wait a hundred times as long.
+    one, all_of_them = (total / (_TRIES * products) for total in seconds.values())
     if all_of_them > _COSTS * one:
         checks.warn(
             f"the {most} threads of BLAS make the training slower ({1e3 * all_of_them:.3g} ms for a product, "
