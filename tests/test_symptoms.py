@@ -60,6 +60,7 @@ def fit(train, test, *layers, cost=None, lr=0.5, epochs=10, **options):
     trainer = nn.Trainer(net, cost or nn.CrossEntropy(), nn.SGD(lr), seed=0)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", "the . threads of BLAS")  # the machine may be busy
         trainer.fit(train, epochs, 64, test, **options)
     assert all(warning.category is nn.DataWarning for warning in seen)
     return trainer, [warning.message for warning in seen]
