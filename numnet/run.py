@@ -154,21 +154,26 @@ class Run:
         if not small and not self._timed and self.net.device == "cpu":
             threads.warn_if_slow(largest, batch_size)
             self._timed = True
-        token = object()
+        token = threads.Token()
         try:
             if small:
-                with threads.lock:
-                    if not threads.running:
-                        threads.limit.enter_context(threads.BLAS.limit(limits=1, user_api="blas"))
-                    threads.running.add(token)
+                threads.running.add(token)
+                counts = [library.num_threads for library in threads.BLAS.lib_controllers]
+                if max(counts, default=1) > 1:
+                    threads.usual = counts
+                    for library in threads.BLAS.lib_controllers:
+                        library.set_num_threads(1)
             for layer in self.net.layers:
                 layer.training = True
             yield
         finally:  # threads first, as a layer of the user's own may refuse
-            with threads.lock:
-                threads.running.discard(token)
-                if not threads.running:
-                    threads.limit.close()
+            threads.running.discard(token)
+            if small and not threads.running:
+                counts = threads.usual
+                for library, count in zip(threads.BLAS.lib_controllers, counts, strict=False):
+                    library.set_num_threads(count)
+                if threads.usual is counts:  # another training may have begun meanwhile
+                    threads.usual = []
             for layer in self.net.layers:
                 layer.training = False
 

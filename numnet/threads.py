@@ -7,9 +7,8 @@ waits until it gets a core, and the others wait for that thread. So a product th
 from __future__ import annotations
 
 import os
-import threading
 import time
-from contextlib import ExitStack
+import weakref
 from typing import Any
 
 import numpy as np
@@ -23,18 +22,25 @@ _COSTS = 1.5  # times as long with threads as without: more than noise
 _TRIES = 9
 _TIMED = 50_000_000  # multiplications each time: enough to meet a stall, and few enough to take milliseconds
 
-BLAS = ThreadpoolController()
-# A token for each epoch of a small network that runs at this moment, in any thread of Python, and what keeps BLAS to
-# one thread. To remove a token twice does no harm, so Ctrl-C may come at any moment.
-lock, running, limit = threading.Lock(), set[object](), ExitStack()
+BLAS = ThreadpoolController().select(user_api="blas")
+
+
+class Token:
+    """Stands for a training of a small network that goes on at this moment, and ends with the call that made it."""
+
+
+# The trainings at this moment, in any thread of Python, and how many threads each BLAS has otherwise. There is no lock,
+# and tokens are held weakly: Ctrl-C could come before a lock is open again, or before a token is removed.
+running: weakref.WeakSet[Token] = weakref.WeakSet()
+usual: list[int] = []
 
 
 def _forked() -> None:
-    """In a new process, no thread is left that could open the lock or remove its token."""
-    global lock
-    lock = threading.Lock()
+    """In a new process, no thread is left that could remove its token."""
     running.clear()
-    limit.close()
+    for library, count in zip(BLAS.lib_controllers, usual, strict=False):
+        library.set_num_threads(count)
+    usual.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -43,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 
 def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
     """Warn if a product of a batch and a weight takes longer with all of BLAS's threads than with one."""
-    most = max((library["num_threads"] for library in BLAS.select(user_api="blas").info()), default=1)
+    most = max((library.num_threads for library in BLAS.lib_controllers), default=1)
     if most == 1:
         return
     rows = min(batch_size, max(1, _TIMED // weight.size))
@@ -52,7 +58,7 @@ def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
     seconds = {1: 0.0, most: 0.0}
     for _ in range(_TRIES):
         for count in seconds:
-            with BLAS.limit(limits=count, user_api="blas"):
+            with BLAS.limit(limits=count):
                 started = time.perf_counter()
                 for _ in range(products):
                     np.matmul(x, weight, out=out)

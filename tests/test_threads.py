@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -101,17 +102,55 @@ def test_two_threads_of_python_leave_the_threads_as_they_were():
     assert len({trainer.net.parameters.tobytes() for trainer in trainers}) == 1
 
 
-def train():
-    trainer_of().fit((X, T), 1, 8)
+def train_and_exit():
+    trainer = trainer_of(Watch())
+    trainer.fit((X, T), 1, 8)
+    os._exit(0 if (trainer.net.layers[1].seen, counts()) == ({1}, {2}) else 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_process_that_is_forked_during_an_epoch_can_train():
-    process = multiprocessing.get_context("fork").Process(target=train)
-    with threads.lock:  # as if another thread was at this moment between two epochs
-        process.start()
+def test_a_process_that_is_forked_during_an_epoch_has_all_threads_after_its_own():
+    process = multiprocessing.get_context("fork").Process(target=train_and_exit)
+
+    class Fork(Watch):
+        def forward(self, x):
+            if process.pid is None:
+                process.start()
+            return super().forward(x)
+
+    trainer_of(Fork()).fit((X, T), 1, 8)
     process.join(20)
     if process.exitcode is None:
         process.kill()
     assert process.exitcode == 0
+    assert counts() == {2}
+
+
+def test_ctrl_c_at_any_line_leaves_the_threads_to_the_next_training():
+    def interrupt(at):
+        def trace(frame, event, argument):
+            nonlocal at
+            if frame.f_globals.get("__name__", "").startswith("numnet."):
+                at -= event == "line"
+                if at == 0:
+                    raise KeyboardInterrupt
+                return trace
+            return None
+
+        return trace
+
+    interrupted = 0
+    for at in range(1, 400):
+        trainer = trainer_of()
+        try:
+            sys.settrace(interrupt(at))
+            trainer.step(X, T)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        trainer_of().step(X, T)
+        assert counts() == {2}
+        assert not threads.running
+    assert interrupted > 100
