@@ -157,23 +157,24 @@ class Run:
         token = threads.Token()
         try:
             if small:
-                threads.running.add(token)
-                counts = [library.num_threads for library in threads.BLAS.lib_controllers]
-                if max(counts, default=1) > 1:
-                    threads.usual = counts
-                    for library in threads.BLAS.lib_controllers:
-                        library.set_num_threads(1)
+                with threads.lock:
+                    threads.running.add(token)
+                    counts = [library.num_threads for library in threads.BLAS.lib_controllers]
+                    if max(counts, default=1) > 1:
+                        threads.usual = counts
+                        for library in threads.BLAS.lib_controllers:
+                            library.set_num_threads(1)
             for layer in self.net.layers:
                 layer.training = True
             yield
         finally:  # threads first, as a layer of the user's own may refuse
-            threads.running.discard(token)
-            if small and not threads.running:
-                counts = threads.usual
-                for library, count in zip(threads.BLAS.lib_controllers, counts, strict=False):
-                    library.set_num_threads(count)
-                if threads.usual is counts:  # another training may have begun meanwhile
-                    threads.usual = []
+            if small:
+                with threads.lock:
+                    threads.running.discard(token)
+                    if not threads.running:
+                        for library, count in zip(threads.BLAS.lib_controllers, threads.usual, strict=False):
+                            library.set_num_threads(count)
+                        threads.usual = []
             for layer in self.net.layers:
                 layer.training = False
 

@@ -7,6 +7,7 @@ waits until it gets a core, and the others wait for that thread. So a product th
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from typing import Any
@@ -29,14 +30,17 @@ class Token:
     """Stands for a training of a small network that goes on at this moment, and ends with the call that made it."""
 
 
-# The trainings at this moment, in any thread of Python, and how many threads each BLAS has otherwise. There is no lock,
-# and tokens are held weakly: Ctrl-C could come before a lock is open again, or before a token is removed.
+# The trainings at this moment, in any thread of Python, and how many threads each BLAS has otherwise. Tokens are held
+# weakly: Ctrl-C could come before a token is removed.
+lock = threading.Lock()
 running: weakref.WeakSet[Token] = weakref.WeakSet()
 usual: list[int] = []
 
 
 def _forked() -> None:
-    """In a new process, no thread is left that could remove its token."""
+    """In a new process, no thread is left that could open the lock or remove its token."""
+    global lock
+    lock = threading.Lock()
     running.clear()
     for library, count in zip(BLAS.lib_controllers, usual, strict=False):
         library.set_num_threads(count)

@@ -133,8 +133,9 @@ class Trainer(Run):
         >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
         >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
         >>> history = trainer.fit(train, epochs=5, batch_size=64, test=test)
-        >>> trainer.evaluate(test) == (history.test_cost[-1], history.test_accuracy[-1])
-        True
+        >>> cost, accuracy = trainer.evaluate(test)
+        >>> round(cost, 4) == round(history.test_cost[-1], 4), accuracy == history.test_accuracy[-1]
+        (True, True)
         """
         return Samples(self.net, self.pair, data, "data").evaluate()
 
