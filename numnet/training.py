@@ -214,8 +214,9 @@ class Trainer(Run):
         Notes
         -----
         While a small network trains, BLAS has one thread, which is also so for other threads of Python. A network is
-        small if a product of a batch and a weight takes less than a million multiplications. The number of threads of
-        BLAS can change the last bits of a large network's products.
+        small if a product of a batch and a weight takes less than a million multiplications. Only one thread of Python
+        can set this number: if several train, the others leave BLAS as it is (threadpoolctl says why). The number of
+        threads of BLAS can change the last bits of large products, such as those for the test data.
         """
         checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
         samples = Samples(self.net, self.pair, train, "train")
