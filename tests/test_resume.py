@@ -949,7 +949,7 @@ def test_two_trainers_in_two_threads_end_as_each_alone():
 
     alone, together = alone_and_together(run)
     for one, other in zip(alone, together, strict=True):
-        # threadpoolctl lets one thread of Python set the number of BLAS's threads, and the test cost has large products.
+        # Only one thread of Python can set the number of BLAS's threads, and the test cost has large products.
         costs = [outcome[2].pop("test_cost") for outcome in (one, other)]
         assert costs[0] == pytest.approx(costs[1], rel=1e-6)
     assert together == alone
