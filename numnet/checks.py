@@ -731,14 +731,9 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
     ),
     ("n_epochs", "num_epochs", "nb_epoch", "epoch", "max_iter", "max_epochs"): "the argument is called epochs",
     ("batch", "bs", "minibatch_size", "mini_batch_size"): "the argument is called batch_size",
-    (
-        "y",
-        "t",
-        "labels",
-        "targets",
-        "X",
-        "x",
-    ): "give inputs and targets as a pair, fit((x, t), epochs=..., batch_size=...)",
+    ("y", "t", "labels", "targets", "X", "x"): (
+        "give inputs and targets as a pair, fit((x, t), epochs=..., batch_size=...)"
+    ),
     ("verbose",): "progress=False hides the bar",
     ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
     ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",

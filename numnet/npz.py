@@ -107,11 +107,9 @@ def constructor_arguments(thing: Layer | Cost) -> dict[str, Any]:
     names = [] if init is object.__init__ else list(inspect.signature(init).parameters)[1:]
     try:
         arguments = {name: getattr(thing, name) for name in names}
-        if isinstance(
-            thing, Linear
-        ):  # whose `bias` is an array; a file of a layer with a bias is as numnet 0.1.0 wrote it
+        if isinstance(thing, Linear):  # its attribute `bias` is an array, and its start is over
             arguments.pop("start", None)
-            if "bias" in arguments and arguments.pop("bias") is None:
+            if "bias" in arguments and arguments.pop("bias") is None:  # with a bias, files stay as 0.1.0 wrote them
                 arguments["bias"] = False
         json.dumps(arguments, allow_nan=False)
     except (AttributeError, TypeError, ValueError) as error:
