@@ -38,9 +38,11 @@ def file_of(array: Any) -> str | None:
     if os.path.exists(_LIST):
         address = array.__array_interface__["data"][0]
         return next((path for first, end, path in _mappings() if first <= address < end), None)
-    while array is not None and not (isinstance(array, np.memmap) and array.filename):
+    while array is not None:
+        if isinstance(array, np.memmap) and array.filename is not None:
+            return os.fspath(array.filename)
         array = getattr(array, "base", None)
-    return None if array is None else os.fspath(array.filename)
+    return None
 
 
 def in_use(path: str | os.PathLike[str]) -> bool:
