@@ -40,7 +40,7 @@ class Device:
     repeated : callable
         Return a function that does what a given method of a trainer does, faster if it is called again and again.
     quiet : callable
-        Return a context that keeps NumPy from warning, as `numpy.errstate` does.
+        Return a context in which NumPy neither warns nor raises, whatever the user's `numpy.seterr` says.
     narrow : {"C", "F"}
         Memory order of arrays with more rows than columns. NumPy is fastest along the longer axis.
     block : int
@@ -64,7 +64,7 @@ CPU = Device(
     asarray=np.asarray,
     gather=functools.partial(np.take, axis=0, mode="clip"),
     repeated=functools.partial,  # without further arguments, a partial does what the function does
-    quiet=np.errstate,
+    quiet=functools.partial(np.errstate, all="ignore"),
     narrow="F",
     block=1 << 20,  # 4 MB of float32
 )

@@ -18,7 +18,6 @@ class KeepBest:
         self.by, self.patience = by, patience
 
     def __call__(self, run: Run) -> None:
-        run.go_on()  # a callback may have called fit
         best = self._best(run)
         if self.patience is not None and len(run.history) - best.epoch >= self.patience:
             raise StopIteration

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import backend, checks
+from . import backend, checks, mapped
 from .backend import Array
 from .checks import CheckpointError
 from .costs import Cost
@@ -81,6 +81,7 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
         "generator": state.rng.bit_generator.state,
         "progress": {name: _written(value) for name, value in vars(state.progress).items()},
         "best": None if state.best is None else state.best.epoch,
+        "threads": state.threads,
     }
     best = {} if state.best is None else {"best": state.best.parameters}
     write(path, "numnet run", header, parameters=state.parameters, velocity=state.velocity, **best)
@@ -118,7 +119,11 @@ def load_run(
             if header["best"] not in range(1, len(history) + 1):
                 raise ValueError(f"its best epoch cannot be {header['best']!r}")
             best = Best(int(header["best"]), arrays["best"])
-        state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress, best)
+        threads = header.get("threads")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise ValueError(f"its number of threads cannot be {threads!r}")
+        rng = _generator(header["generator"])
+        state = Snapshot(arrays["parameters"], velocity, rng, history, progress, best, threads)
         cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
     if lr is not None:
         optimizer.lr = SGD(lr).lr
@@ -170,8 +175,6 @@ class Saver:
         A number of epochs, or as in "500 batches".
     failure : {"raise", "warn"}
         What to do if the file cannot be written.
-    mapped : tuple or None
-        The file that the data are mapped from, first in the tuple. It must not be written over.
     overwrite : bool
         Whether the file may replace a longer run of the same network, which `run` does not continue.
     """
@@ -182,7 +185,6 @@ class Saver:
         path: str | os.PathLike[str],
         every: int | str,
         failure: str,
-        mapped: tuple[str, Any] | None,
         overwrite: bool,
     ) -> None:
         count, _, unit = str(every).partition(" ")
@@ -193,8 +195,8 @@ class Saver:
             raise FileNotFoundError(f"fit: checkpoint {os.fspath(self._path)!r} has no folder to be in: make it first")
         if self._path.is_dir():
             raise IsADirectoryError(f"fit: checkpoint {os.fspath(self._path)!r} is a folder: name a file in it")
-        if mapped is not None and self._path.exists() and os.path.samefile(mapped[0], self._path):
-            raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is the file that the data are mapped from")
+        if mapped.in_use(self._path):
+            raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is a file that an array is mapped from")
         description = _run_description(run)
         own = run.file is not None and run.file == checks.file_state(self._path)
         if not overwrite and not own:

@@ -357,8 +357,10 @@ def inputs(x: Any, net: Any) -> Array:
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
 
 
-def finite(values: Array, given: Array, start: int) -> None:
-    """Refuse values that are not finite; `given` are the numbers that they came from, from sample `start` on.
+def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None) -> None:
+    """Refuse values that are not finite; `given` are the numbers that they came from.
+
+    They are those of the samples from `start` on, or of the samples `rows`.
 
     The sum of the squares is finite only if every value is finite, and takes one pass. If the sum is not finite, every
     value is looked at.
@@ -366,16 +368,15 @@ def finite(values: Array, given: Array, start: int) -> None:
     flat = values.ravel(order="K")
     if not math.isfinite(abs(np.dot(flat, flat))) and not np.isfinite(values).all():
         row, feature = np.argwhere(~np.isfinite(values))[0]
-        raise ValueError(
-            f"inputs must be finite, but feature {feature} of sample {start + row} is {given[row, feature]}"
-        )
+        sample = start + row if rows is None else rows[row]
+        raise ValueError(f"inputs must be finite, but feature {feature} of sample {sample} is {given[row, feature]}")
 
 
 def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
     """Refuse inputs that are not finite in the network's dtype, and targets that are not as many as the inputs."""
     for start in range(0, len(x) if x.dtype.kind in "fc" else 0, CHUNK):  # x may be larger than memory
         part: Any = x[start : start + CHUNK]
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             finite(part.astype(dtype, copy=False), part, start)
     if len(x) == 0 or t.ndim == 0 or len(x) != len(t):
         raise ValueError(
@@ -383,8 +384,8 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
         )
 
 
-def labels(t: Array, classes: int) -> Array:
-    """Return class indices as they are: integers from 0 to classes - 1."""
+def labels(t: Array, classes: int, rows: Array | None = None) -> Array:
+    """Return class indices, of the samples `rows` or of all, as they are: integers from 0 to classes - 1."""
     if t.dtype.kind not in "iu":
         use = "t.astype(int)" if t.dtype.kind in "bf" else "numnet.datasets.Dataset.from_arrays(x, t)"
         raise ValueError(
@@ -394,9 +395,9 @@ def labels(t: Array, classes: int) -> Array:
     if t.size and (t.min() < 0 or t.max() >= classes):
         wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
         raise ValueError(
-            f"class indices must be from 0 to {classes - 1} for {classes} outputs, but that of sample {wrong} is "
-            f"{t[wrong]}: count the classes from 0, t = np.unique(t, return_inverse=True)[1], or give the network more "
-            "outputs"
+            f"class indices must be from 0 to {classes - 1} for {classes} outputs, but that of sample "
+            f"{wrong if rows is None else rows[wrong]} is {t[wrong]}: count the classes from 0, "
+            "t = np.unique(t, return_inverse=True)[1], or give the network more outputs"
         )
     return t
 
@@ -425,12 +426,22 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
             f"targets must be class indices of shape (n,) or rows of shape (n, {outputs}) for {outputs} "
             f"output{'s' * (outputs > 1)}, got shape {t.shape}{hint}"
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         rows = t.astype(dtype, copy=False)
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
         raise ValueError(f"targets must be finite in {dtype}, but t[{row}, {column}] is {t[row, column]}")
     return rows
+
+
+def suitable(t: Array, pair: Any, rows: Array | None = None) -> None:
+    """Refuse targets, of the samples `rows` or of all, that the last layer cannot give or the cost cannot take."""
+    if not np.isfinite(t).all():
+        row, column = np.argwhere(~np.isfinite(t))[0]
+        sample = row if rows is None else rows[row]
+        raise ValueError(f"targets must be finite, but t[{sample}, {column}] is {t[row, column]}")
+    reachable(t, pair.layer)
+    pair.cost.check("t", t)
 
 
 def is_distribution(rows: Array) -> bool:
@@ -687,22 +698,11 @@ def warn(text: str, category: type[Warning] = DataWarning) -> None:
 # Files that data are mapped from
 
 
-def mapped_file(array: Any) -> tuple[str, tuple[int, int] | None] | None:
-    """Return the file that an array, or the array that it is a view of, is mapped from, with its size and time.
-
-    Return None if there is no such file.
-    """
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap) and array.filename is not None:
-            return os.fspath(array.filename), _size_and_time(array.filename)
-        array = array.base
-    return None
-
-
-def unchanged(path: str, before: tuple[int, int] | None) -> None:
-    """Refuse to go on with a file that has changed. A deleted file is fine, since the mapping keeps its contents."""
-    if _size_and_time(path) not in (before, None):
-        raise ValueError(f"train: the file {path} has changed during training: start again with what it is now")
+def unchanged(files: Sequence[tuple[str, Any]]) -> None:
+    """Refuse to go on with files that have changed. A deleted file is fine, since the mapping keeps its contents."""
+    for path, before in files:
+        if file_state(path) not in (before, None):
+            raise ValueError(f"the file {path} is not as it was: start again with what is in it now")
 
 
 def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
@@ -711,11 +711,6 @@ def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
         state = os.stat(path)
         return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
     return None
-
-
-def _size_and_time(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    state = file_state(path)
-    return state and state[-2:]  # type: ignore[return-value]
 
 
 # A run
@@ -826,6 +821,17 @@ def same_samples(progress: Any, samples: int) -> None:
     if progress.done and progress.samples != samples:
         raise ValueError(
             f"train: the run was interrupted in an epoch over {progress.samples} samples, but here are {samples}"
+        )
+
+
+def same_threads(path: str | os.PathLike[str], then: int | None, now: int | None) -> None:
+    """Warn if the threads of BLAS are not as many as when a run was saved, and its bits depend on them."""
+    if then is not None and now is not None and then != now:
+        warn(
+            f"{os.fspath(path)} was written by a run with {then} thread{'s' * (then > 1)} of BLAS, and here are {now}: "
+            "the last bits will differ from those of a run without an interruption. For the same bits start Python "
+            f"with the environment variable OPENBLAS_NUM_THREADS={then} (MKL_NUM_THREADS for MKL)",
+            RuntimeWarning,
         )
 
 

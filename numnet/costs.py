@@ -50,6 +50,7 @@ class Cost:
 
     analytic: bool = False
 
+    @np.errstate(all="ignore")
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         """Return the mean cost of outputs y for targets t.
 
@@ -189,6 +190,7 @@ class CrossEntropy(Cost):
     analytic = True
     _form: Cost | None = None  # the cross-entropy for the last layer, if the layer is known
 
+    @np.errstate(all="ignore")
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         derived = copy.copy(self)
         derived._form = self._form or _form(checks.cost_outputs(backend.to(y, backend.device_of(y))))
@@ -266,7 +268,7 @@ class SoftmaxCrossEntropy(Pair):
     def value(self, z: Array, y: Array, t: Array) -> Any:
         if y.min().real > np.finfo(y.dtype).tiny:
             return -np.add.reduce(t * np.log(y), axis=None) / len(y)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             shifted = z - z.max(axis=1, keepdims=True)
             chosen = np.where(t == 0, 0, t * shifted)  # 0 times a gap beyond the largest float is nan
         return (np.log(np.exp(shifted).sum(axis=1)).sum() - chosen.sum()) / len(z)
@@ -307,11 +309,11 @@ def _form(y: Array) -> Cost:
 
 def _sum_t_log_y(t: Array, y: Array) -> Any:
     """Return sum t ln y with 0 ln 0 = 0, its limit."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(all="ignore"):
         return np.add.reduce(t * np.log(np.where(t == 0, 1, y)), axis=None)
 
 
 def _quotient(t: Array, y: Array, out: Array | None = None) -> Array:
     """Return t / y, and 0 if t is 0. If t is 0, t ln y is 0 for every y, and so is its slope."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(all="ignore"):
         return np.divide(t, np.where(t == 0, 1, y), out=out)

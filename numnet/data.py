@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import backend, checks
+from . import backend, checks, mapped
 from .backend import Array
 from .costs import Pair
 from .datasets import Dataset
@@ -19,6 +19,28 @@ Data: TypeAlias = Dataset | tuple[npt.ArrayLike, npt.ArrayLike]
 
 _SPREAD = 1000  # samples, or fewer if they are so large that they would take much memory
 BLOCK_BATCHES = 64  # at most in a block: few enough for a progress bar that moves, and to notice divergence soon
+
+
+@np.errstate(all="ignore")
+def checked(net: Sequential, pair: Pair, data: Data, name: str) -> tuple[Array, Array]:
+    """Return inputs of shape (n, features), and class indices of shape (n,) or targets of shape (n, outputs)."""
+    with checks.named(name):
+        x, t = checks.images_and_labels(data)
+        x = checks.inputs(x, net)
+        t = t if type(t) is np.ndarray else backend.to(checks.array("targets", t, net), "cpu")
+        checks.samples(x, t, net.parameters.dtype)
+        outputs = net.outputs or x.shape[1]
+        if t.ndim == 1 and outputs > 1:
+            return x, checks.labels(t, outputs)
+        t = checks.targets(t, outputs, net.parameters.dtype)
+        checks.suitable(t, pair)
+        return x, t
+
+
+def one_hot(net: Sequential, labels: Array, outputs: int) -> Array:
+    """Return the rows of targets that class indices stand for: t_ij = [label i = j]."""
+    t = net.empty(len(labels), outputs)
+    return np.equal(labels[:, None], net.operations.place(np.arange(outputs)), out=t)
 
 
 class Samples:
@@ -36,34 +58,23 @@ class Samples:
     size : int
     spread : ndarray of int
         The row numbers of about a thousand samples, spread evenly.
-    file : tuple or None
-        The file that the inputs are mapped from, with its size and time.
+    files : list of tuple
+        The files that the inputs and targets are mapped from, each with its state.
     """
 
+    @np.errstate(all="ignore")
     def __init__(self, net: Sequential, pair: Pair, data: Data, name: str) -> None:
         self.net, self.pair, self.operations = net, pair, net.operations
-        self.names = getattr(data, "classes", None)
-        with checks.named(name):
-            x, t = checks.images_and_labels(data)
-            self.x = checks.inputs(x, net)
-            t = t if type(t) is np.ndarray else backend.to(checks.array("targets", t, net), "cpu")
-            checks.samples(self.x, t, net.parameters.dtype)
-            self.outputs = net.outputs or self.x.shape[1]
-            self.targets: Array | None = None
-            self.labels: Array | None = None
-            if t.ndim == 1 and self.outputs > 1:
-                self.labels = checks.labels(t, self.outputs)
-            else:
-                self.targets = checks.targets(t, self.outputs, net.parameters.dtype)
-                checks.reachable(self.targets, pair.layer)
-                pair.cost.check("t", self.targets)
-                self.labels = checks.target_classes(self.targets, pair.layer)
-        self.file = checks.mapped_file(x)
-        self.size = len(self.x)
+        self.name, self.names = f"{name} has changed while in use", getattr(data, "classes", None)
+        self.x, t = checked(net, pair, data, name)
+        self.size, self.outputs = len(self.x), net.outputs or self.x.shape[1]
+        self.files = [(path, checks.file_state(path)) for array in (self.x, t) if (path := mapped.file_of(array))]
+        self.targets = None if t.ndim == 1 else t
+        self.labels: Array | None = t if t.ndim == 1 else checks.target_classes(t, pair.layer)
         rows = min(_SPREAD, max(64, 8_000_000 // (self.x.shape[1] + self.outputs)))
         self.spread = self.operations.place(np.arange(0, self.size, max(1, self.size // rows)))
         place = self.operations.place
-        self.x, self._classes = place(self.x), place(np.arange(self.outputs))
+        self.x = place(self.x)
         self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))
         self._arrays: dict[str, Array] = {}
 
@@ -73,36 +84,39 @@ class Samples:
         features = self.x.shape[1] + 4 * self.outputs  # x, t, z, y, and what the cost needs
         size = batch_size * min(max(1, self.operations.block // (batch_size * features)), BLOCK_BATCHES)
         for first in range(start, self.size, size):
-            if self.file is not None:
-                checks.unchanged(*self.file)
             yield order[first : first + size]
 
     def take(self, rows: Array) -> tuple[Array, Array, Array | None]:
         """Return inputs, targets and class indices (if any) of the samples with these row numbers.
 
-        The next call reuses the arrays, except that of one-hot targets.
+        The data may have changed since they were checked, in their file or in memory. So what is taken is checked. The
+        next call reuses the arrays, except that of one-hot targets.
         """
-        x = self._gathered("x", self.x, rows)
-        if x.dtype != self.net.parameters.dtype:
-            x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.parameters.dtype))
-        labels = None if self.labels is None else self._gathered("labels", self.labels, rows)
-        if self.targets is not None:
-            return x, self._gathered("rows", self.targets, rows), labels
-        t = self.net.empty(len(rows), self.outputs)
-        np.equal(labels[:, None], self._classes, out=t)  # type: ignore[index]  # t_ij = [label i = j]
-        return x, t, labels
+        with checks.named(self.name):
+            checks.unchanged(self.files)  # first: to touch what a file no longer has would end the process
+            x = self._gathered("x", self.x, rows)
+            if x.dtype != self.net.parameters.dtype:
+                x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.parameters.dtype))
+            if self.x.dtype.kind == "f":
+                checks.finite(x, x, rows=rows)
+            if self.targets is not None:
+                t = self._gathered("rows", self.targets, rows)
+                checks.suitable(t, self.pair, rows)
+                return x, t, None if self.labels is None else classes(t, self.pair.layer)
+            labels = self._gathered("labels", self.labels, rows)  # type: ignore[arg-type]
+            return x, one_hot(self.net, checks.labels(labels, self.outputs, rows), self.outputs), labels
 
     def evaluate(self, rows: Array | None = None) -> tuple[float, float]:
         """Return the mean cost of all samples or of some, and the share that the network classifies rightly."""
         rows = self.operations.place(np.arange(self.size)) if rows is None else rows
         cost, right = 0.0, 0.0
         for start in range(0, len(rows), checks.CHUNK):
-            x, t, labels = self.take(rows[start : start + checks.CHUNK])
-            z, y = self.net.infer(x)
-            checks.layer_output(self.pair.layer, y, t.shape)
-            with self.operations.quiet(over="ignore", invalid="ignore"):
+            with self.operations.quiet():
+                x, t, labels = self.take(rows[start : start + checks.CHUNK])
+                z, y = self.net.infer(x)
+                checks.layer_output(self.pair.layer, y, t.shape)
                 cost += float(self.pair.value(z, y, t)) * len(x)
-            right += math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
+                right += math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
         return cost / len(rows), right / len(rows)
 
     def _gathered(self, name: str, array: Array, rows: Array) -> Array:

@@ -130,7 +130,7 @@ def _linear(i: int, layer: Layer) -> dict[str, Any]:
 
 def _base64(name: str, array: Array) -> str:
     """Return an array's float32, little-endian and row by row, as base64; ValueError if a number is not finite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         values = backend.to(array, "cpu").astype("<f4")
     if not np.isfinite(values).all():
         raise ValueError(

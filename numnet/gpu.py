@@ -91,10 +91,10 @@ def gather(array: Any, rows: Any, out: Any) -> None:
 
 
 @contextmanager
-def quiet(**kinds: Any) -> Iterator[None]:
-    """Keep NumPy from warning, as `numpy.errstate` does, and say what to do if the GPU has no memory left."""
+def quiet() -> Iterator[None]:
+    """Keep NumPy from warning and raising, and say what to do if the GPU has no memory left."""
     try:
-        with np.errstate(**kinds):
+        with np.errstate(all="ignore"):
             yield
     except MemoryError as error:
         if type(error).__name__ != "OutOfMemoryError":  # CuPy's; NumPy has an error of another name

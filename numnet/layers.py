@@ -19,7 +19,7 @@ from .backend import Array
 
 Start: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], npt.NDArray[Any]]
 
-_CALLERS = nullcontext()  # whoever gives `out`, as a network does, keeps NumPy from warning of an exp that overflows
+_CALLERS = nullcontext()  # whoever gives `out`, as a network does, keeps NumPy from telling of an exp that overflows
 
 
 class Layer:
@@ -262,10 +262,10 @@ class Sigmoid(Layer):
         y = np.multiply(x, -1.0, out=out)  # -1.0, not -1: so unsigned integers become floats
         if y.dtype.kind == "c":  # if exp overflows, real numbers come to 1/inf = 0, but complex numbers to nan
             np.minimum(y, 709, out=y)
-        with np.errstate(over="ignore") if out is None else _CALLERS:
+        with np.errstate(all="ignore") if out is None else _CALLERS:
             np.exp(y, out=y)
-        np.add(y, 1, out=y)
-        self.y = np.divide(1, y, out=y)
+            np.add(y, 1, out=y)
+            self.y = np.divide(1, y, out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:
@@ -360,10 +360,10 @@ class Softmax(Layer):
         if out is not self.out:  # one number a row, in an array that lasts as long as `out` does
             self.out, self.column = out, None if out is None else np.empty_like(out[:, :1])
         largest = x.max(axis=1, keepdims=True, out=self.column)
-        with np.errstate(over="ignore") if out is None else _CALLERS:
+        with np.errstate(all="ignore") if out is None else _CALLERS:
             y = np.subtract(x, largest, out=out)
-        y = np.exp(y, out=out)
-        self.y = np.divide(y, np.add.reduce(y, axis=1, keepdims=True, out=self.column), out=y)
+            y = np.exp(y, out=out)
+            self.y = np.divide(y, np.add.reduce(y, axis=1, keepdims=True, out=self.column), out=y)
         return self.y
 
     def backward(self, grad: Array, out: Array | None = None) -> Array:

@@ -196,6 +196,7 @@ class Sequential:
         checks.has_classes(self.layers[-1], y.shape[1])
         return backend.to(classes(y, self.layers[-1]), "cpu")
 
+    @np.errstate(all="ignore")
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         """Return the share of samples whose predicted class is the target's.
 
@@ -223,7 +224,7 @@ class Sequential:
 
         `start` is the number of the first row, for messages.
         """
-        with self.operations.quiet(over="ignore"):  # as in training: an exp that overflows leads to the right limit
+        with self.operations.quiet():  # as in training: an exp that overflows leads to the right limit
             z = y = self.scaled(rows, self.empty(*rows.shape) if self._own else None)  # such a layer may write to it
             if rows.dtype.kind in "fc":
                 checks.finite(y, rows, start)

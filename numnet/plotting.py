@@ -74,6 +74,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
+@np.errstate(all="ignore")
 def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     """Show some images of a data set, each with the name or the number of its class above it.
 
@@ -123,6 +124,7 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {_counted(len(labels), 'image')}")
 
 
+@np.errstate(all="ignore")
 def learning_curves(history: History | Mapping[str, History], ax: Axes | None = None) -> Axes:
     """Plot accuracy and cost by epoch, or compare several runs.
 
@@ -267,6 +269,7 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     return redraw
 
 
+@np.errstate(all="ignore")
 def weight_images(
     net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None, shape: tuple[int, int] | None = None
 ) -> Axes:
@@ -331,6 +334,7 @@ def weight_images(
     return _titled(ax, f"Weights of {shown}{_counted(units, 'unit')}")
 
 
+@np.errstate(all="ignore")
 def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axes:
     """Show how often each class was taken for each other class.
 
@@ -371,6 +375,7 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     return _confusion_matrix(_answers(net, data, _MORE if ax is None else _LETTERS), ax)
 
 
+@np.errstate(all="ignore")
 def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = None) -> Axes:
     """Show the images about which the network is wrong and most certain.
 
@@ -410,6 +415,7 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     return _mistakes(net, _answers(net, data), count, ax)
 
 
+@np.errstate(all="ignore")
 def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes | None = None) -> Axes:
     """Plot y = f(x) (solid) and dy/dx (dashed, hollow markers) of elementwise layers, for x from -6 to 6.
 
@@ -465,6 +471,7 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     return _titled(ax, "Activations and their derivatives")
 
 
+@np.errstate(all="ignore")
 def cost_surface(
     net: Sequential,
     x: npt.ArrayLike,
@@ -564,6 +571,7 @@ def cost_surface(
     return axes[0].figure.canvas.figure
 
 
+@np.errstate(all="ignore")
 def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dict[str, float]:
     """Return the share of the outputs y of each Sigmoid and Softmax layer for which y (1 - y) is below a threshold.
 
@@ -628,6 +636,7 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
     return {label: below[i] / of[i] for i, label in labels.items()}
 
 
+@np.errstate(all="ignore")
 def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:
     """Plot how much of each layer is saturated, by epoch.
 
@@ -678,6 +687,7 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
     return _titled(ax, "Saturation")
 
 
+@np.errstate(all="ignore")
 def report(net: Sequential, history: History, test: Data, title: str | None = None) -> Figure:
     """Put learning curves, confusion matrix, weight images and worst mistakes on one page, 1600 x 900 pixels.
 

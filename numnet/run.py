@@ -20,6 +20,10 @@ from .history import Epoch, History
 from .network import Sequential
 from .optimizers import SGD
 
+NET_BUSY = (
+    "the network is in training at this moment, in another thread: wait until that has ended, or train a copy, "
+    "copy.deepcopy(net)"
+)
 _FORESEEN = 10_000  # a schedule is asked for at most so many epochs before the training starts
 
 
@@ -67,6 +71,7 @@ class Snapshot(NamedTuple):
     history: list[Epoch]
     progress: Progress
     best: Best | None = None
+    threads: int | None = None
 
 
 class Run:
@@ -90,7 +95,7 @@ class Run:
         """Return the state of the run. In the middle of an epoch, `rng` is still as it was at the epoch's beginning."""
         parameters, velocity = self.net.parameters.copy(), self.optimizer.velocity.copy()
         rng, history, progress = copy.deepcopy(self.rng), list(self.history), replace(self.progress)
-        return Snapshot(parameters, velocity, rng, history, progress, self.best)
+        return Snapshot(parameters, velocity, rng, history, progress, self.best, self.threads())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put the run into a state that `snapshot` returned, here or in another process."""
@@ -138,19 +143,28 @@ class Run:
                     pass
             raise
 
+    def _largest(self, batch_size: int) -> tuple[Array, bool]:
+        """Return the largest weight, and whether the network is small: its training needs one thread of BLAS."""
+        weights = [array for layer in self.net.layers for array in layer.parameters.values() if array.ndim == 2]
+        largest = max(weights, key=np.size, default=np.empty((0, 0)))
+        return largest, largest.size * batch_size < threads.SMALL
+
+    def threads(self) -> int | None:
+        """Return the number of BLAS's threads if the last bits of the run depend on this number."""
+        small = self._largest(self.progress.batch_size)[1]
+        return None if small or self.net.device != "cpu" else threads.number()
+
     @contextmanager
     def training(self, batch_size: int) -> Iterator[None]:
         """Tell the layers that they are being trained, and let BLAS use one thread if the network is small.
 
-        If the network has been moved to another device, the optimizer follows. If threads cost a large network more
-        than they bring, warn once. What is small does not depend on the machine, so the same seed gives the same bits
-        whatever else runs there.
+        NumPy's warnings are off meanwhile: if the cost diverges, an error says so. If the network has been moved to
+        another device, the optimizer follows. If threads cost a large network more than they bring, warn once. What is
+        small does not depend on the machine, so the same seed gives the same bits whatever else runs there.
         """
         if type(self.optimizer.velocity) is not type(self.net.parameters):
             self.optimizer.to(self.net.device)
-        weights = [array for layer in self.net.layers for array in layer.parameters.values() if array.ndim == 2]
-        largest = max(weights, key=np.size, default=np.empty((0, 0)))
-        small = largest.size * batch_size < threads.SMALL
+        largest, small = self._largest(batch_size)
         if not small and not self._timed and self.net.device == "cpu":
             threads.warn_if_slow(largest, batch_size)
             self._timed = True
@@ -166,7 +180,8 @@ class Run:
                             library.set_num_threads(1)
             for layer in self.net.layers:
                 layer.training = True
-            yield
+            with self.net.operations.quiet():
+                yield
         finally:  # threads first, as a layer of the user's own may refuse
             if small:
                 with threads.lock:
@@ -178,10 +193,9 @@ class Run:
             for layer in self.net.layers:
                 layer.training = False
 
-    def record(self, test_cost: float, test_accuracy: float) -> Progress:
-        """Add the epoch that is done to the history; return the progress with which the next epoch begins."""
+    def record(self, test_cost: float, test_accuracy: float) -> None:
+        """Add the epoch that is done to the history, and begin the next."""
         epoch, done, n = len(self.history) + 1, self.progress, self.progress.samples
         self.net.trained = True
         self.history.append(Epoch(epoch, done.cost / n, done.right / n, test_accuracy, done.seconds, test_cost))
         self.progress = Progress(done.last, done.batch_size, n)
-        return self.progress

@@ -10,6 +10,8 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,14 +29,29 @@ BLAS = ThreadpoolController().select(user_api="blas")
 
 
 class Token:
-    """Stands for a training of a small network that goes on at this moment, and ends with the call that made it."""
+    """Stands for a call that goes on at this moment, and ends with the call that made it."""
 
 
-# The trainings at this moment, in any thread of Python, and how many threads each BLAS has otherwise. Tokens are held
-# weakly: Ctrl-C could come before a token is removed.
+# The trainings of small networks at this moment, in any thread of Python, and how many threads each BLAS has otherwise.
+# Then the runs and networks that are being trained, by their id. Tokens are held weakly: Ctrl-C could come before a
+# token is removed.
 lock = threading.Lock()
 running: weakref.WeakSet[Token] = weakref.WeakSet()
 usual: list[int] = []
+busy: weakref.WeakValueDictionary[int, Token] = weakref.WeakValueDictionary()
+
+
+@contextmanager
+def alone(thing: object, refusal: str) -> Iterator[None]:
+    """Refuse what must not go on twice at once with a thing, be it in two threads or one call within the other."""
+    token = Token()
+    with lock:
+        if busy.setdefault(id(thing), token) is not token:
+            raise RuntimeError(refusal)
+    try:
+        yield
+    finally:
+        busy.pop(id(thing), None)
 
 
 def _forked() -> None:
@@ -42,6 +59,7 @@ def _forked() -> None:
     global lock
     lock = threading.Lock()
     running.clear()
+    busy.clear()
     for library, count in zip(BLAS.lib_controllers, usual, strict=False):
         library.set_num_threads(count)
     usual.clear()
@@ -51,9 +69,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
+def number() -> int:
+    """Return how many threads a large product has at this moment."""
+    return max((library.num_threads for library in BLAS.lib_controllers), default=1)
+
+
 def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
     """Warn if a product of a batch and a weight takes longer with all of BLAS's threads than with one."""
-    most = max((library.num_threads for library in BLAS.lib_controllers), default=1)
+    most = number()
     if most == 1:
         return
     rows = min(batch_size, max(1, _TIMED // weight.size))

@@ -13,18 +13,23 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import backend, checks
+from . import backend, checks, threads
 from .backend import Array
 from .bar import Bar, visible
 from .best import KeepBest
 from .checkpoint import Saver, load_run
 from .costs import Cost
-from .data import Data, Samples
+from .data import Data, Samples, checked, one_hot
 from .history import History
 from .network import Sequential, classes
 from .notebook import trainer_text
 from .optimizers import SGD
-from .run import Progress, Run
+from .run import NET_BUSY, Progress, Run
+
+_BUSY = (
+    "fit: this trainer is in a call of fit already, in another thread or in what has called the callback: wait until "
+    "that call has ended, or make a Trainer with a copy of the network, copy.deepcopy(net)"
+)
 
 
 class Trainer(Run):
@@ -37,7 +42,9 @@ class Trainer(Run):
     optimizer : SGD
         Copied, with the velocity at 0. `trainer.optimizer` is the copy that this trainer uses.
     seed : int, optional
-        Seed of the generator that shuffles. The same seeds of network and trainer give the same bits.
+        Seed of the generator that shuffles. The same seeds of network and trainer give the same bits, on the same
+        machine and with the same versions. For a network that is not small, as `fit` calls it, they do so only with the
+        same number of threads of BLAS.
 
     Attributes
     ----------
@@ -93,16 +100,18 @@ class Trainer(Run):
             If the cost is NaN or infinite; the parameters are left as they were before the step. (Ctrl-C may come in
             the middle of an update.)
         """
-        samples = Samples(self.net, self.pair, (x, t), "step")
+        net, place = self.net, self.net.operations.place
+        x, t = checked(net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
-        with self.training(samples.size), samples.operations.quiet(over="ignore", invalid="ignore"):
-            x, t, _ = samples.take(samples.operations.place(np.arange(samples.size)))
-            z, y = self.net.forward(x)
+        with threads.alone(net, NET_BUSY), self.training(len(x)):
+            x = net.scaled(x, out=np.empty(x.shape, net.dtype, like=net.parameters))
+            t = one_hot(net, place(t), net.outputs or x.shape[1]) if t.ndim == 1 else place(t)
+            z, y = net.forward(x)
             cost = float(self.pair.value(z, y, t))
             checks.no_divergence("in this step", lr, cost)
-            self.net.backpropagate(self.pair, z, y, t)
-            self.optimizer.update(self.net.parameters, self.net.gradients, lr)
-            self.net.trained = True
+            net.backpropagate(self.pair, z, y, t)
+            self.optimizer.update(net.parameters, net.gradients, lr)
+            net.trained = True
         return cost
 
     def evaluate(self, data: Data) -> tuple[float, float]:
@@ -197,8 +206,10 @@ class Trainer(Run):
         Raises
         ------
         ValueError
-            If an argument or the data is not usable; nothing is changed then. Or if a file that the data are mapped
-            from has changed since the training began.
+            If an argument or the data is not usable; nothing is changed then. Or if the data have changed since the
+            training began, in memory to what is not usable, or in any way in a file that they are mapped from.
+        RuntimeError
+            If the trainer is in a call of `fit` already, in another thread or in the one that called a callback.
         DivergenceError
             If the training cost becomes NaN or infinite.
         OSError
@@ -216,61 +227,64 @@ class Trainer(Run):
         While a small network trains, BLAS has one thread, which is also so for other threads of Python. A network is
         small if a product of a batch and a weight takes less than a million multiplications. Only one thread of Python
         can set this number: if several train, the others leave BLAS as it is (threadpoolctl says why). The number of
-        threads of BLAS can change the last bits of large products, such as those for the test data.
+        threads of BLAS can change the last bits of larger products. So the same seeds give a network that is not small
+        the same bits only with the same number of threads.
         """
-        checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
-        samples = Samples(self.net, self.pair, train, "train")
-        tests = None if test is None else Samples(self.net, self.pair, test, "test")
-        options = checkpoint_every, checkpoint_failure, samples.file, overwrite
-        saver = None if checkpoint is None else Saver(self, checkpoint, *options)
-        checks.same_samples(self.progress, samples.size)
-        plan = replace(self.progress, samples=samples.size)
-        if epochs is not None and batch_size is not None:
-            plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
-        schedule = self.optimizer.lr
-        rates = self.learning_rates(plan.last) if callable(schedule) else {}
-        checks.data_warnings(samples, tests)
-        start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
-        self.progress = plan
-        bar = Bar(self) if progress and visible() else None
-        watchers = [watcher for watcher in (bar, saver) if watcher is not None]
-        train_steps = samples.operations.repeated(self._train_steps)
-        try:
-            while len(self.history) < plan.last:
-                if self.last is not None:  # also if a callback has called fit
-                    self.go_on()
-                epoch = len(self.history) + 1
-                foresaw = self.optimizer.lr is schedule and epoch in rates  # a callback may have changed the lr
-                lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
-                plan = self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
-                try:
-                    if epoch == 1 and samples.labels is not None:
-                        checks.worse_than_guessing(samples, samples.evaluate(samples.spread)[0], start, lr)
-                    for callback in callbacks:
-                        try:
-                            callback(self)
-                        except StopIteration:
-                            plan.last = len(self.history)
-                        checks.same_device(self, samples.operations.name)
-                finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
-                    self.progress = plan  # a callback may have called fit
-                    for watcher in watchers:
-                        watcher.after_epoch(self)
-        finally:
-            if bar is not None:
-                bar.close()
-            for callback in callbacks:
-                if isinstance(callback, KeepBest):
-                    callback.finish(self)
-        return self.history
+        with threads.alone(self, _BUSY):
+            checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
+            samples = Samples(self.net, self.pair, train, "train")
+            tests = None if test is None else Samples(self.net, self.pair, test, "test")
+            checks.same_samples(self.progress, samples.size)
+            plan = replace(self.progress, samples=samples.size)
+            if epochs is not None and batch_size is not None:
+                plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
+            saver = None
+            if checkpoint is not None:
+                saver = Saver(self, checkpoint, checkpoint_every, checkpoint_failure, overwrite)
+            schedule = self.optimizer.lr
+            rates = self.learning_rates(plan.last) if callable(schedule) else {}
+            checks.data_warnings(samples, tests)
+            start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
+            self.go_on()
+            self.progress = plan
+            bar = Bar(self) if progress and visible() else None
+            watchers = [watcher for watcher in (bar, saver) if watcher is not None]
+            train_steps = samples.operations.repeated(self._train_steps)
+            try:
+                while len(self.history) < self.progress.last:
+                    epoch = len(self.history) + 1
+                    foresaw = self.optimizer.lr is schedule and epoch in rates  # a callback may have changed the lr
+                    lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
+                    with threads.alone(self.net, NET_BUSY):
+                        self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
+                    try:
+                        if epoch == 1 and samples.labels is not None:
+                            checks.worse_than_guessing(samples, samples.evaluate(samples.spread)[0], start, lr)
+                        self._call_back(callbacks, samples.operations.name)
+                    finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
+                        for watcher in watchers:
+                            watcher.after_epoch(self)
+            finally:
+                if bar is not None:
+                    bar.close()
+                for callback in callbacks:
+                    if isinstance(callback, KeepBest):
+                        callback.finish(self)
+            return self.history
+
+    def _call_back(self, callbacks: Sequence[Callable[[Trainer], object]], device: str) -> None:
+        """Call the callbacks after an epoch. If one raises StopIteration, the epoch is the last."""
+        for callback in callbacks:
+            try:
+                callback(self)
+            except StopIteration:
+                self.progress.last = len(self.history)
+            checks.same_device(self, device)
 
     def _train_epoch(
         self, samples: Samples, tests: Samples | None, train_steps: Any, lr: float, watchers: Sequence[Bar | Saver]
-    ) -> Progress:
-        """Train on every sample that is left of the epoch, block by block; then test, and record the epoch.
-
-        Return the progress with which the next epoch begins.
-        """
+    ) -> None:
+        """Train on every sample that is left of the epoch, block by block; then test, and record the epoch."""
         progress, epoch = self.progress, len(self.history) + 1
         started = time.perf_counter() - progress.seconds
         rng = copy.deepcopy(self.rng)  # until the epoch is whole, self.rng can draw the order of this epoch again
@@ -287,7 +301,7 @@ class Trainer(Run):
                 watcher.after_block(self, batches)
         checks.no_divergence(f"after epoch {epoch}", lr, parameters=self.net.parameters)
         self.rng = rng
-        return self.record(*((math.nan, math.nan) if tests is None else tests.evaluate()))
+        self.record(*((math.nan, math.nan) if tests is None else tests.evaluate()))
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
         """Train on some samples, batch by batch; return their mean cost and how many were classified rightly.
@@ -295,11 +309,10 @@ class Trainer(Run):
         Cost and count come from each batch's outputs before the batch's update. No step needs them, so they are worked
         out for all batches together.
         """
-        with samples.operations.quiet(over="ignore", invalid="ignore"):  # if the cost diverges, an error says so
-            x, t, labels = samples.take(rows)
-            z, y = train_steps(x, t, self.progress.batch_size, lr)
-            right = math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
-            return float(self.pair.value(z, y, t)), right
+        x, t, labels = samples.take(rows)
+        z, y = train_steps(x, t, self.progress.batch_size, lr)
+        right = math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
+        return float(self.pair.value(z, y, t)), right
 
     def _train_steps(self, x: Array, t: Array, batch_size: int, lr: float) -> tuple[Array, Array]:
         """Take one step for each batch: forward, backward, update. Return the last layer's inputs z and outputs y."""
@@ -322,10 +335,12 @@ class Trainer(Run):
     ) -> Trainer:
         """Return a trainer as it was when `fit` wrote a checkpoint: ``fit(train)`` does what was left.
 
-        The run then ends with the same bits as if nothing had interrupted it, on the same machine and with the same
-        versions, if all that the layers remember is in their `parameters`. The file does not hold the data, the test
-        data and the callbacks, nor whether further checkpoints are to be written: give them to `fit` again. Of a run
-        with `keep_best`, the network has the parameters after the last epoch until `fit` ends with a new `keep_best`.
+        The run then ends with the same bits as if nothing had interrupted it, on the same machine, with the same
+        versions and the same number of threads of BLAS, if all that the layers remember is in their `parameters`. (The
+        bits of a small network, as `fit` calls it, do not depend on the threads.) The file does not hold the data, the
+        test data and the callbacks, nor whether further checkpoints are to be written: give them to `fit` again. Of a
+        run with `keep_best`, the network has the parameters after the last epoch until `fit` ends with a new
+        `keep_best`.
 
         Parameters
         ----------
@@ -341,6 +356,11 @@ class Trainer(Run):
             If the file holds no such run; the error says why.
         OSError
             If the file cannot be opened; FileNotFoundError if there is none.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the run was trained with another number of threads of BLAS, and its last bits depend on this number.
 
         Examples
         --------
@@ -360,6 +380,7 @@ class Trainer(Run):
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
         trainer.file, net.trained = checks.file_state(path), True
+        checks.same_threads(path, state.threads, trainer.threads())
         return trainer
 
     def __repr__(self) -> str:

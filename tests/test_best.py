@@ -293,21 +293,6 @@ def test_a_best_epoch_of_another_column_that_has_no_number_here_is_no_best():
     assert trainer.evaluate((X, T))[0] == pytest.approx(np.nanmin(costs), rel=1e-6)  # fit has one thread of BLAS
 
 
-def test_a_callback_that_fits_and_keeps_the_best_leaves_the_run_as_it_is():
-    plain, nested = trainer_of(), trainer_of()
-    plain.fit((X, T), 6, 4)
-
-    def inner(trainer):
-        if len(trainer.history) == 1:
-            trainer.history[0] = trainer.history[0]._replace(train_cost=0.0)
-            keep = nn.keep_best("train_cost")
-            keep(trainer)
-            trainer.fit((X, T), 2, 4, callbacks=[keep])
-
-    nested.fit((X, T), 6, 4, callbacks=[inner])
-    assert state(nested) == state(plain)
-
-
 def test_another_callback_may_have_a_method_that_is_called_finish():
     class Recorder(list):
         def __call__(self, trainer):

@@ -300,7 +300,7 @@ def a_trainer():
 def test_a_saver_writes_as_often_as_asked_and_at_the_end(every, expected, tmp_path, monkeypatch):
     written, trainer = [], a_trainer()
     trainer.progress = Progress(last=5, batch_size=1, samples=7)
-    saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "raise", None, False)
+    saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "raise", False)
     for epoch in range(1, 6):
         monkeypatch.setattr(checkpoint, "save_run", lambda *_, now=f"{epoch}": written.append(now))
         saver.after_block(trainer, 3)
@@ -318,7 +318,7 @@ def test_a_saver_writes_nothing_that_has_begun_to_diverge(what, tmp_path):
         trainer.net.parameters = np.inf
     if what == "velocity":
         trainer.optimizer.velocity[...] = np.inf
-    checkpoint.Saver(trainer, path, "1 batch", "raise", None, False).after_block(trainer, 1)
+    checkpoint.Saver(trainer, path, "1 batch", "raise", False).after_block(trainer, 1)
     assert path.exists() == (what is None)
 
 
@@ -326,7 +326,7 @@ def test_a_run_with_a_generator_of_ones_own_cannot_be_saved(tmp_path):
     trainer = a_trainer()
     trainer.rng = object()
     with pytest.raises(nn.CheckpointError, match="a run can be saved if its generator is a PCG64, but it is None"):
-        checkpoint.Saver(trainer, tmp_path / "run.npz", 1, "raise", None, False)
+        checkpoint.Saver(trainer, tmp_path / "run.npz", 1, "raise", False)
 
 
 def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
@@ -336,10 +336,10 @@ def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "save_run", fail)
     trainer, path = a_trainer(), tmp_path / "run.npz"
     with pytest.raises(OSError, match="no space left"):
-        checkpoint.Saver(trainer, path, 1, "raise", None, False).after_epoch(trainer)
+        checkpoint.Saver(trainer, path, 1, "raise", False).after_epoch(trainer)
     message = r"run.npz could not be written \(no space left\): training goes on, and what was there before still is$"
     with pytest.warns(RuntimeWarning, match=message):
-        checkpoint.Saver(trainer, path, 1, "warn", None, False).after_epoch(trainer)
+        checkpoint.Saver(trainer, path, 1, "warn", False).after_epoch(trainer)
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -446,10 +446,10 @@ def test_a_run_in_the_middle_of_an_epoch_is_longer_than_one_that_is_not(tmp_path
     trainer.progress = Progress(last=5, batch_size=1, samples=7, done=3)
     checkpoint.save_run(trainer, path)
     with pytest.raises(nn.CheckpointError, match="holds a run of 0 epochs and 3 samples of"):
-        checkpoint.Saver(a_trainer(), path, 1, "raise", None, False)
+        checkpoint.Saver(a_trainer(), path, 1, "raise", False)
     equal = a_trainer()
     equal.progress = Progress(last=5, batch_size=1, samples=7, done=3)
-    checkpoint.Saver(equal, path, 1, "raise", None, False)
+    checkpoint.Saver(equal, path, 1, "raise", False)
 
 
 @pytest.mark.parametrize("way", ["as given", "relative", "a link", "a hard link"])

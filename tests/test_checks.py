@@ -501,6 +501,10 @@ REFUSED = {
         "the training cost became inf in this step: training has diverged. Try a smaller learning rate than 1e+30, "
         "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
     ),
+    "targets that became nan": (
+        lambda: checks.suitable(np.array([[0, 1], [np.nan, 1]]), None, np.array([5, 3])),
+        "targets must be finite, but t[3, 0] is nan",
+    ),
     "a parameter that is infinite": (
         lambda: checks.no_divergence("after epoch 3", 2, 0.5, np.array([1, np.inf])),
         "a parameter became not finite after epoch 3: training has diverged. Try a smaller learning rate than 2, "
@@ -545,16 +549,17 @@ def test_what_is_on_another_device_is_refused(what):
 
 
 def test_a_file_that_has_changed_is_refused(tmp_path):
-    np.save(tmp_path / "x.npy", SOME)
-    path, before = checks.mapped_file(np.load(tmp_path / "x.npy", mmap_mode="r")[1:])
-    checks.unchanged(path, before)
+    path = tmp_path / "x.npy"
+    np.save(path, SOME)
+    before = checks.file_state(path)
+    checks.unchanged([(path, before)])
     with open(path, "ab") as file:
         file.write(b"more")
-    with pytest.raises(ValueError, match="train: the file") as raised:
-        checks.unchanged(path, before)
-    assert str(raised.value) == f"train: the file {path} has changed during training: start again with what it is now"
-    (tmp_path / "x.npy").unlink()
-    checks.unchanged(path, before)
+    with pytest.raises(ValueError, match="the file") as raised:
+        checks.unchanged([("no file", None), (path, before)])
+    assert str(raised.value) == f"the file {path} is not as it was: start again with what is in it now"
+    path.unlink()
+    checks.unchanged([(path, before)])
 
 
 def test_each_refusal_is_among_these():
@@ -577,7 +582,7 @@ def test_each_refusal_is_among_these():
         finally:
             sys.settrace(before)
     assert [lines[i - 1].strip() for i in sorted(raising - ran)] == [
-        'raise ValueError(f"train: the file {path} has changed during training: start again with what it is now")'
+        'raise ValueError(f"the file {path} is not as it was: start again with what is in it now")'
     ]
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import re
 
 import numpy as np
@@ -403,28 +402,16 @@ def mapped(tmp_path):
 @pytest.mark.parametrize("view", [lambda x: x, lambda x: x[:, :], lambda x: np.asarray(x)[::-1], lambda x: x.T.T])
 def test_a_mapped_file_is_known_through_views(view, mapped):
     x, path = mapped
-    state = os.stat(path)
-    assert samples_of(view(x), np.arange(30) % 3).file == (str(path), (state.st_size, state.st_mtime_ns))
-    assert samples_of(np.array(x), np.arange(30) % 3).file is None
-
-
-@pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_mapped_file_is_checked_before_each_block(at, mapped, monkeypatch):
-    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 2)
-    x, path = mapped
-    blocks = samples_of(x, np.arange(30) % 3).blocks(np.random.default_rng(0), 5)
-    for _ in range(at):
-        next(blocks)
-    os.utime(path, ns=(1, 1))
-    with pytest.raises(ValueError, match=r"train: the file .*x\.npy has changed during training: start again"):
-        next(blocks)
+    labels, state = np.arange(30) % 3, checks.file_state(path)
+    assert samples_of(view(x), labels).files == [(str(path), state)]
+    assert samples_of(np.array(x), labels).files == []
 
 
 def test_a_mapped_file_that_is_gone_is_still_there(mapped):
     x, path = mapped
     samples = samples_of(x, np.arange(30) % 3)
     path.unlink()
-    assert sum(len(rows) for rows in samples.blocks(np.random.default_rng(0), 5)) == 30
+    np.testing.assert_allclose(samples.take(np.arange(30))[0], x, rtol=1e-6)
 
 
 def test_what_is_mapped_from_a_file_is_not_read_into_memory(mapped):

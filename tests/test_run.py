@@ -156,10 +156,9 @@ def test_what_is_recorded_of_an_epoch(epochs, n, cost, right, test_cost, test_ac
     run.history[:] = [nn.Epoch(i, 1.0, 1.0, 1.0, 1.0) for i in range(1, epochs + 1)]
     run.progress = Progress(9, 5, n, done=n, cost=cost, right=right, seconds=seconds)
     assert not run.net.trained
-    following = run.record(test_cost, test_accuracy)
+    run.record(test_cost, test_accuracy)
     assert run.net.trained
-    assert following is run.progress
-    assert vars(following) == vars(Progress(9, 5, n, done=0, cost=0.0, right=0.0, seconds=0.0))
+    assert vars(run.progress) == vars(Progress(9, 5, n, done=0, cost=0.0, right=0.0, seconds=0.0))
     np.testing.assert_equal(
         tuple(run.history[-1]), (epochs + 1, cost / n, right / n, test_accuracy, seconds, test_cost)
     )
@@ -186,7 +185,7 @@ def test_progress_counts_samples_costs_and_right_answers(n, batch_size, most, ro
     run.progress = Progress(1, batch_size, n)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numnet.data, "BLOCK_BATCHES", most)
-        following = run._train_epoch(samples, None, run._train_steps, 0.5, [told])
+        run._train_epoch(samples, None, run._train_steps, 0.5, [told])
     order, done, cost, right, seconds = np.random.default_rng(0).permutation(n), 0, 0.0, 0, 0.0
     for place_, batches in zip(told.places, told.batches, strict=True):
         for start in range(done, min(done + most * batch_size, n), batch_size):
@@ -203,7 +202,7 @@ def test_progress_counts_samples_costs_and_right_answers(n, batch_size, most, ro
     assert done == n
     assert run.history[0].train_cost == pytest.approx(cost / n, rel=1e-9)
     assert run.history[0].train_accuracy == right / n
-    assert following.done == 0
+    assert run.progress.done == 0
 
 
 def test_the_last_block_is_weighted_by_its_samples(monkeypatch):
