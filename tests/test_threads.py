@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import sys
 import tracemalloc
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import numnet as nn
+import numnet.data
 from numnet import threads
 
 X, T = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
@@ -155,3 +157,56 @@ def test_ctrl_c_at_any_line_leaves_the_threads_to_the_next_training():
         assert counts() == {2}
         assert not threads.running
     assert interrupted > 100
+
+
+# The number of threads in a checkpoint
+
+
+def large_trainer(width=600):
+    net = nn.Sequential(nn.Linear(10, width), nn.Tanh(), nn.Linear(width, 40), nn.Softmax(), seed=0)
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+
+
+def data(n=100):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 10)), rng.integers(40, size=n)
+
+
+@pytest.mark.parametrize(("trained", "resumed"), [(1, 2), (2, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize("batch_size", [100, 10])
+def test_a_run_with_other_threads_is_resumed_with_a_warning(two_threads, tmp_path, trained, resumed, batch_size):
+    path = tmp_path / "run.npz"
+    with threads.BLAS.limit(limits=trained):
+        large_trainer().fit(data(), 1, batch_size, checkpoint=path)
+    large = 600 * 40 * batch_size >= threads.SMALL
+    assert large == (batch_size == 100)
+    with threads.BLAS.limit(limits=resumed), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        nn.Trainer.resume(path)
+    expected = [f"{path} was written by a run with {trained} thread"] if large and trained != resumed else []
+    assert [
+        str(warning.message).partition(f"{trained} thread")[0] + f"{trained} thread" for warning in caught
+    ] == expected
+    assert all(f"OPENBLAS_NUM_THREADS={trained} " in str(warning.message) for warning in caught)
+
+
+def test_a_checkpoint_within_an_epoch_knows_the_threads_too(two_threads, tmp_path, monkeypatch):
+    class Stop(nn.Layer):
+        left = 3
+
+        def forward(self, x, out=None):
+            Stop.left -= self.training
+            if Stop.left < 0:
+                raise KeyboardInterrupt
+            return np.multiply(x, 1, out=out)
+
+        def backward(self, grad, out=None):
+            return np.multiply(grad, 1, out=out)
+
+    net = nn.Sequential(nn.Linear(10, 600), Stop(), nn.Linear(600, 40), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+    monkeypatch.setattr(numnet.data, "BLOCK_BATCHES", 1)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(data(500), 1, 100, checkpoint=tmp_path / "run.npz", checkpoint_every="1 batch")
+    with threads.BLAS.limit(limits=1), pytest.warns(RuntimeWarning, match="2 threads of BLAS, and here are 1"):
+        assert nn.Trainer.resume(tmp_path / "run.npz").progress.done == 300
