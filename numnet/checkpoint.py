@@ -81,7 +81,7 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
         "generator": state.rng.bit_generator.state,
         "progress": {name: _written(value) for name, value in vars(state.progress).items()},
         "best": None if state.best is None else state.best.epoch,
-        "threads": state.threads,
+        "threads": run.threads(),
     }
     best = {} if state.best is None else {"best": state.best.parameters}
     write(path, "numnet run", header, parameters=state.parameters, velocity=state.velocity, **best)
@@ -89,8 +89,11 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 def load_run(
     path: str | os.PathLike[str], device: str, lr: float | Callable[[int], float] | None
-) -> tuple[Sequential, Cost, SGD, Snapshot]:
-    """Read what `save_run` wrote: network, cost, optimizer and state. `lr` replaces the learning rate of the file."""
+) -> tuple[Sequential, Cost, SGD, Snapshot, int | None]:
+    """Read what `save_run` wrote: network, cost, optimizer, state, and `Run.threads`.
+
+    `lr` replaces the learning rate of the file.
+    """
     header, arrays = read(path, ("numnet run",))
     with blamed(path):
         net = _network(path, header, arrays)
@@ -122,12 +125,11 @@ def load_run(
         threads = header.get("threads")
         if threads is not None and (type(threads) is not int or threads < 1):
             raise ValueError(f"its number of threads cannot be {threads!r}")
-        rng = _generator(header["generator"])
-        state = Snapshot(arrays["parameters"], velocity, rng, history, progress, best, threads)
+        state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress, best)
         cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
     if lr is not None:
         optimizer.lr = SGD(lr).lr
-    return net.to(device), cost, optimizer, state
+    return net.to(device), cost, optimizer, state, threads
 
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 _LIST = "/proc/self/maps"
 
@@ -34,7 +33,10 @@ def file_of(array: Any) -> str | None:
     ...     os.path.samefile(path, file_of(np.asarray(x)[::-1]))
     True
     """
-    if not isinstance(array, np.ndarray) or not array.size or _root(array).flags.owndata:
+    root = array
+    while isinstance(getattr(root, "base", None), np.ndarray):
+        root = root.base
+    if not isinstance(array, np.ndarray) or not array.size or root.flags.owndata:
         return None
     if os.path.exists(_LIST):
         address = array.__array_interface__["data"][0]
@@ -44,13 +46,6 @@ def file_of(array: Any) -> str | None:
             return os.fspath(array.filename)
         array = getattr(array, "base", None)
     return None
-
-
-def _root(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the array that an array is a view of, which owns the memory unless somebody else does."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def in_use(path: str | os.PathLike[str]) -> bool:

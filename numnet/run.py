@@ -71,7 +71,6 @@ class Snapshot(NamedTuple):
     history: list[Epoch]
     progress: Progress
     best: Best | None = None
-    threads: int | None = None
 
 
 class Run:
@@ -95,7 +94,7 @@ class Run:
         """Return the state of the run. In the middle of an epoch, `rng` is still as it was at the epoch's beginning."""
         parameters, velocity = self.net.parameters.copy(), self.optimizer.velocity.copy()
         rng, history, progress = copy.deepcopy(self.rng), list(self.history), replace(self.progress)
-        return Snapshot(parameters, velocity, rng, history, progress, self.best, self.threads())
+        return Snapshot(parameters, velocity, rng, history, progress, self.best)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put the run into a state that `snapshot` returned, here or in another process."""

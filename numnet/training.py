@@ -376,11 +376,11 @@ class Trainer(Run):
         >>> again.fit(train, epochs=1, batch_size=64)[-1].train_cost < history[-1].train_cost
         True
         """
-        net, cost, optimizer, state = load_run(path, backend.choose(device), lr)
+        net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
         trainer.file, net.trained = checks.file_state(path), True
-        checks.same_threads(path, state.threads, trainer.threads())
+        checks.same_threads(path, threads_then, trainer.threads())
         return trainer
 
     def __repr__(self) -> str:
