@@ -588,6 +588,7 @@ _FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the s
 _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
 
 
+@np.errstate(all="ignore")
 def data_warnings(train: Any, tests: Any) -> None:
     """Warn of training and test samples that are most often a mistake."""
     x, _, labels = train.take(train.spread)
@@ -668,6 +669,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         )
 
 
+@np.errstate(all="ignore")
 def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> None:
     """Warn if the cost after the first epoch is far above the cost of always giving the shares of the classes.
 
@@ -676,8 +678,7 @@ def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> Non
     x, t, _ = train.take(train.spread)
     shares = np.empty_like(t)
     shares[...] = t.mean(axis=0)
-    with np.errstate(all="ignore"):  # a cost of one's own may take the logarithm of a share that is 0
-        guess = float(train.pair.cost.value(shares, t, np.empty_like(t)))
+    guess = float(train.pair.cost.value(shares, t, np.empty_like(t)))
     if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""

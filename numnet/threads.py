@@ -1,5 +1,7 @@
 """The threads of BLAS, which computes NumPy's products of matrices: how many, and whether they help.
 
+And the threads of Python: `alone` lets one of them at a time train a network.
+
 The threads of a product wait for one another, and they wait actively. If other programs keep the cores busy, a thread
 waits until it gets a core, and the others wait for that thread. So a product that takes 0.1 ms can take 10 ms.
 """

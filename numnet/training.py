@@ -99,6 +99,8 @@ class Trainer(Run):
         DivergenceError
             If the cost is NaN or infinite; the parameters are left as they were before the step. (Ctrl-C may come in
             the middle of an update.)
+        RuntimeError
+            If the network is in training already, in another thread.
         """
         net, place = self.net, self.net.operations.place
         x, t = checked(net, self.pair, (x, t), "step")
