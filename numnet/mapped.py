@@ -33,6 +33,22 @@ def file_of(array: Any) -> str | None:
     ...     os.path.samefile(path, file_of(np.asarray(x)[::-1]))
     True
     """
+    found = _file_and_end(array)
+    return None if found is None else found[0]
+
+
+def refuse_cut(name: str, array: Any) -> None:
+    """Refuse an array if its file has become too short for it: to touch what is gone would end the process."""
+    found = _file_and_end(array)
+    if found is not None and os.path.exists(found[0]) and os.path.getsize(found[0]) < found[1]:
+        raise ValueError(
+            f"{name} are mapped from the file {found[0]}, which has {os.path.getsize(found[0])} bytes now, and they "
+            f"reach to byte {found[1]}: the file has been cut short since. Map it again"
+        )
+
+
+def _file_and_end(array: Any) -> tuple[str, int] | None:
+    """Return the file of an array, and the place in the file at which the array's memory ends."""
     root = array
     while isinstance(getattr(root, "base", None), np.ndarray):
         root = root.base
@@ -40,10 +56,16 @@ def file_of(array: Any) -> str | None:
         return None
     if os.path.exists(_LIST):
         address = array.__array_interface__["data"][0]
-        return next((path for first, end, path in _mappings() if first <= address < end), None)
+        last = (
+            address + array.itemsize + sum(max(s, 0) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
+        )
+        for first, end, path, offset in _mappings():
+            if first <= address < end:
+                return path, offset + last - first
+        return None
     while array is not None:
-        if isinstance(array, np.memmap) and array.filename is not None:
-            return os.fspath(array.filename)
+        if isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap):
+            return os.fspath(array.filename), array.offset + array.nbytes
         array = getattr(array, "base", None)
     return None
 
@@ -51,7 +73,7 @@ def file_of(array: Any) -> str | None:
 def in_use(path: str | os.PathLike[str]) -> bool:
     """Return whether a file, by whatever name, is mapped into the memory of this process."""
     if os.path.exists(_LIST):
-        files = {name for _, _, name in _mappings()}
+        files = {name for _, _, name, _ in _mappings()}
     else:
         files = {found for array in gc.get_objects() if isinstance(array, np.memmap) and (found := file_of(array))}
     with suppress(OSError):
@@ -59,11 +81,14 @@ def in_use(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def _mappings() -> Iterator[tuple[int, int, str]]:
-    """Yield the first address, the end and the file of each mapping; proc_pid_maps(5) says what a line has."""
+def _mappings() -> Iterator[tuple[int, int, str, int]]:
+    """Yield of each mapping the first address, the end, the file, and the place in the file at which it begins.
+
+    proc_pid_maps(5) says what a line of the list has.
+    """
     with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape") as lines:
         for line in lines:
-            place, *_, path = line.rstrip("\n").split(maxsplit=5)
+            addresses, _, offset, *_, path = line.rstrip("\n").split(maxsplit=5)
             if path.startswith("/") and not path.endswith(" (deleted)"):
-                first, end = (int(address, 16) for address in place.split("-"))
-                yield first, end, path.replace("\\012", "\n")
+                first, end = addresses.split("-")
+                yield int(first, 16), int(end, 16), path.replace("\\012", "\n"), int(offset, 16)

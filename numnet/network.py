@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import backend, checks, notebook, npz
+from . import backend, checks, mapped, notebook, npz
 from .backend import Array
 from .costs import Pair
 from .layers import Layer
@@ -170,6 +170,7 @@ class Sequential:
             If x has the wrong number of features. Or if x has a number that is not finite.
         """
         rows = checks.inputs(x, self)
+        mapped.refuse_cut("inputs", rows)
         starts = range(0, len(rows) or 1, checks.CHUNK)
         outputs = [self.infer(rows[start : start + checks.CHUNK], start)[1] for start in starts]
         return outputs[0] if len(outputs) == 1 and not self._own else np.concatenate(outputs)
@@ -216,7 +217,9 @@ class Sequential:
         """
         y = backend.to(self(images), "cpu")
         last = self.layers[-1]
-        wanted = checks.wanted_classes(backend.to(targets, "cpu"), len(y), y.shape[1], last)
+        t = backend.to(targets, "cpu")
+        mapped.refuse_cut("targets", t)
+        wanted = checks.wanted_classes(t, len(y), y.shape[1], last)
         return float(np.mean(classes(y, last) == wanted))
 
     def infer(self, rows: Array, start: int = 0) -> tuple[Array, Array]:

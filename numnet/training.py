@@ -247,13 +247,13 @@ class Trainer(Run):
             rates = self.learning_rates(plan.last) if callable(schedule) else {}
             checks.data_warnings(samples, tests)
             start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
-            self.go_on()
             self.progress = plan
             bar = Bar(self) if progress and visible() else None
             watchers = [watcher for watcher in (bar, saver) if watcher is not None]
             train_steps = samples.operations.repeated(self._train_steps)
             try:
                 while len(self.history) < self.progress.last:
+                    self.go_on()
                     epoch = len(self.history) + 1
                     foresaw = self.optimizer.lr is schedule and epoch in rates  # a callback may have changed the lr
                     lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+import numnet as nn
 from numnet import mapped
 
 LISTED = os.path.exists("/proc/self/maps")
@@ -89,3 +90,45 @@ def test_what_is_not_mapped(thing, way):
 
 def test_a_file_that_is_not_there(tmp_path, way):
     assert not mapped.in_use(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("view", [lambda x: x, np.asarray, lambda x: np.asarray(x)[::-1], lambda x: x.reshape(6, 10).T])
+def test_a_file_that_has_been_cut_short_is_refused(view, path, way):
+    array = view(np.load(path, mmap_mode="r"))
+    mapped.refuse_cut("inputs", array)
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(ValueError, match=r"inputs are mapped from the file [\s\S]*cut short since"):
+        mapped.refuse_cut("inputs", array)
+
+
+def test_what_lies_before_the_cut_is_fine(path):
+    array = np.load(path, mmap_mode="r")[:20]
+    os.truncate(path, path.stat().st_size - 20)
+    if LISTED:
+        mapped.refuse_cut("inputs", array)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("way_in", ["net", "predict", "accuracy", "step", "fit", "test", "evaluate"])
+def test_no_way_in_touches_what_is_cut_off(part, way_in, tmp_path):
+    x, t = np.random.default_rng(0).normal(size=(20_000, 3)), np.arange(20_000) % 2
+    for name, array in (("x.npy", x), ("t.npy", t)):
+        np.save(tmp_path / name, array)
+    data = [np.load(tmp_path / name, mmap_mode="r") for name in ("x.npy", "t.npy")]
+    os.truncate(tmp_path / ("x.npy", "t.npy")[part], 200)
+    net = nn.Sequential(nn.Linear(3, 2), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5), seed=0)
+    if part and way_in in ("net", "predict"):
+        assert len(net(data[0])) == len(x)
+        return
+    with pytest.raises(ValueError, match=f"{('inputs', 'targets')[part]} are mapped from the file .*cut short since"):
+        {
+            "net": lambda: net(data[0]),
+            "predict": lambda: net.predict(data[0]),
+            "accuracy": lambda: net.accuracy(*data),
+            "step": lambda: trainer.step(*data),
+            "fit": lambda: trainer.fit(tuple(data), 1, 64),
+            "test": lambda: trainer.fit((x, t), 1, 64, test=tuple(data)),
+            "evaluate": lambda: trainer.evaluate(tuple(data)),
+        }[way_in]()
+    assert not trainer.history
