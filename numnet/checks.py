@@ -444,6 +444,16 @@ def suitable(t: Array, pair: Any, rows: Array | None = None) -> None:
     pair.cost.check("t", t)
 
 
+def again(samples: Any, rows: Array, x: Array, t: Array) -> None:
+    """Refuse the inputs and targets of the samples `rows` if they have changed to what is refused at the beginning."""
+    if samples.x.dtype.kind == "f":
+        finite(x, x, rows=rows)
+    if t.ndim == 1:
+        labels(t, samples.outputs, rows)
+    else:
+        suitable(t, samples.pair, rows)
+
+
 def is_distribution(rows: Array) -> bool:
     """Return whether every row is a probability distribution."""
     return bool(rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() <= ROW_SUM_TOLERANCE)

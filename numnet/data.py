@@ -39,10 +39,9 @@ def checked(net: Sequential, pair: Pair, data: Data, name: str) -> tuple[Array, 
         return x, t
 
 
-def one_hot(net: Sequential, labels: Array, outputs: int) -> Array:
-    """Return the rows of targets that class indices stand for: t_ij = [label i = j]."""
-    t = net.empty(len(labels), outputs)
-    return np.equal(labels[:, None], net.operations.place(np.arange(outputs)), out=t)
+def one_hot(net: Sequential, labels: Array, classes: Array) -> Array:
+    """Return the rows of targets that class indices stand for: t_ij = [label i = class j]."""
+    return np.equal(labels[:, None], classes, out=net.empty(len(labels), len(classes)))
 
 
 class Samples:
@@ -76,8 +75,9 @@ class Samples:
         rows = min(_SPREAD, max(64, 8_000_000 // (self.x.shape[1] + self.outputs)))
         self.spread = self.operations.place(np.arange(0, self.size, max(1, self.size // rows)))
         place = self.operations.place
-        self.x = place(self.x)
+        x, self.x, self._classes = self.x, place(self.x), place(np.arange(self.outputs))
         self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))
+        self._lent = self.x is x or t is self.targets or t is self.labels  # no copy, so somebody may change it
         self._arrays: dict[str, Array] = {}
 
     def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:
@@ -99,14 +99,12 @@ class Samples:
             x = self._gathered("x", self.x, rows)
             if x.dtype != self.net.parameters.dtype:
                 x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.parameters.dtype))
-            if self.x.dtype.kind == "f":
-                checks.finite(x, x, rows=rows)
-            if self.targets is not None:
-                t = self._gathered("rows", self.targets, rows)
-                checks.suitable(t, self.pair, rows)
-                return x, t, None if self.labels is None else classes(t, self.pair.layer)
-            labels = self._gathered("labels", self.labels, rows)  # type: ignore[arg-type]
-            return x, one_hot(self.net, checks.labels(labels, self.outputs, rows), self.outputs), labels
+            t = self._gathered("t", self.labels if self.targets is None else self.targets, rows)  # type: ignore[arg-type]
+            if self._lent:
+                checks.again(self, rows, x, t)
+        if self.targets is None:
+            return x, one_hot(self.net, t, self._classes), t
+        return x, t, None if self.labels is None else classes(t, self.pair.layer)
 
     def evaluate(self, rows: Array | None = None) -> tuple[float, float]:
         """Return the mean cost of all samples or of some, and the share that the network classifies rightly."""

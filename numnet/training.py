@@ -107,7 +107,7 @@ class Trainer(Run):
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
         with threads.alone(net, NET_BUSY), self.training(len(x)):
             x = net.scaled(x, out=np.empty(x.shape, net.dtype, like=net.parameters))
-            t = one_hot(net, place(t), net.outputs or x.shape[1]) if t.ndim == 1 else place(t)
+            t = one_hot(net, place(t), place(np.arange(net.outputs or x.shape[1]))) if t.ndim == 1 else place(t)
             z, y = net.forward(x)
             cost = float(self.pair.value(z, y, t))
             checks.no_divergence("in this step", lr, cost)
