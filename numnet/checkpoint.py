@@ -7,19 +7,19 @@ import os
 import reprlib
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from . import backend, checks, mapped
+from . import backend, checks
+from .atomic import writable
 from .backend import Array
 from .checks import CheckpointError
 from .costs import Cost
 from .history import Epoch
 from .layers import Layer, Linear
 from .network import Sequential
-from .npz import blamed, class_name, constructor_arguments, describe, read, write
+from .npz import RUN, blamed, class_name, constructor_arguments, describe, read, write
 from .optimizers import SGD
 from .run import Best, Progress, Run, Snapshot
 
@@ -36,6 +36,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     Parameters
     ----------
     path : str or os.PathLike
+        A ``~`` at the start stands for your home.
     device : {"cpu", "gpu", "auto"}
         Where the network shall be, wherever it was when it was saved.
 
@@ -47,8 +48,9 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     ------
     CheckpointError
         If the file is no such network; it says why.
-    FileNotFoundError
-        If there is none.
+    OSError
+        If the file cannot be read: FileNotFoundError if there is no file, IsADirectoryError if the path is a folder.
+        Also if the path is a device or a FIFO.
 
     Examples
     --------
@@ -72,7 +74,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
         return net.to(device)
 
 
-def save_run(run: Run, path: str | os.PathLike[str]) -> None:
+def save_run(run: Run, path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Write a run as it is now: the network, cost, optimizer and generator, and how far it has come."""
     state = run.snapshot()
     header = {
@@ -84,7 +86,7 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
         "threads": run.threads(),
     }
     best = {} if state.best is None else {"best": state.best.parameters}
-    write(path, "numnet run", header, parameters=state.parameters, velocity=state.velocity, **best)
+    write(path, RUN, overwrite, header, parameters=state.parameters, velocity=state.velocity, **best)
 
 
 def load_run(
@@ -178,31 +180,16 @@ class Saver:
     failure : {"raise", "warn"}
         What to do if the file cannot be written.
     overwrite : bool
-        Whether the file may replace a longer run of the same network, which `run` does not continue.
+        Whether the file may replace a longer run, which `run` does not continue, or a file that holds no run.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        path: str | os.PathLike[str],
-        every: int | str,
-        failure: str,
-        overwrite: bool,
-    ) -> None:
+    def __init__(self, run: Run, path: str | os.PathLike[str], every: int | str, failure: str, overwrite: bool) -> None:
         count, _, unit = str(every).partition(" ")
         self._every, self._in_batches, self._batches = int(count), unit.startswith("batch"), 0
-        self._failure = failure
-        self._path = Path(path).absolute()  # the program may change its folder
-        if not self._path.parent.is_dir():
-            raise FileNotFoundError(f"fit: checkpoint {os.fspath(self._path)!r} has no folder to be in: make it first")
-        if self._path.is_dir():
-            raise IsADirectoryError(f"fit: checkpoint {os.fspath(self._path)!r} is a folder: name a file in it")
-        if mapped.in_use(self._path):
-            raise ValueError(f"fit: checkpoint {os.fspath(self._path)!r} is a file that an array is mapped from")
-        description = _run_description(run)
-        own = run.file is not None and run.file == checks.file_state(self._path)
-        if not overwrite and not own:
-            _refuse_longer_run(self._path, run, description)
+        self._failure, self._overwrite = failure, overwrite
+        _run_description(run)  # refuses a run that could not be resumed
+        self._path = os.fspath(writable(path, RUN, overwrite))  # absolute, as the program may change its folder
+        self._refuse_longer_run(run)
 
     def after_block(self, run: Run, batches: int) -> None:
         self._batches += batches
@@ -219,9 +206,10 @@ class Saver:
     def _save(self, run: Run) -> None:
         self._batches = 0
         try:
-            save_run(run, self._path)
+            self._refuse_longer_run(run)
+            save_run(run, self._path, self._overwrite)
             run.file = checks.file_state(self._path)
-        except OSError as error:
+        except (OSError, CheckpointError) as error:
             if self._failure == "raise":
                 raise
             warnings.warn(
@@ -231,23 +219,25 @@ class Saver:
                 stacklevel=2,
             )
 
-
-def _refuse_longer_run(path: Path, run: Run, description: dict[str, Any]) -> None:
-    """Raise CheckpointError if a file holds a run of the same network that has come further."""
-    try:
-        header, _ = read(path, ("numnet run",))
-        epochs = len(header["history"])
-        done = epochs, _progress(header, epochs).done
-        same = all(header[name] == description[name] for name in ("layers", "dtype"))
-    except (AttributeError, LookupError, OSError, TypeError, ValueError):  # no run that could go on
-        return
-    if same and done > (len(run.history), run.progress.done):
-        raise CheckpointError(
-            f"fit: checkpoint {os.fspath(path)!r} holds a run of {done[0]} epochs"
-            f"{f' and {done[1]} samples' if done[1] else ''} of such a network. This run has {len(run.history)} epochs "
-            f"and would replace the file. Go on with Trainer.resume({os.fspath(path)!r}), name another file, or give "
-            "overwrite=True"
-        )
+    def _refuse_longer_run(self, run: Run) -> None:
+        """Refuse to replace a run that has come further, and that this run neither continues nor has written."""
+        there = checks.file_state(self._path)
+        if self._overwrite or there is None or there == run.file or there[2] == 0:
+            return
+        try:
+            header, _ = read(self._path, ("numnet run",))
+            with blamed(self._path):
+                done = len(header["history"]), _progress(header, len(header["history"])).done
+                which = "such a" if all(header[k] == v for k, v in describe(run.net).items()) else "another"
+        except CheckpointError as error:
+            raise FileExistsError(f"{error}. To replace the file all the same, give overwrite=True") from error
+        if done > (len(run.history), run.progress.done):
+            raise CheckpointError(
+                f"fit: checkpoint {self._path!r} holds a run of {done[0]} epochs"
+                f"{f' and {done[1]} samples' if done[1] else ''} of {which} network. This run has "
+                f"{len(run.history)} epochs and would replace the file. Go on with Trainer.resume({self._path!r}), "
+                "name another file, or give overwrite=True"
+            )
 
 
 def _written(number: Any) -> Any:

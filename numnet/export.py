@@ -6,12 +6,12 @@ import base64
 import json
 import math
 import os
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from . import backend
-from .atomic import atomic
+from .atomic import Kind, atomic
 from .backend import Array
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
@@ -19,7 +19,7 @@ from .network import Sequential
 _KINDS: tuple[type[Layer], ...] = (Linear, Sigmoid, Tanh, ReLU, Softmax)  # the layers that page.html can compute
 
 
-def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
+def export_html(net: Sequential, path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Write a page on which to draw an image and watch the network's outputs.
 
     The page is one HTML file, which is written as a whole or not at all. The file loads nothing, and holds all that the
@@ -33,14 +33,20 @@ def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
         outputs. The network should have been trained on images with bright ink (close to 1, or to 255 as bytes) on an
         empty ground (0), as the images of MNIST are.
     path : str or os.PathLike
-        The name of the file. By custom it ends in .html.
+        The name of the file. By custom it ends in .html. A ``~`` at the start stands for your home.
+    overwrite : bool, default False
+        Whether the page may replace a file that is no such page. The page may replace another page in any case.
 
     Raises
     ------
     ValueError
-        If the page could not compute the network's outputs, or the path is a folder. Nothing is written then.
+        If the page could not compute the network's outputs. Nothing is written then.
+    FileExistsError
+        If the path is a file that is no such page. Or if an array of the program is mapped from the file, also with
+        `overwrite`.
     OSError
-        If the file cannot be written.
+        If the file cannot be written: the path is a folder, a device or a FIFO, or ends in a slash, there is no folder
+        for the file, the file is read-only, or the disk is full.
 
     Notes
     -----
@@ -63,16 +69,28 @@ def export_html(net: Sequential, path: str | os.PathLike[str]) -> None:
     ...     os.listdir(folder)
     ['draw.html']
     """
-    from importlib.resources import files
-
-    if os.path.isdir(path):
-        raise ValueError(f"export_html: {os.fspath(path)!r} is a folder: name a file in it, draw.html say")
     # Nothing needs to be escaped, since no text of the user gets into the page: the network is numbers, base64 and
     # names from _KINDS.
     network = json.dumps(_description(net), indent=1)
-    page = (files("numnet") / "page.html").read_text(encoding="utf-8").replace("@NETWORK@", network)
-    with atomic(path) as file:
+    page = _page().replace("@NETWORK@", network)
+    with atomic(path, PAGE, overwrite) as file:
         file.write(page.encode())
+
+
+def _page() -> str:
+    """Return the page without a network."""
+    from importlib.resources import files
+
+    return (files("numnet") / "page.html").read_text(encoding="utf-8")
+
+
+def _is_page(file: IO[bytes]) -> bool:
+    """Return whether a file begins as the page does."""
+    head = _page().partition("<style>")[0].encode()
+    return file.read(len(head)) == head
+
+
+PAGE = Kind("numnet page", _is_page)
 
 
 def _description(net: Sequential) -> dict[str, Any]:

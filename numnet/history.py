@@ -6,9 +6,9 @@ import csv
 import io
 import math
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from .atomic import Kind, atomic
 from .notebook import history_html, history_text
 
 
@@ -34,6 +34,9 @@ class Epoch(NamedTuple):
     test_accuracy: float
     seconds: float
     test_cost: float = math.nan
+
+
+_TABLE = Kind("history as CSV", lambda file: file.readline(1000) == f"{','.join(Epoch._fields)}\n".encode())
 
 
 class History(list[Epoch]):
@@ -86,12 +89,31 @@ class History(list[Epoch]):
         """Return the columns by name."""
         return {name: getattr(self, name) for name in Epoch._fields}
 
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the table as CSV, a header line first; with `path`, also write the table to that file."""
+    def to_csv(self, path: str | os.PathLike[str] | None = None, overwrite: bool = False) -> str:
+        """Return the table as CSV, a header line first; with `path`, also write the table to that file.
+
+        Parameters
+        ----------
+        path : str or os.PathLike, optional
+            By custom with the ending .csv. A ``~`` at the start stands for your home.
+        overwrite : bool, default False
+            Whether the table may replace a file that does not begin with this header line. The table may replace a
+            file that does in any case.
+
+        Raises
+        ------
+        FileExistsError
+            If the path is a file that does not begin with the header line. Or if an array of the program is mapped from
+            the file, also with `overwrite`.
+        OSError
+            If the file cannot be written: the path is a folder, a device or a FIFO, or ends in a slash, there is no
+            folder for the file, the file is read-only, or the disk is full.
+        """
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([Epoch._fields, *self])
         if path is not None:
-            Path(path).write_text(text.getvalue(), encoding="utf-8")
+            with atomic(path, _TABLE, overwrite) as file:
+                file.write(text.getvalue().encode())
         return text.getvalue()
 
     def __repr__(self) -> str:

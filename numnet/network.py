@@ -313,7 +313,7 @@ class Sequential:
             self._tie(vectors[0], vectors[1], device)
         return self
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write the network to a file that `numnet.load` reads: whole or not at all.
 
         Of each layer the file has the class name and the constructor's arguments. These must be attributes of the same
@@ -322,16 +322,23 @@ class Sequential:
         Parameters
         ----------
         path : str or os.PathLike
-            By custom with the ending .npz.
+            By custom with the ending .npz. A ``~`` at the start stands for your home.
+        overwrite : bool, default False
+            Whether the file may replace a file that holds no network. A checkpoint of `Trainer.fit` holds a run, and no
+            network. The file may replace a network in any case.
 
         Raises
         ------
         CheckpointError
             If a layer's arguments cannot be read back from the layer.
+        FileExistsError
+            If the path is a file that holds no network. Or if an array of the program is mapped from the file, also
+            with `overwrite`.
         OSError
-            If the file cannot be written.
+            If the file cannot be written: the path is a folder, a device or a FIFO, or ends in a slash, there is no
+            folder for the file, the file is read-only, or the disk is full.
         """
-        npz.write(path, "numnet network", npz.describe(self), parameters=self.parameters)
+        npz.write(path, npz.NETWORK, overwrite, npz.describe(self), parameters=self.parameters)
 
     def _tie(self, parameters: Array, gradients: Array, device: str) -> None:
         """Take two vectors, make every layer's parameters and gradients views into them, and drop the buffers."""

@@ -13,19 +13,22 @@ import math
 import os
 import textwrap
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, BinaryIO
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from . import backend
-from .atomic import atomic
+from .atomic import Kind, atomic, readable
 from .backend import Array
 from .checks import CheckpointError, DeviceError
 from .costs import Cost
 from .layers import Layer, Linear
+
+NETWORK: Kind = Kind("numnet network", lambda file: _format(file) == NETWORK.name)
+RUN: Kind = Kind("numnet run", lambda file: _format(file) == RUN.name)
 
 _VERSIONS = {"numnet network": 1, "numnet run": 3}
 _READ = {("numnet network", 1), *(("numnet run", version) for version in (1, 2, 3))}  # 0.1.0 writes version 1 of a run
@@ -39,17 +42,17 @@ def describe(net: Any) -> dict[str, Any]:
     return {"dtype": net.dtype.name, "layers": layers}
 
 
-def write(path: str | os.PathLike[str], kind: str, header: Mapping[str, Any], **arrays: Any) -> None:
+def write(path: str | os.PathLike[str], kind: Kind, overwrite: bool, header: Mapping[str, Any], **arrays: Any) -> None:
     """Write a header and arrays to a file of some kind: whole or not at all."""
-    text = json.dumps({"format": kind, "version": _VERSIONS[kind], **header}, allow_nan=False)
+    text = json.dumps({"format": kind.name, "version": _VERSIONS[kind.name], **header}, allow_nan=False)
     values: dict[str, Any] = {name: backend.to(array, "cpu") for name, array in arrays.items()}
-    with atomic(path) as file:
+    with atomic(path, kind, overwrite) as file:
         np.savez(file, header=np.array(text), **values)
 
 
 def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the header and the arrays of a file that is one of these kinds."""
-    with open(path, "rb") as file, blamed(path):
+    with open(readable(path), "rb") as file, blamed(path):
         arrays = _arrays(file)
         header = json.loads(str(arrays.pop("header")))
         kind, version = header["format"], header["version"]
@@ -64,7 +67,14 @@ def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str
         return header, arrays
 
 
-def _arrays(file: BinaryIO) -> dict[str, Array]:
+def _format(file: IO[bytes]) -> Any:
+    """Return the format that the header of a file states; None if the file has no such header."""
+    with suppress(Exception):  # other files can raise nearly any
+        return json.loads(str(_arrays(file, {"header.npy"})["header"]))["format"]
+    return None
+
+
+def _arrays(file: IO[bytes], wanted: Collection[str] = _PARTS) -> dict[str, Array]:
     """Return the arrays in an npz file. `numpy.load` would take memory as the file claims; this as the file has."""
     arrays = {}
     length = os.fstat(file.fileno()).st_size
@@ -75,6 +85,8 @@ def _arrays(file: BinaryIO) -> dict[str, Array]:
         if len(members) > len(_PARTS) or {member.filename for member in members} - _PARTS:
             raise ValueError(f"its parts are not {', '.join(sorted(_PARTS))}")
         for member in members:
+            if member.filename not in wanted:
+                continue
             data = archive.read(member)
             part = io.BytesIO(data)
             version = npy.read_magic(part)

@@ -189,14 +189,16 @@ class Trainer(Run):
             Show a bar, on a terminal or in a notebook.
         checkpoint : str or os.PathLike, optional
             A file to write the whole run to, again and again, for `Trainer.resume`. The file of last time is kept until
-            the new file is whole and on the disk.
+            the new file is whole and on the disk. A ``~`` at the start stands for your home. Whether the file can be
+            written is found out before the training starts.
         checkpoint_every : int or str, default 1
             After how many epochs to write it or, as in "500 batches", after how many batches. Batches are counted in
             blocks of up to 64, which are computed together. After the last epoch the file is written in any case.
         checkpoint_failure : {"raise", "warn"}
             What to do if the file cannot be written: raise the OSError, or warn, go on, and try again the next time.
         overwrite : bool, default False
-            Whether the checkpoint may replace a longer run of the same network, of which this run is no continuation.
+            Whether the checkpoint may replace a file that holds no run, such as a network that `Sequential.save` wrote,
+            or a longer run, of which this run is no continuation. A shorter run is replaced in any case.
         **unknown
             Refused, with the name that numnet has for an argument of another library.
 
@@ -214,8 +216,14 @@ class Trainer(Run):
             If the trainer is in a call of `fit` already, in another thread or in the one that called a callback.
         DivergenceError
             If the training cost becomes NaN or infinite.
+        CheckpointError
+            If the checkpoint would replace a longer run, or could not be resumed.
+        FileExistsError
+            If the checkpoint is a file that holds no run, or a damaged run. Or if an array of the program is mapped
+            from the file, also with `overwrite`.
         OSError
-            If a checkpoint cannot be written.
+            If a checkpoint cannot be written: the path is a folder, a device or a FIFO, or ends in a slash, there is no
+            folder for the file, the file is read-only, or the disk is full.
 
         Warns
         -----
@@ -347,6 +355,7 @@ class Trainer(Run):
         Parameters
         ----------
         path : str or os.PathLike
+            A ``~`` at the start stands for your home.
         lr : float or callable, optional
             Used in place of the file's learning rate; needed if that was a function.
         device : {"cpu", "gpu", "auto"}
@@ -357,7 +366,8 @@ class Trainer(Run):
         CheckpointError
             If the file holds no such run; the error says why.
         OSError
-            If the file cannot be opened; FileNotFoundError if there is none.
+            If the file cannot be read: FileNotFoundError if there is no file, IsADirectoryError if the path is a
+            folder. Also if the path is a device or a FIFO.
 
         Warns
         -----
@@ -381,7 +391,7 @@ class Trainer(Run):
         net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
-        trainer.file, net.trained = checks.file_state(path), True
+        trainer.file, net.trained = checks.file_state(os.path.expanduser(path)), True
         checks.same_threads(path, threads_then, trainer.threads())
         return trainer
 

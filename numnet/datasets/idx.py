@@ -18,7 +18,7 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..atomic import atomic
+from ..atomic import Kind, atomic, readable
 from .diagnosis import AGAIN, File, little_endian, take, wrong_length, wrong_start
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
@@ -48,8 +48,9 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     Parameters
     ----------
     path : str, os.PathLike or binary file
-        The file, plain or gzipped; its name does not matter. An open file is read from its present position to its end,
-        and stays open. If an open file is gzipped, it must be seekable.
+        The file, plain or gzipped; its name does not matter. A ``~`` at the start of a path stands for your home. An
+        open file is read from its present position to its end, and stays open. If an open file is gzipped, it must be
+        seekable.
     mmap_mode : {None, "r", "r+", "c"}
         As for `numpy.load`. With a mode, the data stay in the file and are read only when they are used, so the array
         may be larger than memory. The file must then be given by its path, and must not be gzipped.
@@ -68,7 +69,8 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     ValueError
         If `path` has another type, such as bytes, or cannot be read with that `mmap_mode`.
     OSError
-        If the file cannot be opened or read; FileNotFoundError if there is no file.
+        If the file cannot be opened or read; FileNotFoundError if there is no file, IsADirectoryError if the path is a
+        folder. Also if the path is a device or a FIFO, which could go on without an end or never begin.
 
     Notes
     -----
@@ -88,8 +90,8 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     _check_file("read", path)
     if mmap_mode is not None and (mmap_mode not in get_args(_Mode) or not isinstance(path, (str, os.PathLike))):
         raise ValueError(f"read_idx: mmap_mode={mmap_mode!r} must be None or, for a path, one of {get_args(_Mode)}")
-    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "the given file")
-    with open(path, "rb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
+    name = readable(path) if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "the given file")
+    with open(name, "rb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
         start = take(file, 2)
         if start != b"\x1f\x8b":
             return _read(file, start, name, mmap_mode)
@@ -103,16 +105,19 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
             raise IdxError(f"{name}: it is gzipped, but does not unpack ({error}). {AGAIN}") from error
 
 
-def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> None:
+def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike, overwrite: bool = False) -> None:
     """Write an array as an IDX file.
 
     Parameters
     ----------
     path : str, os.PathLike or binary file
         Where to write. If a path ends in ``.gz``, the file is gzipped. The file gets its name only after it is whole,
-        and the same array always gives the same bytes. An open file receives the plain format and stays open.
+        and the same array always gives the same bytes. A ``~`` at the start stands for your home. An open file receives
+        the plain format and stays open.
     array : array_like
         Elements of type uint8, int8, int16, int32, float32 or float64, in any byte order and memory layout.
+    overwrite : bool, default False
+        Whether the file may replace a file that is no whole IDX file. The file may replace an IDX file in any case.
 
     Raises
     ------
@@ -120,8 +125,12 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
         If the format has no code for the array's element type, or a dimension has 2**32 elements or more.
     ValueError
         If `path` has another type, such as bytes.
+    FileExistsError
+        If the path is a file that is no whole IDX file. Or if an array of the program is mapped from the file, also
+        with `overwrite`.
     OSError
-        If the file cannot be written.
+        If the file cannot be written: the path is a folder, a device or a FIFO, or ends in a slash, there is no folder
+        for the file, the file is read-only, or the disk is full.
 
     Examples
     --------
@@ -139,9 +148,8 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike) -> Non
         path.write(header)
         path.write(data)
         return
-    path = Path(path)
-    with atomic(path) as file:
-        packer = gzip.GzipFile("", "wb", 6, file, mtime=0) if path.name.endswith(".gz") else nullcontext(file)
+    with atomic(path, _IDX, overwrite) as file:
+        packer = gzip.GzipFile("", "wb", 6, file, mtime=0) if Path(path).name.endswith(".gz") else nullcontext(file)
         with packer as packed:
             packed.write(header)
             packed.write(data)
@@ -168,8 +176,26 @@ def _check_file(method: str, path: object) -> None:
         )
 
 
-def _read(file: File, start: bytearray, name: str, mmap_mode: _Mode | None = None) -> NDArray[Any]:
-    """Read, or map, the array in an unpacked file whose first two bytes, `start`, are already read."""
+def _is_idx(file: IO[bytes]) -> bool:
+    """Return whether a file is one whole IDX file, gzipped or not. The data are not read."""
+    gzipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    unpacked: File = gzip.GzipFile(fileobj=file, mode="rb") if gzipped else file
+    try:
+        dtype, _, shape = _header(unpacked, take(unpacked, 2), "")
+        return unpacked.seek(0, os.SEEK_END) == 4 + 4 * len(shape) + math.prod(shape) * dtype.itemsize
+    except (IdxError, OSError, EOFError, zlib.error):
+        return False
+
+
+_IDX = Kind("IDX file", _is_idx)
+
+
+def _header(file: File, start: bytearray, name: str) -> tuple[np.dtype[Any], bytearray, tuple[int, ...]]:
+    """Return the element type, the sizes as they are in an unpacked file, and the shape; read up to the data.
+
+    The first two bytes, `start`, are already read.
+    """
     start += take(file, 2)
     if any(start[:2]):
         raise IdxError(f"{name}: {wrong_start(file, start, _TYPES)}")
@@ -194,6 +220,12 @@ def _read(file: File, start: bytearray, name: str, mmap_mode: _Mode | None = Non
         raise IdxError(
             f"{name}: NumPy cannot hold an array of {ndim} dimensions {claim} ({error}). {remedy}"
         ) from error
+    return dtype, sizes, shape
+
+
+def _read(file: File, start: bytearray, name: str, mmap_mode: _Mode | None = None) -> NDArray[Any]:
+    """Read, or map, the array in an unpacked file whose first two bytes, `start`, are already read."""
+    dtype, sizes, shape = _header(file, start, name)
     size = math.prod(shape) * dtype.itemsize
     mode = mmap_mode if size else None  # zero bytes cannot be mapped
     data = b"" if mode else take(file, size + 1)
@@ -201,7 +233,7 @@ def _read(file: File, start: bytearray, name: str, mmap_mode: _Mode | None = Non
     if length != size:
         found = f"ends after {length} bytes of data" if length < size else "goes on after its data"
         raise IdxError(
-            f"{name}: it {found}, its header claims {size} bytes: {claim} of {dtype.name}. "
+            f"{name}: it {found}, its header claims {size} bytes: {reprlib.repr(shape)} of {dtype.name}. "
             f"{wrong_length(file, dtype, sizes, len(data))}"
         )
     if mode:
