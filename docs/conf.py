@@ -198,7 +198,7 @@ def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
     sgd = numnet.SGD(lr=0.3, momentum=0.9)
     trainer = numnet.Trainer(net, numnet.CrossEntropy(), sgd, seed=0)
     trainer.fit(train, epochs=30, batch_size=64, progress=False)
-    numnet.export_html(net, app.outdir / "_static" / "draw.html")
+    numnet.export_html(net, app.outdir / "_static" / "draw.html", overwrite=True)
 
 
 def set_language(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:

@@ -13,11 +13,16 @@ import sys
 import time
 from itertools import zip_longest
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import numnet as nn
+from numnet.atomic import Kind, atomic, writable
+from numnet.export import PAGE
+from numnet.npz import NETWORK
 
 COSTS = {"cross-entropy": nn.CrossEntropy, "quadratic": nn.Quadratic}
 AUTO_TIMEOUT = 2.5  # seconds for each of MNIST's three mirrors, so that `auto` decides within ten seconds
@@ -84,10 +89,12 @@ def check_files(
     parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None, html: Path | None = None
 ) -> None:
     """Refuse files that could not be written at the end, before any work is done."""
-    for file in filter(None, (plot, save, html)):
-        writable = os.access(file if file.exists() else file.parent, os.W_OK)
-        if not writable or (file.exists() and not file.is_file()):
-            parser.error(f"{file} cannot be written: check its folder and its name")
+    for file, kind in (plot, FIGURE), (save, NETWORK), (html, PAGE):
+        try:
+            if file is not None:
+                writable(file, kind)
+        except OSError as error:
+            parser.error(str(error).partition(", or give")[0])  # there is no option to overwrite other files
     if plot is not None and plot == save:
         parser.error(f"--plot and --save both name {plot}")
     if html is not None and html in (plot, save):
@@ -218,8 +225,23 @@ def save(trainer: nn.Trainer, test: nn.datasets.Dataset, options: argparse.Names
         nn.export_html(trainer.net, options.export_html)
         print(f"page to draw on saved to {options.export_html}")
     if options.plot and len(trainer.history):
-        nn.plotting.report(trainer.net, trainer.history, test).savefig(options.plot)
+        save_figure(nn.plotting.report(trainer.net, trainer.history, test), options.plot)
         print(f"figure saved to {options.plot}")
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Save a figure as numnet saves networks: whole or not at all, and not in the place of what is no figure."""
+    with atomic(path, FIGURE) as file:
+        figure.savefig(file, format=path.suffix[1:], **options)
+
+
+def is_figure(file: IO[bytes]) -> bool:
+    """Return whether Matplotlib has written a file."""
+    data = file.read()
+    return data.startswith((b"\x89PNG", b"%PDF", b"<?xml")) and b"Matplotlib v" in data
+
+
+FIGURE = Kind("figure of Matplotlib", is_figure)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mnist_softmax import check_files, count, load
+from mnist_softmax import check_files, count, load, save_figure
 
 import numnet as nn
 
@@ -81,7 +81,7 @@ def main() -> int:
         usual = at_best_lr("(c) The usual start", train, test, options, 1.0)
         saturated = at_best_lr(f"(d) A saturated start, weights x {SATURATED}", train, test, options, SATURATED)
         if options.plot:
-            plot(neurons, equal, usual, saturated).savefig(options.plot, dpi=100)
+            save_figure(plot(neurons, equal, usual, saturated), options.plot, dpi=100)
             print(f"\nfigure saved to {options.plot}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,13 +1,17 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 import numnet.atomic
-from numnet.atomic import atomic
+from numnet.atomic import Kind, atomic, writable
 
+TEXT = Kind("text of this test", lambda file: file.read(3) in (b"old", b"new"))
 WAYS = [pytest.param(True, id="unnamed"), pytest.param(False, id="named")]
 
 
@@ -15,14 +19,38 @@ WAYS = [pytest.param(True, id="unnamed"), pytest.param(False, id="named")]
 def folder(request, tmp_path, monkeypatch):
     if not request.param:
         monkeypatch.setattr(numnet.atomic, "_open_unnamed", lambda folder: None)
-    elif numnet.atomic._open_unnamed(tmp_path) is None:
-        pytest.skip("this file system has no files without a name")
+    else:
+        needs_unnamed_files(tmp_path)
     return tmp_path
+
+
+def needs_unnamed_files(folder):
+    file = numnet.atomic._open_unnamed(folder)
+    if file is None:
+        pytest.skip("this file system has no files without a name")
+    file.close()
+
+
+def write(path, data=b"new", **options):
+    with atomic(path, TEXT, **options) as file:
+        file.write(data)
+
+
+def refusing(real, times):
+    """Return a function that refuses so many times, and then does what the real function does."""
+    refusals = iter(range(times))
+
+    def refuse(*arguments, **options):
+        if next(refusals, None) is not None:
+            raise PermissionError(1, "refused", os.fspath(arguments[0]))
+        return real(*arguments, **options)
+
+    return refuse
 
 
 def test_the_name_comes_with_the_end(folder):
     (folder / "x").write_bytes(b"old")
-    with atomic(folder / "x") as file:
+    with atomic(folder / "x", TEXT) as file:
         file.write(b"new")
         file.flush()
         assert (folder / "x").read_bytes() == b"old"
@@ -34,7 +62,7 @@ def test_an_error_leaves_what_was_there(folder):
     (folder / "x").write_bytes(b"old")
 
     def interrupted():
-        with atomic(folder / "x") as file:
+        with atomic(folder / "x", TEXT) as file:
             file.write(b"new")
             raise KeyboardInterrupt
 
@@ -44,24 +72,39 @@ def test_an_error_leaves_what_was_there(folder):
     assert os.listdir(folder) == ["x"]
 
 
-def test_an_error_names_the_file_and_not_the_temporary_one(folder):
-    path = folder / ("x" * 250)  # with the ending of the temporary file it is too long
-
-    def write():
-        with atomic(path) as file:
-            file.write(b"new")
-
-    with pytest.raises(OSError, match="File name too long") as caught:
-        write()
-    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
-    assert os.listdir(folder) == []
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "𝄞" * 63, "x"], ids=["255", "127", "63", "1"])
+def test_any_name_that_the_file_system_takes_can_be_written(folder, name):
+    for data in (b"old", b"new"):
+        write(folder / name, data)
+        assert (folder / name).read_bytes() == data
+    assert os.listdir(folder) == [name]
 
 
 def test_others_may_read_it_as_they_may_any_new_file(folder):
     (folder / "usual").write_bytes(b"")
-    with atomic(folder / "x") as file:
-        file.write(b"new")
+    write(folder / "x")
     assert (folder / "x").stat().st_mode == (folder / "usual").stat().st_mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
+@pytest.mark.parametrize("refused", [False, True], ids=["linked", "copied"])
+def test_the_permission_bits_are_those_of_the_file_that_is_replaced(folder, mode, refused, monkeypatch):
+    monkeypatch.setattr(os, "link", refusing(os.link, 99 * refused))
+    (folder / "x").write_bytes(b"old")
+    (folder / "x").chmod(mode)
+    with atomic(folder / "x", TEXT) as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode  # before there is anything to read in the file
+        file.write(b"new")
+    assert (folder / "x").read_bytes() == b"new"
+    assert stat.S_IMODE((folder / "x").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_owner_stays_the_owner(folder):
+    (folder / "x").write_bytes(b"old")
+    os.chown(folder / "x", 1234, 2345)
+    write(folder / "x")
+    assert ((folder / "x").stat().st_uid, (folder / "x").stat().st_gid) == (1234, 2345)
 
 
 def test_a_file_system_without_unnamed_files_takes_named_ones(tmp_path, monkeypatch):
@@ -74,10 +117,117 @@ def test_a_file_system_without_unnamed_files_takes_named_ones(tmp_path, monkeypa
     assert numnet.atomic._open_unnamed(tmp_path) is None
 
 
+# Refused by the file system
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "replaced"])
+def test_a_file_that_cannot_be_linked_is_copied(folder, old, monkeypatch):
+    data = b"new" + bytes(range(256)) * 1000
+    if old:
+        (folder / "x").write_bytes(b"old")
+    monkeypatch.setattr(os, "link", refusing(os.link, 99))
+    write(folder / "x", data)
+    assert (folder / "x").read_bytes() == data
+    assert os.listdir(folder) == ["x"]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_refused_rename_is_tried_again(folder, times, monkeypatch):
+    monkeypatch.setattr(numnet.atomic.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(os, "replace", refusing(os.replace, times))
+    write(folder / "x")
+    assert (folder / "x").read_bytes() == b"new"
+    assert os.listdir(folder) == ["x"]
+
+
+def test_a_rename_that_is_refused_for_a_second_is_an_error_with_the_name_of_the_file(folder, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(numnet.atomic.time, "sleep", pauses.append)
+    monkeypatch.setattr(os, "replace", refusing(os.replace, 99))
+    (folder / "x").write_bytes(b"old")
+    with pytest.raises(PermissionError, match="refused") as caught:
+        write(folder / "x")
+    assert sum(pauses) == pytest.approx(1, abs=0.2)
+    assert (caught.value.filename, caught.value.filename2) == (str(folder / "x"), None)
+    assert (folder / "x").read_bytes() == b"old"
+    assert os.listdir(folder) == ["x"]
+
+
+def test_a_full_disk_is_an_error_with_the_name_of_the_file(folder):
+    with pytest.raises(OSError, match="No space left on device") as caught, atomic(folder / "x", TEXT):
+        raise OSError(28, "No space left on device")  # as a write does
+    assert caught.value.filename == str(folder / "x")
+    assert os.listdir(folder) == []
+
+
+def test_the_file_and_then_its_folder_are_brought_to_the_disk(folder, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, (folder / "x").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write(folder / "x")
+    assert synced == [((folder / "x").stat().st_ino, False), (folder.stat().st_ino, True)]
+
+
+# Refused before anything is changed
+
+
+def test_a_path_that_may_be_written_is_returned_and_nothing_is_changed(folder):
+    assert writable(folder / "x", TEXT) == folder / "x"
+    assert os.listdir(folder) == []
+    (folder / "x").write_bytes(b"old")
+    (folder / "link").symlink_to("x")
+    before = (folder / "x").stat()
+    assert writable(folder / "link", TEXT) == folder / "x"
+    after = (folder / "x").stat()
+    assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, 3)
+    assert sorted(os.listdir(folder)) == ["link", "x"]
+
+
+def test_the_target_of_a_link_may_be_missing(folder):
+    (folder / "link").symlink_to("x")
+    write(folder / "link")
+    assert (folder / "x").read_bytes() == b"new"
+    assert (folder / "link").is_symlink()
+    (folder / "lost").symlink_to("missing/x")
+    with pytest.raises(FileNotFoundError, match=r"missing/x cannot be written: there is no folder .*/missing\. Make"):
+        write(folder / "lost")
+
+
+def test_an_empty_file_is_of_every_kind(folder):
+    (folder / "x").write_bytes(b"")
+    write(folder / "x")
+    assert (folder / "x").read_bytes() == b"new"
+
+
+def test_a_file_that_others_write_meanwhile_is_read_whole(folder):
+    """A reader always finds one of the two files, and never a part of one."""
+    path, done, seen = folder / "x", threading.Event(), set()
+    write(path, b"old" * 50_000)
+
+    def read():
+        while not done.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    started = time.monotonic()
+    while time.monotonic() - started < 0.2:
+        write(path, b"new" * 60_000)
+        write(path, b"old" * 50_000)
+    done.set()
+    reader.join()
+    assert seen <= {b"old" * 50_000, b"new" * 60_000}
+
+
 KILLED = """
 import os, signal, sys
-from numnet.atomic import atomic
-with atomic(sys.argv[1]) as file:
+from numnet.atomic import Kind, atomic
+with atomic(sys.argv[1], Kind("text", lambda file: True)) as file:
     file.write(bytes(1000))
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -85,8 +235,7 @@ with atomic(sys.argv[1]) as file:
 
 
 def test_a_killed_process_leaves_nothing(tmp_path):
-    if numnet.atomic._open_unnamed(tmp_path) is None:
-        pytest.skip("this file system has no files without a name")
+    needs_unnamed_files(tmp_path)
     result = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "x")])
     assert result.returncode == -signal.SIGKILL
     assert os.listdir(tmp_path) == []
