@@ -74,8 +74,8 @@ def test_only_files_are_replaced(saved, tmp_path):
     net.save(tmp_path / "link")
     assert not nn.load(path).parameters.any()
     assert (tmp_path / "link").is_symlink()
-    for name in ("pipe", "."):
-        with pytest.raises(OSError, match="cannot be written: it exists, and is a folder or a device"):
+    for name, what in ("pipe", "a FIFO"), (".", "a folder"):
+        with pytest.raises(OSError, match=f"cannot be written: it is {what}. Name a file"):
             net.save(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing"):
         net.save(tmp_path / "missing" / "net.npz")
@@ -493,21 +493,51 @@ def test_a_run_goes_on_with_the_file_that_it_has_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "other",
+    "make",
     [
-        lambda path: finished(path, 3, net=nn.Sequential(nn.Linear(1, 2), seed=0)),
-        lambda path: finished(path, 3, net=nn.Sequential(nn.Linear(1, 2, bias=False), nn.Tanh(), seed=0)),
-        lambda path: finished(path, 3, net=nn.Sequential(nn.Linear(1, 2), nn.Tanh(), dtype="float64")),
-        lambda path: finished(path, 2).net.save(path),
-        lambda path: path.write_text("no run"),
-        lambda path: path.write_bytes(b""),
-        lambda path: finished(path, 2),  # as long as the run, which then writes its third epoch
+        lambda: nn.Sequential(nn.Linear(1, 2), seed=0),
+        lambda: nn.Sequential(nn.Linear(1, 2, bias=False), nn.Tanh(), seed=0),
+        lambda: nn.Sequential(nn.Linear(1, 2), nn.Tanh(), dtype="float64"),
     ],
 )
-def test_what_is_no_longer_run_of_the_same_network_is_replaced(other, tmp_path):
+def test_a_longer_run_of_another_network_is_not_replaced(make, tmp_path):
+    path, trainer = tmp_path / "run.npz", finished(tmp_path / "other.npz", 2)
+    finished(path, 3, net=make())
+    before = path.read_bytes()
+    with pytest.raises(
+        nn.CheckpointError, match=r"holds a run of 3 epochs of another network\. This run has 2 epochs and"
+    ):
+        trainer.fit(DATA, 1, 3, checkpoint=path)
+    assert path.read_bytes() == before
+    assert len(trainer.history) == 2
+    trainer.fit(DATA, 1, 3, checkpoint=path, overwrite=True)
+    assert len(nn.Trainer.resume(path).history) == 3
+
+
+def test_a_longer_run_with_another_cost_is_not_replaced(tmp_path):
+    path, net = tmp_path / "run.npz", nn.Sequential(nn.Linear(1, 2), nn.Softmax(), seed=0)
+    data = DATA[0], np.arange(9) % 2
+    nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).fit(data, 2, 3, checkpoint=path)
+    with pytest.raises(nn.CheckpointError, match="holds a run of 2 epochs of such a network"):
+        nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).fit(data, 1, 3, checkpoint=path)
+
+
+def test_a_run_of_a_layer_that_is_not_defined_here_is_not_replaced(tmp_path):
+    path = tmp_path / "run.npz"
+    finished(path, 3)
+    rewrite(path, lambda header: header["layers"].append(["Unknown", {}]))
+    with pytest.raises(nn.CheckpointError, match="holds a run of 3 epochs of another network"):
+        finished(path, 1)
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_run_that_is_no_longer_is_replaced(epochs, tmp_path):
     path = tmp_path / "run.npz"
     trainer = finished(tmp_path / "other.npz", 2)
-    other(path)
+    if epochs:
+        finished(path, 2, net=nn.Sequential(nn.Linear(1, 2), seed=0))
+    else:
+        path.write_bytes(b"")
     trainer.fit(DATA, 1, 3, checkpoint=path)
     assert len(nn.Trainer.resume(path).history) == 3
 
@@ -520,17 +550,47 @@ def test_what_is_no_longer_run_of_the_same_network_is_replaced(other, tmp_path):
         lambda h: h.update(history=[[1, 0.5]] * 9, progress={"done": "x"}),
         lambda h: h.update(history=[[1, 0.5]] * 9, progress={**PLACES[2], "done": "x"}),
         lambda h: h.update(history=[[1, 0.5]] * 9, progress=None),
+        lambda h: h.update(version=99),
         lambda h: h.pop("progress"),
         lambda h: h.pop("layers"),
-        lambda h: h.update(layers=7),
     ],
 )
-def test_a_damaged_run_is_replaced(change, tmp_path):
+def test_a_run_that_cannot_be_judged_is_replaced_only_if_asked(change, tmp_path):
     path = tmp_path / "run.npz"
     finished(path, 3)
     rewrite(path, change)
-    finished(path, 1)
+    before = path.read_bytes()
+    message = (
+        "run.npz (is nothing that numnet|has format 'numnet run', version 99).*To replace the file all the same, give"
+    )
+    with pytest.raises(FileExistsError, match=f"{message} overwrite=True$"):
+        finished(path, 1)
+    assert path.read_bytes() == before
+    finished(path, 1, overwrite=True)
     assert len(nn.Trainer.resume(path).history) == 1
+
+
+@pytest.mark.parametrize("failure", ["raise", "warn"])
+def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(failure, tmp_path):
+    """Of two runs with one checkpoint, the run that is behind does not destroy the other."""
+    path, other = tmp_path / "run.npz", tmp_path / "other.npz"
+    finished(other, 5)
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(1, 2), nn.Tanh(), seed=0), nn.Quadratic(), nn.SGD(0.1), seed=0)
+
+    def put(trainer):
+        if len(trainer.history) == 2:
+            path.write_bytes(other.read_bytes())
+
+    options = {"callbacks": [put], "checkpoint": path, "checkpoint_failure": failure}
+    if failure == "raise":
+        with pytest.raises(
+            nn.CheckpointError, match=r"holds a run of 5 epochs of such a network\. This run has 2 epochs"
+        ):
+            trainer.fit(DATA, 4, 3, **options)
+    else:
+        with pytest.warns(RuntimeWarning, match="run.npz could not be written .*holds a run of 5 epochs"):
+            trainer.fit(DATA, 4, 3, **options)
+    assert path.read_bytes() == other.read_bytes()
 
 
 def test_a_longer_run_of_an_older_version_is_not_replaced(tmp_path):
