@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import runpy
 import signal
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import termios
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -184,8 +186,8 @@ def test_options_plot_save_and_export(tmp_path):
         (["--plot", "run"], 2, "--plot needs a name that ends in .png, .pdf or .svg, got run"),
         (["--plot", "x.png", "--save", "x.png"], 2, "--plot and --save both name x.png"),
         (["--save", "x", "--export-html", "x"], 2, "--export-html and another option both name x"),
-        (["--export-html", "missing/draw.html"], 2, "missing/draw.html cannot be written: check its folder and its"),
-        (["--save", "examples"], 2, "examples cannot be written: check its folder and its name"),
+        (["--export-html", "missing/draw.html"], 2, "missing/draw.html cannot be written: there is no folder"),
+        (["--save", "examples"], 2, "examples cannot be written: it is a folder. Name a file in it"),
         (
             ["--lr", "1e39"],
             1,
@@ -194,7 +196,7 @@ def test_options_plot_save_and_export(tmp_path):
         (["--hidden", "0"], 1, "error: Linear: outputs must be a whole number"),
         (["--hidden", "a,b"], 2, "sizes must look like 128 or 128,64, got 'a,b'"),
         (["--cost", "absolute"], 2, "invalid choice: 'absolute'"),
-        (["--plot", "missing/run.png"], 2, "missing/run.png cannot be written: check its folder and its name"),
+        (["--plot", "missing/run.png"], 2, "missing/run.png cannot be written: there is no folder"),
     ],
 )
 def test_wrong_options(options, status, message, tmp_path):
@@ -202,6 +204,32 @@ def test_wrong_options(options, status, message, tmp_path):
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [("--plot", "figure of Matplotlib"), ("--save", "numnet network"), ("--export-html", "numnet page")],
+)
+def test_files_of_other_kinds_are_kept(option, kind, tmp_path):
+    path = tmp_path / "notes.svg"
+    path.write_text("written for weeks")
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", option, path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"error: {path} is there already, and is no {kind}, or is damaged: name another file\n")
+    assert path.read_text() == "written for weeks"
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_a_figure_is_known_again(ending, tmp_path):
+    example = runpy.run_path(str(EXAMPLES / "mnist_softmax.py"))
+    path = tmp_path / f"run.{ending}"
+    for data in ([0, 1], [1, 0]):
+        figure, axes = plt.subplots()
+        axes.plot(data)
+        example["save_figure"](figure, path, dpi=50)
+        plt.close(figure)
+        with open(path, "rb") as file:
+            assert example["is_figure"](file)
 
 
 def test_interrupted_it_reports_saves_and_returns_130(tmp_path):
