@@ -198,7 +198,7 @@ class Trainer(Run):
             What to do if the file cannot be written: raise the OSError, or warn, go on, and try again the next time.
         overwrite : bool, default False
             Whether the checkpoint may replace a file that holds no run, such as a network that `Sequential.save` wrote,
-            or a longer run, of which this run is no continuation. A shorter run is replaced in any case.
+            or a longer run, of which this run is no continuation. A run that is no longer is replaced in any case.
         **unknown
             Refused, with the name that numnet has for an argument of another library.
 
