@@ -77,8 +77,18 @@ def in_use(path: str | os.PathLike[str]) -> bool:
     else:
         files = {found for array in gc.get_objects() if isinstance(array, np.memmap) and (found := file_of(array))}
     with suppress(OSError):
-        return any(os.path.samefile(path, file) for file in files if os.path.exists(file))
+        # By the number first: the name in the list may have been removed since, and the file have another name.
+        return _numbered(os.stat(path)) or any(os.path.samefile(path, file) for file in files if os.path.exists(file))
     return False
+
+
+def _numbered(file: os.stat_result) -> bool:
+    """Return whether the list has a file by its device and its number there."""
+    if not os.path.exists(_LIST):
+        return False
+    number = f" {os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino} "
+    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape") as lines:
+        return any(number in line for line in lines)
 
 
 def _mappings() -> Iterator[tuple[int, int, str, int]]:

@@ -67,6 +67,18 @@ def test_a_file_is_itself_by_any_name(path, way, tmp_path, monkeypatch):
     assert len(array)
 
 
+@pytest.mark.skipif(not LISTED, reason="NumPy alone does not tell")
+def test_a_file_whose_first_name_is_gone_is_still_mapped(path, tmp_path):
+    array = np.load(path, mmap_mode="r")
+    os.link(path, tmp_path / "hard")
+    path.unlink()
+    assert mapped.in_use(tmp_path / "hard")
+    (tmp_path / "hard").rename(tmp_path / "x (deleted)")  # which the list says of files that are gone
+    assert mapped.in_use(tmp_path / "x (deleted)")
+    del array
+    assert not mapped.in_use(tmp_path / "x (deleted)")
+
+
 def test_a_copy_is_of_no_file(path, way):
     array = np.load(path, mmap_mode="r").copy()
     assert mapped.file_of(array) is None
