@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,9 +59,9 @@ def _file_and_end(array: Any) -> tuple[str, int] | None:
         last = (
             address + array.itemsize + sum(max(s, 0) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
         )
-        for first, end, path, offset in _mappings():
-            if first <= address < end:
-                return path, offset + last - first
+        for one in _mappings():
+            if one.first <= address < one.end and one.exists:
+                return one.path, one.offset + last - one.first
         return None
     while array is not None:
         if isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap):
@@ -72,33 +72,40 @@ def _file_and_end(array: Any) -> tuple[str, int] | None:
 
 def in_use(path: str | os.PathLike[str]) -> bool:
     """Return whether a file, by whatever name, is mapped into the memory of this process."""
-    if os.path.exists(_LIST):
-        files = {name for _, _, name, _ in _mappings()}
-    else:
-        files = {found for array in gc.get_objects() if isinstance(array, np.memmap) and (found := file_of(array))}
     with suppress(OSError):
-        # By the number first: the name in the list may have been removed since, and the file have another name.
-        return _numbered(os.stat(path)) or any(os.path.samefile(path, file) for file in files if os.path.exists(file))
+        if not os.path.exists(_LIST):
+            files = [file_of(array) for array in gc.get_objects() if isinstance(array, np.memmap)]
+            return any(os.path.samefile(path, file) for file in files if file is not None and os.path.exists(file))
+        file = os.stat(path)
+        number = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino}"
+        names = set()
+        for one in _mappings():
+            if one.number == number:  # whatever its name was when it was mapped
+                return True
+            if one.exists:
+                names.add(one.path)
+        # The list may have other numbers than stat, as with layers of file systems.
+        return any(os.path.samefile(path, name) for name in names if os.path.exists(name))
     return False
 
 
-def _numbered(file: os.stat_result) -> bool:
-    """Return whether the list has a file by its device and its number there."""
-    if not os.path.exists(_LIST):
-        return False
-    number = f" {os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino} "
-    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape") as lines:
-        return any(number in line for line in lines)
+class _Mapping(NamedTuple):
+    """A mapping: its first address and its end, the file, and the place in the file at which the mapping begins."""
+
+    first: int
+    end: int
+    path: str
+    offset: int
+    number: str  # of the file, with its device
+    exists: bool  # whether the file still has this name
 
 
-def _mappings() -> Iterator[tuple[int, int, str, int]]:
-    """Yield of each mapping the first address, the end, the file, and the place in the file at which it begins.
-
-    proc_pid_maps(5) says what a line of the list has.
-    """
+def _mappings() -> Iterator[_Mapping]:
+    """Yield each mapping of a file; proc_pid_maps(5) says what a line of the list has."""
     with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape") as lines:
         for line in lines:
-            addresses, _, offset, *_, path = line.rstrip("\n").split(maxsplit=5)
-            if path.startswith("/") and not path.endswith(" (deleted)"):
-                first, end = addresses.split("-")
-                yield int(first, 16), int(end, 16), path.replace("\\012", "\n"), int(offset, 16)
+            addresses, _, offset, device, number, *path = line.rstrip("\n").split(maxsplit=5)
+            if path and path[0].startswith("/"):
+                first, end = (int(address, 16) for address in addresses.split("-"))
+                name = path[0].replace("\\012", "\n")
+                yield _Mapping(first, end, name, int(offset, 16), f"{device} {number}", not name.endswith(" (deleted)"))
