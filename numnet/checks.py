@@ -700,7 +700,7 @@ def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> Non
 
 def warn(text: str, category: type[Warning] = DataWarning) -> None:
     """Warn at the line outside numnet that led here."""
-    level, frame, inside = 1, sys._getframe(), ("numnet.", "contextlib")
+    level, frame, inside = 1, sys._getframe(), ("numnet.", "contextlib", "numpy.")
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(inside):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
