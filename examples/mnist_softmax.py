@@ -237,8 +237,7 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> None:
 
 def is_figure(file: IO[bytes]) -> bool:
     """Return whether Matplotlib has written a file."""
-    data = file.read()
-    return data.startswith((b"\x89PNG", b"%PDF", b"<?xml")) and b"Matplotlib v" in data
+    return file.read(5) in (b"\x89PNG\r", b"%PDF-", b"<?xml") and b"Matplotlib v" in file.read()
 
 
 FIGURE = Kind("figure of Matplotlib", is_figure)

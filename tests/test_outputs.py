@@ -3,6 +3,7 @@
 import ast
 import base64
 import functools
+import io
 import json
 import mmap
 import os
@@ -227,7 +228,21 @@ def refused(folder, name, path, error=OSError, match=None, **options):
     return caught.value
 
 
-contents = st.binary(min_size=1) | st.sampled_from(list(OUTPUTS)).map(own_file)
+STARTS = [
+    b"PK\3\4",
+    b"\x1f\x8b\x08\0",
+    b"\0\0\x08\0",
+    b"\0\0\x08\1",
+    b"\x89PNG\r",
+    b"<?xml",
+    b"<!doctype html>",
+    b"epoch,",
+]
+contents = (
+    st.binary(min_size=1)
+    | st.tuples(st.sampled_from(STARTS), st.binary()).map(b"".join)
+    | st.sampled_from(list(OUTPUTS)).map(own_file)
+)
 
 
 def asked(name):
@@ -283,11 +298,19 @@ def test_a_file_that_was_mapped_may_be_replaced(name, tmp_path):
 # Files of other kinds
 
 
+def is_idx(content):
+    try:
+        nn.datasets.read_idx(io.BytesIO(content))
+        return True
+    except nn.datasets.IdxError:
+        return False
+
+
 @every_output
 @given(content=contents, way=st.sampled_from(NAMES))
 @in_folder
 def test_a_file_of_another_kind_is_replaced_only_if_asked(name, content, way, tmp_path_factory):
-    if name in KINDS and content in [own_file(same) for same in KINDS[name]]:
+    if content in [own_file(same) for same in KINDS[name]] or ("idx" in name and is_idx(content)):
         return
     folder = tmp_path_factory.mktemp("foreign")
     path = folder / f"victim{OUTPUTS[name].ending}"
@@ -457,6 +480,19 @@ def test_a_name_that_cannot_work_is_refused_before_anything_is_done(name, spelle
     with pytest.raises(error, match=message):
         OUTPUTS[name].write(spelled and f"{tmp_path}/{spelled}")
     assert os.listdir(tmp_path) == []
+
+
+@every_output
+def test_what_the_messages_advise_works(name, tmp_path):
+    path = tmp_path / "x" / f"x{OUTPUTS[name].ending}"
+    refused(tmp_path, name, path, FileNotFoundError, "Make the folder first$")
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    path.chmod(0o444)
+    refused(tmp_path, name, path, PermissionError, "or make it writable$")
+    path.chmod(0o644)
+    OUTPUTS[name].write(path)
+    assert OUTPUTS[name].wrote(path)
 
 
 @every_output
