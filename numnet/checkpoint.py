@@ -108,6 +108,8 @@ def load_run(
                 "Trainer.resume(path, lr=...)"
             )
         optimizer = SGD(**{**options, "lr": options["lr"] or 1.0})
+        if options["lr"] == 0:  # which a callback has set, as a pause
+            optimizer.lr = 0.0
         history = [Epoch(row[0], *map(_number, row[1:])) for row in header["history"]]
         if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
             raise ValueError("its history does not count the epochs from 1")

@@ -80,6 +80,56 @@ def test_any_name_that_the_file_system_takes_can_be_written(folder, name):
     assert os.listdir(folder) == [name]
 
 
+def test_what_is_written_is_on_the_disk_before_its_name_and_the_name_before_the_end(folder, monkeypatch):
+    """A power cut leaves the old file or the whole new file; and when the write has ended, the new file."""
+    events, sync, replace, path = [], os.fsync, os.replace, folder / "x"
+    path.write_bytes(b"old")
+
+    def recorded_sync(descriptor):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            events.append(("folder", (status.st_dev, status.st_ino), path.read_bytes()))
+        else:
+            events.append(("file", status.st_size, path.read_bytes()))
+        sync(descriptor)
+
+    def recorded_replace(source, target):
+        replace(source, target)
+        events.append(("name", os.fspath(target), path.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    open_before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    with atomic(path) as file:
+        file.write(b"a new content")
+    here = os.stat(folder)
+    assert events == [
+        ("file", len(b"a new content"), b"old"),
+        ("name", str(path), b"a new content"),
+        ("folder", (here.st_dev, here.st_ino), b"a new content"),
+    ]
+    if open_before:
+        assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_a_system_that_cannot_sync_folders_writes_the_file_all_the_same(call, folder, monkeypatch):
+    real = getattr(os, call)
+
+    def refuse(thing, *arguments):
+        if os.path.isdir(thing) if call == "open" else stat.S_ISDIR(os.fstat(thing).st_mode):
+            raise OSError(22, "Invalid argument")
+        return real(thing, *arguments)
+
+    with atomic(folder / "x") as file:
+        file.write(b"new")
+        file.flush()
+        monkeypatch.setattr(os, call, refuse)
+    monkeypatch.undo()
+    assert (folder / "x").read_bytes() == b"new"
+    assert os.listdir(folder) == ["x"]
+
+
 def test_others_may_read_it_as_they_may_any_new_file(folder):
     (folder / "usual").write_bytes(b"")
     write(folder / "x")

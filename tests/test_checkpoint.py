@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 import os
+import warnings
 import zipfile
 
 import numpy as np
@@ -114,6 +115,42 @@ def test_two_layers_of_one_name_are_not_guessed_between(tmp_path):
     with pytest.raises(nn.CheckpointError, match="several classes are named 'Act' here"):
         nn.load(tmp_path / "net.npz")
     assert first is not second
+
+
+CELL = """
+class {name}(nn.{base}):
+    def __init__(self, size):
+        self.size = {size}
+        self.made_by = {number}
+    def forward(self, x, out=None):
+        return np.multiply(x, 1, out=out)
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 1, out=out)
+    def value(self, y, t, out=None):
+        return nn.Quadratic().value(y, t)
+    def gradient(self, y, t, out=None):
+        return nn.Quadratic().gradient(y, t, out)
+"""
+
+
+@pytest.mark.parametrize("base", ["Layer", "Cost", "Tanh", "Quadratic"])
+@pytest.mark.parametrize("runs", [1, 2, 5])
+def test_of_a_cell_that_was_run_again_the_last_class_is_meant(base, runs, tmp_path):
+    """Old classes stay in memory as long as anything uses them, here a network."""
+    kept, names = [], {"nn": nn, "np": np, "__name__": "a notebook"}
+    name = f"OfACell{base}{runs}"
+    for number in range(runs):
+        exec(CELL.format(name=name, base=base, size="size", number=number), names)
+        kept.append(names[name](3))
+    own_layer = base in ("Layer", "Tanh")
+    layers = [nn.Linear(1, 2), *([kept[0]] if own_layer else [])]
+    trainer = nn.Trainer(nn.Sequential(*layers), nn.Quadratic() if own_layer else kept[0], nn.SGD(0.1))
+    trainer.fit(DATA, 1, 3, checkpoint=tmp_path / "run.npz")
+    again = nn.Trainer.resume(tmp_path / "run.npz")
+    found = again.net.layers[1] if own_layer else again.cost
+    assert (type(found), found.made_by, found.size) == (names[name], runs - 1, 3)
+    if own_layer:
+        assert type(nn.load(tmp_path / "run.npz").layers[1]) is names[name]
 
 
 def test_a_flipped_byte_is_refused_or_changes_nothing(saved):
@@ -340,6 +377,58 @@ def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
     message = r"run.npz could not be written \(no space left\): training goes on, and what was there before still is$"
     with pytest.warns(RuntimeWarning, match=message):
         checkpoint.Saver(trainer, path, 1, "warn", False).after_epoch(trainer)
+
+
+@pytest.mark.parametrize("every", [1, 2, "2 batches", "4 batches", "5 batches", "100 batches"])
+@pytest.mark.parametrize("fails", ["never", "always", "every other time"])
+def test_a_saver_tries_as_often_if_it_fails(every, fails, tmp_path, monkeypatch):
+    """After a failure the saver waits as long as after a success: a full disk is not asked after each block."""
+    tried, told, trainer = [], itertools.count(), a_trainer()
+    trainer.progress = Progress(last=5, batch_size=1, samples=7)
+    saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "warn", False)
+
+    def save(run, path):
+        tried.append(place)
+        if fails == "always" or (fails == "every other time" and next(told) % 2):
+            raise OSError("no space left")
+
+    expected, waiting = [], 0
+    monkeypatch.setattr(checkpoint, "save_run", save)
+    unit = int(str(every).partition(" ")[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for epoch in range(1, 6):
+            for place, batches in ((f"{epoch}a", 3), (f"{epoch}b", 1)):
+                saver.after_block(trainer, batches)
+                waiting += batches
+                if "batch" in str(every) and waiting >= unit:
+                    expected.append(place)
+                    waiting = 0
+            trainer.history.append(nn.Epoch(epoch, 0.5, 0.5, 0.5, 0.5))
+            place = f"{epoch}+"
+            saver.after_epoch(trainer)
+            if epoch == 5 or ("batch" not in str(every) and epoch % unit == 0):
+                expected.append(place)
+                waiting = 0
+    assert tried == expected
+
+
+def test_what_others_have_written_meanwhile_is_theirs_also_if_the_disk_was_full(tmp_path, monkeypatch):
+    path, longer = tmp_path / "run.npz", tmp_path / "longer.npz"
+    trainer = finished(path, 1)
+    finished(longer, 5, seed=1)
+
+    def full(*_):
+        path.write_bytes(longer.read_bytes())
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint, "save_run", full)
+    with pytest.warns(RuntimeWarning, match="could not be written"):
+        trainer.fit(DATA, 1, 3, checkpoint=path, checkpoint_failure="warn")
+    monkeypatch.undo()
+    with pytest.raises(nn.CheckpointError, match="holds a run of 5 epochs"):
+        trainer.fit(DATA, 1, 3, checkpoint=path)
+    assert path.read_bytes() == longer.read_bytes()
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import linecache
 import math
+import os
 import re
 import sys
 import types
@@ -560,6 +561,30 @@ def test_a_file_that_has_changed_is_refused(tmp_path):
     assert str(raised.value) == f"the file {path} is not as it was: start again with what is in it now"
     path.unlink()
     checks.unchanged([(path, before)])
+
+
+def test_a_file_that_differs_in_anything_has_another_state(tmp_path):
+    path, content, time = tmp_path / "x", b"some content", 10**18 + 123_456_789
+    path.write_bytes(content)
+    os.utime(path, ns=(time, time))
+    state, link = checks.file_state(path), tmp_path / "link"
+    link.symlink_to(path)
+    assert checks.file_state(link) == checks.file_state(str(path)) == state is not None
+    path.write_bytes(content + b".")  # longer, at the same time
+    os.utime(path, ns=(time, time))
+    assert checks.file_state(path) != state != checks.file_state(link)
+    path.write_bytes(content)
+    os.utime(path, ns=(time, time))
+    assert checks.file_state(path) == state
+    for step in (-(10**9), -1, 1, 999, 10**6):  # as long, and changed soon before or after
+        os.utime(path, ns=(time, time + step))
+        assert (checks.file_state(path) != state) == (os.stat(path).st_mtime_ns != time)
+    (tmp_path / "another").write_bytes(content)
+    os.utime(tmp_path / "another", ns=(time, time))
+    os.replace(tmp_path / "another", path)  # as long, and of the same time
+    assert checks.file_state(path) != state
+    path.unlink()
+    assert checks.file_state(path) is checks.file_state(link) is None
 
 
 def test_each_refusal_is_among_these():

@@ -87,6 +87,32 @@ def test_sigmoid_cross_entropy_equals_scipy(data, scale, device):
     assert float(pair.value(z, layer.forward(z), t)) == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
+# How far z are apart: where probabilities round to 1, are too small for a float32 to be normal, and for a float64.
+GAPS = st.floats(0, 40) | st.floats(80, 110) | st.floats(700, 760) | st.floats(0, 1e4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", [nn.Softmax, nn.Sigmoid])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(gaps=st.lists(GAPS, min_size=1, max_size=4), shift=st.sampled_from([0, 3, -1e3]), seed=st.integers(0, 2**32 - 1))
+def test_cross_entropy_is_as_exact_as_its_floats_wherever_the_probabilities_are(gaps, shift, seed, dtype, kind, device):
+    rng = np.random.default_rng(seed)
+    z = np.array(gaps)[:, None] * rng.permuted([[0.0, 1.0, rng.random()]] * len(gaps), axis=1) + shift
+    z = (z * (1 if kind is nn.Softmax else rng.choice([-1, 1], z.shape))).astype(dtype)
+    t = np.eye(3, dtype=dtype)[rng.integers(3, size=len(z))]
+    exact = z.astype(np.float64)
+    if kind is nn.Softmax:
+        expected = -np.sum(t * scipy.special.log_softmax(exact, axis=1)) / len(z)
+    else:
+        expected = -np.sum(t * scipy.special.log_expit(exact) + (1 - t) * scipy.special.log_expit(-exact)) / len(z)
+    layer, pair = pair_of(kind, nn.CrossEntropy)
+    z, t = place(z, device), place(t, device)
+    with np.errstate(all="ignore"):
+        value = float(pair.value(z, layer.forward(z), t))
+    epsilon = float(np.finfo(dtype).eps)
+    assert value == pytest.approx(expected, rel=4 * epsilon, abs=4 * epsilon)
+
+
 @pytest.mark.parametrize("offset", [0, 1e4, -1e4])
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_gap_of_2000_in_float32_costs_2000(offset, device):

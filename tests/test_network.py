@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 import numnet as nn
 from numnet import backend, checks
@@ -300,6 +301,40 @@ def test_the_decay_mask_marks_the_weights(device):
     mask = small(device=device).decay_mask
     np.testing.assert_array_equal(host(mask), [1] * 12 + [0] * 3 + [1] * 6 + [0] * 2)
     assert (backend.device_of(mask), mask.dtype) == (device, np.float32)
+
+
+class Holding(nn.Layer):
+    """Passes numbers on, and has parameters of given names and shapes."""
+
+    def __init__(self, shapes):
+        self.parameters = {name: np.ones(shape) for name, shape in shapes.items()}
+
+    def forward(self, x, out=None):
+        return np.multiply(x, 1, out=out)
+
+    def backward(self, grad, out=None):
+        for array in self.gradients.values():
+            array[...] = 0
+        return np.multiply(grad, 1, out=out)
+
+
+NAMES = st.sampled_from(["weight", "bias", "factor", "weights", "weight2", "w", "scale", "Weight"])
+SHAPES = st.sampled_from([(), (1,), (3,), (2, 3), (3, 1), (2, 2, 2)])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(shapes=st.lists(st.dictionaries(NAMES, SHAPES, min_size=1), min_size=1, max_size=3))
+def test_whatever_a_layer_has_decay_acts_on_what_is_named_weight(shapes, device):
+    layers = [*map(Holding, shapes), nn.Linear(2, 3), nn.Linear(3, 2, bias=False)]
+    net = nn.Sequential(*layers, seed=0, dtype="float64", device=device)
+    net.parameters = 1
+    for layer in net.layers:
+        layer.forward(place(np.zeros((4, layer.inputs or 2)), device))
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(1.0, weight_decay=0.25))
+    trainer.step(np.zeros((4, 2)), host(net(np.zeros((4, 2)))))  # no error, so the decay alone is at work
+    for layer in net.layers:
+        for name, array in layer.parameters.items():
+            assert (host(array) == (0.75 if name == "weight" else 1)).all(), name
 
 
 @pytest.mark.parametrize("device", DEVICES)

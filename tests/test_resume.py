@@ -1,5 +1,6 @@
 """Runs that are cut off: what is left of them, and how they go on."""
 
+import io
 import itertools
 import json
 import math
@@ -131,6 +132,42 @@ def test_a_run_goes_on_on_another_device(saved, resumed, tmp_path):
     again.fit((X, T), 1, 8)
     np.testing.assert_allclose(host(again.net.parameters), host(whole.net.parameters), rtol=1e-9)
     assert again.net.device == resumed
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@given(
+    n=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    epochs=st.integers(1, 3),
+    cut=st.integers(1, 60),
+    block=st.integers(1, 4),
+    resumed=st.booleans(),
+)
+def test_a_bar_is_as_long_as_what_is_left(n, batch_size, epochs, cut, block, resumed, tmp_path_factory):
+    path, batches = tmp_path_factory.mktemp("runs") / "run.npz", math.ceil(n / batch_size)
+    trainer, data = trainer_of(lr=0.1), (X[:n], T[:n])
+    Fuse.left = cut
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numnet.data, "BLOCK_BATCHES", block)
+        try:
+            trainer.fit(data, epochs, batch_size, checkpoint=path, checkpoint_every="1 batch")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            Fuse.left = math.inf
+        if resumed and path.exists():
+            trainer = nn.Trainer.resume(path)
+        done = len(trainer.history) * batches + math.ceil(trainer.progress.done / batch_size)
+        patch.setattr(sys, "stderr", Terminal())
+        trainer.fit(data)
+        shown = [tuple(map(int, place)) for place in re.findall(r"(\d+)/(\d+) \[", sys.stderr.getvalue())]
+    assert {total for _, total in shown} == {epochs * batches - done}
+    assert shown[-1][0] == epochs * batches - done
+    assert sorted(shown) == shown
 
 
 def test_a_finished_run_has_nothing_left_and_can_be_continued(tmp_path):

@@ -4,6 +4,7 @@ import copy
 import gc
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -237,6 +238,61 @@ def test_an_epoch_goes_on_where_it_was_left(skipped, device):
         again.restore(stopping.kept)
         again.fit((X, T))
     assert state(again) == state(whole)
+
+
+class Clock(nn.Layer):
+    """Passes numbers on. Lets a time go by: little in training, and much in everything else."""
+
+    now, left = 0.0, math.inf
+
+    def forward(self, x, out=None):
+        Clock.now += 0.125 if self.training else 1000
+        Clock.left -= self.training
+        if Clock.left == 0:
+            raise KeyboardInterrupt
+        return np.multiply(x, 1, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 1, out=out)
+
+
+@given(
+    n=st.integers(1, 23),
+    batch_size=st.integers(1, 8),
+    most=st.integers(1, 3),
+    cut=st.integers(1, 50),
+    where=st.sampled_from(["here", "in another process"]),
+)
+def test_the_seconds_of_an_epoch_are_those_of_its_batches_also_if_it_is_cut_off(
+    n, batch_size, most, cut, where, tmp_path_factory
+):
+    def passing(trainer):
+        Clock.now += 10**6
+
+    def made():
+        net = nn.Sequential(nn.Linear(3, 2), Clock(), nn.Softmax(), seed=0)
+        return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+
+    path, run = tmp_path_factory.mktemp("runs") / "run.npz", made()
+    data, batches = (X[:n], T[:n]), math.ceil(n / batch_size)
+    Clock.left = cut
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numnet.data, "BLOCK_BATCHES", most)
+        patch.setattr(time, "perf_counter", lambda: Clock.now)
+        patch.setattr(time, "time", lambda: -Clock.now)  # the clock on the wall may be put back
+        try:
+            run.fit(data, 2, batch_size, data, callbacks=[passing], checkpoint=path, checkpoint_every="1 batch")
+        except KeyboardInterrupt:
+            Clock.left = math.inf
+            if where == "in another process" and path.exists():
+                run = nn.Trainer.resume(path)
+                Clock.now = 0.0
+            if not run.progress.last:
+                run = made()
+            run.fit(data, *([] if run.progress.last else [2, batch_size]), test=data, callbacks=[passing])
+        finally:
+            Clock.left = math.inf
+    assert run.history.seconds == [0.125 * batches] * 2
 
 
 @pytest.mark.parametrize("device", DEVICES)

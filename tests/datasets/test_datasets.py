@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import numnet
@@ -420,6 +420,61 @@ def test_a_file_in_the_cache_is_verified_once(
     os.utime(first)
     assert same(mnist(download=False), small(1))
     assert hashed == [first.name]
+
+
+def other_in(array: np.ndarray[Any, Any], place: int) -> np.ndarray[Any, Any]:
+    """Return an array with another number in one place."""
+    array = array.copy()
+    array.flat[place] ^= 1
+    return array
+
+
+CONTENTS = {  # of a file that is not the published one
+    "another first number": lambda arrays, name: other_in(arrays[name], 0),
+    "another last number": lambda arrays, name: other_in(arrays[name], -1),
+    "another order": lambda arrays, name: arrays[name][::-1],
+    "one image or label less": lambda arrays, name: arrays[name][1:],
+    "the other part's": lambda arrays, name: arrays[NAMES[(NAMES.index(name) + 2) % 4]],
+    "the other set's": lambda arrays, name: small(2)[name],
+}
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_one_file_of_four_that_is_another_is_noticed_in_every_form_place_and_moment(
+    published: Any, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    arrays, top = small(1), tmp_path_factory.mktemp("here")
+    where = data.draw(st.sampled_from(["a folder", "NUMNET_DATA", "the cache"]), "where")
+    form, other_form = (data.draw(st.sampled_from(list(FORMS)), what) for what in ("form", "form of the other files"))
+    wrong = data.draw(st.sampled_from(NAMES), "wrong")
+    content = CONTENTS[data.draw(st.sampled_from(list(CONTENTS)), "content")](arrays, wrong)
+    assume(not np.array_equal(content, arrays[wrong]))
+    folder = top / "numnet" / "mnist" if where == "the cache" else top
+    paths = {
+        name: put_form(folder, name, array, "as published", form if name == wrong else other_form)
+        for name, array in arrays.items()
+    }
+    for path in paths.values():
+        os.utime(path, ns=(0, 10**18 + 123_456_789))
+    path, shift = paths[wrong], data.draw(st.sampled_from([-1, 1, 10**6, 10**9, 3600 * 10**9]), "nanoseconds later")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(top if where == "the cache" else top / "no cache"))
+        if where == "NUMNET_DATA":
+            patch.setenv("NUMNET_DATA", str(top))
+        given = top if where == "a folder" else None
+        if data.draw(st.booleans(), "loaded before"):
+            assert same(mnist(given, download=False), arrays)
+        size = path.stat().st_size
+        put_form(folder, wrong, content, "as published", form)
+        longer = path.stat().st_size != size
+        os.utime(path, ns=(0, 10**18 + 123_456_789 + (shift if not longer or data.draw(st.booleans()) else 0)))
+        for _ in range(2):
+            with pytest.raises(DownloadError, match=re.escape(str(path))):
+                mnist(given, download=False)
+        put_form(folder, wrong, arrays[wrong], "as published", form)
+        os.utime(path, ns=(0, 10**18))
+        assert same(mnist(given, download=False), arrays)
 
 
 @pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80])
