@@ -3,9 +3,12 @@
 import copy
 import io
 import math
+import os
 import pickle
 import re
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -561,3 +564,64 @@ def test_a_report_has_the_number_that_its_title_names(row, tested, kind):
         assert title == f"test accuracy {round(100 * run.net.accuracy(x, t), 2):g} %"
     else:
         assert title == (f"test cost {epoch.test_cost:.4g}" if tested else f"training cost {epoch.train_cost:.4g}")
+
+
+# What is written
+
+OUTPUTS = {
+    "a checkpoint": lambda path: trainer_of("classes").fit(data_of("classes", 5), 1, 2, checkpoint=path),
+    "a checkpoint in place of another": lambda path: trainer_of("classes").fit(
+        data_of("classes", 5), 1, 2, checkpoint=path, overwrite=True
+    ),
+    "a network": lambda path: trainer_of("classes").net.save(path),
+    "a page": lambda path: nn.export_html(nn.Sequential(nn.Linear(4, 3), nn.Softmax()), path),
+    "an IDX file": lambda path: nn.datasets.write_idx(path, np.zeros(7, np.uint8)),
+    "a table": lambda path: nn.History([nn.Epoch(1, 0.5, 0.5, 0.5, 0.5)]).to_csv(path),
+}
+VIEWS = {
+    "the array": lambda path: np.load(path, mmap_mode="r"),
+    "a view": lambda path: np.asarray(np.load(path, mmap_mode="r"))[::-1, 1:],
+    "a reshaped view": lambda path: np.load(path, mmap_mode="r").reshape(-1)[4:].reshape(-1, 4),
+    "other numbers": lambda path: np.load(path, mmap_mode="r").view(np.uint8)[3:],
+    "a data set": lambda path: nn.datasets.Dataset(np.load(path, mmap_mode="r"), np.arange(20)),
+    "a part of a data set": lambda path: nn.datasets.Dataset(np.load(path, mmap_mode="r"), np.arange(20))[5:],
+}
+OTHER_NAMES = {
+    "the name": lambda path: path,
+    "a string": str,
+    "a relative name": lambda path: os.path.relpath(path),
+    "a link": lambda path: linked(path, os.symlink),
+    "a link to a link": lambda path: linked(linked(path, os.symlink), os.symlink),
+    "a hard link": lambda path: linked(path, os.link),
+    "a name through a linked folder": lambda path: linked(path.parent, os.symlink) / path.name,
+}
+
+
+def linked(path, link):
+    """Return another name of a file or folder, in a folder of its own."""
+    name = Path(tempfile.mkdtemp(dir=path.parent.parent)) / path.name
+    link(path, name)
+    return name
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@settings(max_examples=10)
+@given(
+    view=st.sampled_from(list(VIEWS)),
+    name=st.sampled_from(list(OTHER_NAMES)),
+    named=st.sampled_from(["x.npy", "x.npz"]),
+)
+def test_no_output_replaces_a_file_that_an_array_is_mapped_from(output, view, name, named, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "folder"
+    folder.mkdir()
+    with open(folder / named, "wb") as file:
+        np.save(file, np.arange(80.0).reshape(20, 4))
+    before, inode = (folder / named).read_bytes(), os.stat(folder / named).st_ino
+    array = VIEWS[view](folder / named)
+    path = OTHER_NAMES[name](folder / named)
+    with pytest.raises((ValueError, OSError), match="mapped"):
+        OUTPUTS[output](path)
+    assert (folder / named).read_bytes() == before
+    assert os.stat(folder / named).st_ino == os.stat(path).st_ino == inode
+    assert os.listdir(folder) == [named]
+    assert len(array)
