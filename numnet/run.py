@@ -150,7 +150,7 @@ class Run:
 
     def threads(self) -> int | None:
         """Return the number of BLAS's threads if the last bits of the run depend on this number."""
-        small = self._largest(self.progress.batch_size)[1]
+        small = self._largest(min(self.progress.batch_size, self.progress.samples))[1]
         return None if small or self.net.device != "cpu" else threads.number()
 
     @contextmanager

@@ -382,6 +382,17 @@ def test_accuracy_in_chunks_is_that_of_all(n, chunk, device):
         assert samples.net.accuracy(x, t) == expected
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@given(n=st.integers(1, 40), chunk=st.integers(1, 12), data=st.data())
+def test_of_some_rows_costs_and_accuracies_are_those_of_these_rows(n, chunk, data, device):
+    x, t = RNG.normal(size=(n, 2)), RNG.integers(3, size=n)
+    rows = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=50)))
+    samples, alone = (samples_of(x[some], t[some], dtype="float64", device=device) for some in (slice(None), rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "CHUNK", chunk)
+        assert samples.evaluate(place(rows, device)) == pytest.approx(alone.evaluate(), rel=1e-12)
+
+
 @pytest.mark.parametrize("n", [1, 4095, 4096, 4097, 9000])
 @pytest.mark.parametrize("kind", ["uint8", "float64"])
 def test_accuracy_over_several_thousand_samples(n, kind):
