@@ -182,7 +182,7 @@ def trainer_parts(dtype: np.dtype[Any] | None, **parts: tuple[Any, type]) -> Non
             a = "an" if kind.__name__ == "SGD" else "a"
             raise ValueError(f"Trainer: {name} must be {a} {kind.__name__}, got {value!r}{hint}")
     if dtype is not None and dtype.kind == "c":
-        raise ValueError("Trainer: a complex network is for gradcheck; train one of float32 or float64")
+        raise ValueError("Trainer: complex networks are for gradcheck's own use; train one of float32 or float64")
 
 
 def probabilities_taken_once(layers: Sequence[Any], known: Any) -> None:
@@ -282,6 +282,30 @@ def sgd_options(lr: Any, momentum: Any, nesterov: Any, weight_decay: Any, clip_n
     _sgd_option("momentum", momentum, momentum > 0 or not nesterov, "above 0 with nesterov=True, 0.9 say")
 
 
+_SGD_ELSEWHERE = {  # how the options are called in Keras, PyTorch and scikit-learn
+    ("learning_rate", "learning_rate_init", "eta", "eta0"): "lr",
+    ("alpha", "l2"): "weight_decay",
+    ("clipnorm", "global_clipnorm", "max_norm", "max_grad_norm"): "clip_norm",
+}
+
+
+def sgd_arguments(init: Callable[_P, None]) -> Callable[_P, None]:
+    """Let the constructor of SGD refuse options that it cannot work with, or that have other names."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        for name in kwargs.keys() - signature.parameters:
+            own = next((own for names, own in _SGD_ELSEWHERE.items() if name in names), None)
+            raise TypeError(f"SGD has no option {name!r}{f': it is called {own}, SGD({own}=...)' if own else ''}")
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        sgd_options(*given.args[1:])
+        init(*args, **kwargs)
+
+    return called
+
+
 def scheduled_rate(lr: Any, epoch: int) -> float:
     """Return the learning rate that a schedule gave for an epoch."""
     _sgd_option(f"the scheduled lr of epoch {epoch}", lr, is_finite(lr) and lr >= 0, "finite and at least 0")
@@ -345,16 +369,24 @@ def inputs(x: Any, net: Any) -> Array:
     if type(x) is not np.ndarray:
         x = array("inputs", x, net)
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
-        raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}")
+        hint = "" if floats(x) is None else ": give np.asarray(x, float)"
+        raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
     features = math.prod(x.shape[1:])
     if x.ndim < 2 or (net.inputs is not None and features != net.inputs):
         takes = "any number of" if net.inputs is None else net.inputs
-        hint = ": for a single sample give x[None]" if x.size == net.inputs else ""
-        hint = ": for samples of one feature give x[:, None]" if x.ndim == 1 == net.inputs else hint
+        hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
+        hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         raise ValueError(
             f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
         )
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
+
+
+def floats(values: Array) -> Array | None:
+    """Return strings or objects as floats; None if they are no real numbers."""
+    with suppress(TypeError, ValueError):
+        return None if values.dtype.kind == "c" else values.astype(float)
+    return None
 
 
 def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None) -> None:
@@ -381,23 +413,50 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
     if len(x) == 0 or t.ndim == 0 or len(x) != len(t):
         raise ValueError(
             f"one target for each of at least one sample is needed, got {len(x)} samples and targets of shape {t.shape}"
+            f"{_of_one_sample(t)}"
         )
+
+
+def _of_one_sample(t: Array) -> str:
+    return ": for a single sample give np.reshape(t, 1)" if t.ndim == 0 else ""
+
+
+_NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
+
+
+def _remedy_for_labels(t: Array) -> str:
+    """Return what makes class indices of labels of shape (n,) that are none."""
+    numbers = floats(t)
+    if numbers is None:  # words
+        return f"number the classes, {_NUMBERED}, or give Dataset.from_arrays(x, t)"
+    if not np.isfinite(numbers).all():
+        return "keep only samples with a label, those with np.isfinite(np.asarray(t, float))"
+    if (numbers != np.rint(numbers)).any():
+        regression = "for a regression end the network in Linear(..., 1) with Quadratic()"
+        return f"{regression}; if each number is a class, {_NUMBERED}"
+    return "give np.asarray(t, float).astype(int)"
 
 
 def labels(t: Array, classes: int, rows: Array | None = None) -> Array:
     """Return class indices, of the samples `rows` or of all, as they are: integers from 0 to classes - 1."""
     if t.dtype.kind not in "iu":
-        use = "t.astype(int)" if t.dtype.kind in "bf" else "numnet.datasets.Dataset.from_arrays(x, t)"
         raise ValueError(
-            f"targets of shape (n,) are class indices and must be integers, got dtype {t.dtype}: use {use}, or give "
-            "rows of shape (n, outputs)"
+            f"targets of shape (n,) are class indices and must be integers, got dtype {t.dtype}: "
+            f"{_remedy_for_labels(t)}"
         )
     if t.size and (t.min() < 0 or t.max() >= classes):
-        wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
+        wrong, found = int(np.flatnonzero((t < 0) | (t >= classes))[0]), np.unique(t)
+        if rows is not None:
+            remedy = ""
+        elif len(found) > classes:
+            remedy = f": there are {len(found)} classes, so give the network as many outputs"
+        elif found[0] > 0 and found[-1] == classes:
+            remedy = ": if the classes are counted from 1, give np.asarray(t) - 1"
+        else:
+            remedy = f": number the classes from 0, {_NUMBERED}"
         raise ValueError(
             f"class indices must be from 0 to {classes - 1} for {classes} outputs, but that of sample "
-            f"{wrong if rows is None else rows[wrong]} is {t[wrong]}: count the classes from 0, "
-            "t = np.unique(t, return_inverse=True)[1], or give the network more outputs"
+            f"{wrong if rows is None else rows[wrong]} is {t[wrong]}{remedy}"
         )
     return t
 
@@ -409,22 +468,20 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
     (n, outputs) are taken as they are.
     """
     t, dtype = np.asarray(t), np.dtype(dtype)
-    if t.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        hint = ": Dataset.from_arrays(x, t) numbers classes that are words" if t.dtype.kind in "OUST" else ""
-        raise ValueError(f"targets must be real numbers, got dtype {t.dtype}{hint}")
-    if t.ndim == 1 and outputs == 1:
-        t = t[:, None]
-    if t.ndim == 1:
+    if t.ndim == 1 and outputs > 1:
         return (labels(t, outputs)[:, None] == np.arange(outputs)).astype(dtype)  # type: ignore[no-any-return]
+    column = ": for a column of class indices give np.ravel(t)" if t.ndim == 2 and t.shape[1] == 1 else ""
+    if t.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        hint = f": {_remedy_for_labels(t)}" if t.ndim == 1 else ": give np.asarray(t, float)" * (floats(t) is not None)
+        raise ValueError(f"targets must be real numbers, got dtype {t.dtype}{column or hint}")
+    t = t[:, None] if t.ndim == 1 else t
     if t.ndim != 2 or t.shape[1] != outputs:
         hint = ""
-        if t.ndim == 2 and t.shape[1] == 1:
-            hint = ": for a column of class indices give t.ravel()"
-        elif t.ndim == 2 and outputs == 1:
+        if t.ndim == 2 and outputs == 1:
             hint = f": for classes end the network in Linear(..., {t.shape[1]}), Softmax()"
         raise ValueError(
             f"targets must be class indices of shape (n,) or rows of shape (n, {outputs}) for {outputs} "
-            f"output{'s' * (outputs > 1)}, got shape {t.shape}{hint}"
+            f"output{'s' * (outputs > 1)}, got shape {t.shape}{column or hint or _of_one_sample(t)}"
         )
     with np.errstate(all="ignore"):
         rows = t.astype(dtype, copy=False)
@@ -516,10 +573,10 @@ def reachable(t: Array, layer: Any) -> None:
     found = np.unique(t)
     labels = t.shape[1] == 1 and len(found) > 1 and (found == np.rint(found)).all()
     if labels and len(found) == 2 and not math.isnan(middle(layer)):
-        mapped = "np.unique(t, return_inverse=True)[1]"
+        mapped = f"np.asarray(t) == {found[1]:g}"
         raise ValueError(
             f"classes for a single output of {layer!r} must be {low:g} and 1, but the labels are {found[0]:g} and "
-            f"{found[1]:g}: map them with t = {mapped if low == 0 else f'2 * {mapped} - 1'}"
+            f"{found[1]:g}: give {mapped if low == 0 else f'2 * ({mapped}) - 1'}"
         )
     several = labels and layer.probabilities and len(found) == found[-1] - found[0] + 1  # counted without a gap
     hint = f": for {len(found)} classes end the network in Linear(..., {len(found)}), Softmax()" if several else ""
@@ -567,7 +624,7 @@ def wanted_classes(t: Array, samples: int, outputs: int, layer: Any) -> Array:
     if t.ndim == 0 or samples != len(t) or not samples:
         raise ValueError(
             f"accuracy needs one target for each of at least one image, got {samples} images and targets of shape "
-            f"{t.shape}"
+            f"{t.shape}{_of_one_sample(t)}"
         )
     if t.ndim == 1 and outputs > 1:
         return labels(t, outputs)
@@ -595,34 +652,37 @@ _SMALL = 0.01  # if all features are smaller, the weights hardly move; those of 
 _LEVELS = 31  # bytes up to this are 0/1, 0 to 15 or 0 to 16 rather than intensities from 0 to 255
 _PIXELS = 16  # inputs with fewer features are no images
 _FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the size of others of their kind
+_HUGE = 1000.0  # no float32 overflows from smaller numbers, except in many layers
 _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
 
 
 @np.errstate(all="ignore")
 def data_warnings(train: Any, tests: Any) -> None:
     """Warn of training and test samples that are most often a mistake."""
-    x, _, labels = train.take(train.spread)
+    x, t, labels = train.take(train.spread)
     low, high, is_bytes = float(x.min()), float(x.max()), train.x.dtype == np.uint8
     size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0).max()))
     if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:
-        floats = "x.astype(np.float32), or x from before if it was divided by 255 and then made bytes"
+        floats = "np.asarray(x, np.float32), or x from before if it was divided by 255 and then made bytes"
         warn(
             f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
             f"give {floats if most == 1 else f'x / {most}'}"
         )
     elif size > _LARGE or (0 < size < _SMALL and train.size >= _FEW):
         remedy = (
-            "standardize each feature, (x - mean) / (std + (std == 0)), with mean, std = x.mean(axis=0), "
-            "x.std(axis=0). Use the training data's mean and std for the test data, too"
+            "standardize each feature, (x - mean) / np.where(std > 1e-6 * abs(mean), std, 1), with x = np.asarray(x, "
+            "float), mean = x.mean(axis=0), std = x.std(axis=0), and for test data with the training data's mean and std"
         )
         if size < _SMALL:
             remedy = f"divide pixels by 255 only once, and bytes not at all, or {remedy}"
         elif low >= 0 and 100 < high <= 255 and (x == np.rint(x)).all():
-            remedy = "give pixels from 0 to 255 as bytes, x.astype(np.uint8), or divide them by 255"
+            remedy = "give pixels from 0 to 255 as bytes, np.asarray(x, np.uint8), or divide them by 255"
         warn(
             f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
             f"size of about 1 that suits a network: {remedy}"
         )
+    if _too_large(x, t, train.net):
+        no_divergence("before the first step", 0.0, train.evaluate(train.spread)[0], before=(x, t, train.net))
     if labels is None:
         seen = None
     else:
@@ -730,7 +790,8 @@ def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
 _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-learn
     ("validation_data", "val_data", "valid", "validation", "eval_set"): "give the data in test=(x, t)",
     ("validation_split", "validation_fraction"): (
-        "split the data before, train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give test=test"
+        "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give "
+        "test=test"
     ),
     ("lr", "learning_rate", "momentum", "weight_decay", "optimizer"): (
         "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"
@@ -746,17 +807,20 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
 }
 
 
-def data_in_one(fit: Callable[_P, _Result]) -> Callable[_P, _Result]:
-    """Let a `fit` say what to give instead of inputs and targets as two arguments, as other libraries take them."""
+def data_in_one(method: Callable[_P, _Result]) -> Callable[_P, _Result]:
+    """Let a method say what to give instead of inputs and targets as two arguments, as other libraries take them."""
+    name, (_, *names) = method.__name__, inspect.signature(method).parameters
+    what, rest = ("training data", ", epochs=..., batch_size=...") if name == "fit" else ("data", "")
 
-    @functools.wraps(fit)
+    @functools.wraps(method)
     def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
-        if (len(args) > 2 and "epochs" in kwargs) or (len(args) < 2 and "train" not in kwargs):
+        given = names[: len(args) - 1]
+        if len(args) - 1 > len(names) or kwargs.keys() & set(given[1:]) or names[0] not in (*given, *kwargs):
             raise TypeError(
-                "fit takes the training data as one argument, a Dataset or a pair of inputs and targets: "
-                "fit((x, t), epochs=..., batch_size=...)"
+                f"{name} takes the {what} as one argument, a Dataset or a pair of inputs and targets: "
+                f"{name}((x, t){rest})"
             )
-        return fit(*args, **kwargs)
+        return method(*args, **kwargs)
 
     return called
 
@@ -855,13 +919,51 @@ def same_device(run: Any, device: str) -> None:
         )
 
 
-def no_divergence(where: str, lr: float, cost: float = 0.0, parameters: Array | None = None) -> None:
-    """Refuse to go on if a cost or a parameter is not finite."""
+def no_divergence(
+    where: str,
+    lr: float,
+    cost: float = 0.0,
+    parameters: Array | None = None,
+    optimizer: Any = None,
+    before: tuple[Array, Array, Any] | None = None,
+) -> None:
+    """Refuse to go on if a cost or a parameter is not finite.
+
+    `before` has the inputs, the targets and the network if the cost was computed from these, before the step.
+    """
     what = None if math.isfinite(cost) else f"the training cost became {cost}"
     if parameters is not None and not np.isfinite(parameters).all():
         what = "a parameter became not finite"
-    if what:
-        raise DivergenceError(
-            f"{what} {where}: training has diverged. Try a smaller learning rate than {lr:g}, clip the gradient with "
-            "SGD(clip_norm=...), or standardize the inputs, and the targets of a regression"
+    if not what:
+        return
+    momentum, decay = (0.0, 0.0) if optimizer is None else (optimizer.momentum, optimizer.weight_decay)
+    too_large = None if before is None else _too_large(*before)
+    if decay > lr and decay * lr > 1:  # each step takes more than all of a weight away
+        why = f"weight_decay={decay:g} is too large for the learning rate {lr:g}. Try 0.0001, far below {1 / lr:g}"
+    elif too_large:
+        why = too_large
+    else:
+        why = (
+            f"training has diverged. Try a smaller learning rate than {lr:g}, clip the gradient with "
+            f"SGD(clip_norm={0.1 * (1 - momentum) / max(lr, 1e-30):.1g}), or standardize the inputs, and the targets "
+            "of a regression"
         )
+    raise DivergenceError(f"{what} {where}: {why}")
+
+
+def _too_large(x: Array, t: Array, net: Any) -> str | None:
+    """Return what is so large that a cost can overflow, and the remedy; None if nothing is."""
+    sizes = {
+        name: max(-float(array.min()), float(array.max()))
+        for name, array in (("inputs", x), ("targets", t), ("parameters", net.parameters))
+        if array.size
+    }
+    name = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
+    if sizes[name] <= _HUGE:
+        return None
+    remedies = {
+        "inputs": "Standardize each feature",
+        "targets": f"Scale them, np.asarray(t) / {sizes[name]:.0e}",
+        "parameters": "Start over with net.initialize(), and a smaller learning rate or other starting weights",
+    }
+    return f"the {name} reach {sizes[name]:.3g}. {remedies[name]}"

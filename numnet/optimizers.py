@@ -48,6 +48,7 @@ class SGD:
     0.405
     """
 
+    @checks.sgd_arguments
     def __init__(
         self,
         lr: float | Callable[[int], float],
@@ -56,7 +57,6 @@ class SGD:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
-        checks.sgd_options(lr, momentum, nesterov, weight_decay, clip_norm)
         self.lr = lr if callable(lr) else float(lr)
         self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
         self.clip_norm = None if clip_norm is None else float(clip_norm)

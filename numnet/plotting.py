@@ -847,9 +847,10 @@ def _classes(t: Array, outputs: int | None = None, last: Layer | None = None) ->
     rows = checks.targets(t, outputs or math.prod(t.shape[1:]), np.float64)
     found = checks.target_classes(rows, last or Sigmoid())
     if found is None and rows.shape[1] == 1:
+        whole = "np.ravel(t)" if t.ndim == 2 else "np.asarray(t, int)"
         raise ValueError(
             f"the targets are numbers from {rows.min():g} to {rows.max():g}, not classes: if each number stands for a "
-            "class, give t = np.unique(t, return_inverse=True)[1]"
+            f"class, give {whole if (rows == np.rint(rows)).all() else 'np.unique(t, return_inverse=True)[1]'}"
         )
     if found is None:
         raise UndrawableError("the targets are no classes", "give class indices or one-hot rows")

@@ -110,12 +110,13 @@ class Trainer(Run):
             t = one_hot(net, place(t), place(np.arange(net.outputs or x.shape[1]))) if t.ndim == 1 else place(t)
             z, y = net.forward(x)
             cost = float(self.pair.value(z, y, t))
-            checks.no_divergence("in this step", lr, cost)
+            checks.no_divergence("in this step", lr, cost, None, self.optimizer, (x, t, net))
             net.backpropagate(self.pair, z, y, t)
             self.optimizer.update(net.parameters, net.gradients, lr)
             net.trained = True
         return cost
 
+    @checks.data_in_one
     def evaluate(self, data: Data) -> tuple[float, float]:
         """Return the mean cost and the accuracy on data that the network need not have seen.
 
@@ -302,14 +303,14 @@ class Trainer(Run):
             cost, right = self._train_block(samples, rows, train_steps, lr)
             first, batches = progress.done // progress.batch_size + 1, math.ceil(len(rows) / progress.batch_size)
             which = f"in one of the batches {first} to {first + batches - 1}" if batches > 1 else f"batch {first}"
-            checks.no_divergence(f"in epoch {epoch}, {which}", lr, cost)
+            checks.no_divergence(f"in epoch {epoch}, {which}", lr, cost, optimizer=self.optimizer)
             progress.done += len(rows)
             progress.cost += cost * len(rows)
             progress.right += right
             progress.seconds = time.perf_counter() - started
             for watcher in watchers:
                 watcher.after_block(self, batches)
-        checks.no_divergence(f"after epoch {epoch}", lr, parameters=self.net.parameters)
+        checks.no_divergence(f"after epoch {epoch}", lr, 0.0, self.net.parameters, self.optimizer)
         self.rng = rng
         self.record(*((math.nan, math.nan) if tests is None else tests.evaluate()))
 

@@ -13,7 +13,7 @@ import numpy as np
 from .dataset import Dataset
 from .download import DownloadError, fetch, sha256_of
 from .drawing import as_mnist
-from .folder import Role, arrays, roles
+from .folder import Role, arrays, listed, roles
 from .idx import IdxError, contents, read_idx, write_idx
 
 __all__ = [
@@ -315,8 +315,9 @@ def _load(
     target = folders[-1] / published.places[0]
     paths = [_find(published, role, folders, cache) for role in range(len(_ROLES))]
     missing = [next(iter(forms)) for forms, path in zip(published.files, paths, strict=True) if path is None]
+    there = "".join(f"{folder} has {listed(sorted(folder.iterdir()))}.\n" for folder in folders if folder.is_dir())
     remedy = (
-        f"To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
+        f"{there}To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
         "or in another one that you name with data_dir or the environment variable NUMNET_DATA."
     )
     if missing and not download:

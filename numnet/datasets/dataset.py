@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Real
 from typing import Any, NoReturn, overload
@@ -89,16 +90,20 @@ class Dataset:
         # pandas would find rows by their names, which need not be their places
         images, labels = (np.asarray(given) if hasattr(given, "iloc") else given for given in (images, labels))
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            hint = ": Dataset.from_arrays(images, labels) numbers the classes" if labels.ndim else ""
             raise ValueError(
-                f"labels must be a vector of integers, one class for each image; "
-                f"got shape {labels.shape} and type {labels.dtype}"
+                f"labels must be a vector of integers, one class for each image; got shape {labels.shape} and type "
+                f"{labels.dtype}{hint}"
             )
         if images.ndim == 0 or len(images) != len(labels):
             raise ValueError(f"each image needs one label; got images {images.shape} and labels {labels.shape}")
         if len(labels) == 0:
             raise ValueError("a data set needs at least one image; got none")
         if labels.min() < 0:
-            raise ValueError(f"labels count the classes from 0 up; got {labels.min()}")
+            raise ValueError(
+                f"labels count the classes from 0 up; got {labels.min()}: Dataset.from_arrays(images, labels) numbers "
+                "the classes"
+            )
         self.images = images
         self.labels = labels
         self.name = name
@@ -332,7 +337,7 @@ def _classes(t: Any, names: tuple[str, ...] | None) -> tuple[Array, tuple[str, .
     if numbers and not counted and len(unique) > _NUMBERED_CLASSES:
         raise ValueError(
             f"from_arrays: t has {len(unique)} different numbers{where}, from {written[0]} to {written[-1]}: for a "
-            "regression give the pair (x, t) to fit. If they are classes, give np.unique(t, return_inverse=True)[1]"
+            "regression give the pair (x, t) to fit. If they are classes, give np.asarray(t, str)"
         )
     return values if counted and values.dtype.kind in "iu" else labels, tuple(written)
 
@@ -366,13 +371,15 @@ def _of_one_kind(values: Array, where: str) -> Array:
 def _of_rows(rows: Array, columns: Iterable[Any], names: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
     """Return the labels of one-hot rows, and the names of their classes."""
     if rows.dtype.kind not in "biufO":
-        raise ValueError(f"from_arrays: t of shape {rows.shape} must be one-hot rows, got dtype {rows.dtype}")
+        hint = "" if checks.floats(rows) is None else ": give np.asarray(t, float)"
+        raise ValueError(f"from_arrays: t of shape {rows.shape} must be one-hot rows, got dtype {rows.dtype}{hint}")
     ones = rows == 1
     wrong = np.flatnonzero((ones.sum(axis=1) != 1) | ((rows != 0) & ~ones).any(axis=1))
     if wrong.size:
         raise ValueError(
             f"from_arrays: t of shape {rows.shape} must be one-hot rows, with a single 1 and zeros, but row {wrong[0]} "
-            f"is {rows[wrong[0]].tolist()}: for several numbers for each sample give the pair (x, t) to fit"
+            f"is {reprlib.repr(rows[wrong[0]].tolist())}: for several numbers for each sample give the pair (x, t) to "
+            "fit"
         )
     if names is not None and len(names) != rows.shape[1]:
         raise ValueError(f"from_arrays: t has {rows.shape[1]} columns, but there are {len(names)} classes")

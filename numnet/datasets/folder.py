@@ -45,7 +45,7 @@ def arrays(folder: Path, name: str | None) -> dict[str, tuple[NDArray[Any], NDAr
     """
     there = sorted(folder.iterdir())
     files = roles(there)
-    has = f"it has {', '.join([path.name for path in there[:20]] + ['...'] * (len(there) > 20)) or 'nothing'}"
+    has = f"it has {listed(there)}"
     names = sorted({role.name for role in files})
     if name is None and len(names) > 1:
         raise IdxError(
@@ -73,6 +73,11 @@ def arrays(folder: Path, name: str | None) -> dict[str, tuple[NDArray[Any], NDAr
         labels = _one_of(files[Role(name, part, "labels")])
         found[f"{name or folder.resolve().name} {part}".strip()] = images, labels
     return found
+
+
+def listed(paths: Sequence[Path]) -> str:
+    """Return the names of files, at most twenty."""
+    return ", ".join([path.name for path in paths[:20]] + ["..."] * (len(paths) > 20)) or "nothing"
 
 
 def _one_of(paths: Sequence[Path]) -> NDArray[Any]:
