@@ -101,7 +101,7 @@ def _description(net: Sequential) -> dict[str, Any]:
         if getattr(type(net), name) is not getattr(Sequential, name):
             raise ValueError(
                 f"export_html: {type(net).__name__} has a {name} of its own, which the page would not know: give a "
-                "numnet.Sequential of the same layers"
+                "numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters"
             )
     if net.dtype.kind == "c":
         raise ValueError(

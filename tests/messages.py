@@ -1,6 +1,7 @@
 """The texts of numnet's errors and warnings, collected from its source."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,25 +12,47 @@ FOLDER = Path(numnet.__file__).parent
 
 
 class _Source:
-    """The source of numnet, with what names and calls in a message stand for."""
+    """The source of numnet, with what the names and the calls in a message can stand for."""
 
     def __init__(self) -> None:
-        self.trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.rglob("*.py"))}
+        self.nodes: list[tuple[ast.AST, str]] = []  # each with its place
+        self.inside: dict[ast.AST, list[ast.AST]] = {}  # the functions, and the file, that a node is in
+        self.assigned: dict[ast.AST, dict[str, list[ast.AST]]] = {}  # by name, in a function or a file
         self.functions: dict[str, list[ast.FunctionDef]] = {}
         self.calls: dict[str, list[ast.Call]] = {}
-        self.inside: dict[ast.AST, list[ast.AST]] = {}  # the functions, and the file, that a node is in
-        for tree in self.trees.values():
-            self._look(tree, [tree])
+        for path in sorted(FOLDER.rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            self.assigned[tree] = {}
+            self._look(tree, [tree], path.relative_to(FOLDER.parent))
 
-    def _look(self, node: ast.AST, inside: list[ast.AST]) -> None:
+    def _look(self, node: ast.AST, inside: list[ast.AST], path: Path) -> None:
         self.inside[node] = inside
-        if isinstance(node, ast.FunctionDef):
-            self.functions.setdefault(node.name, []).append(node)
-            inside = [node, *inside]
-        if isinstance(node, ast.Call):
-            self.calls.setdefault(_name(node.func), []).append(node)
+        self.nodes.append((node, f"{path}:{getattr(node, 'lineno', 0)}"))
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                for target, value in zip(targets, values, strict=False):
+                    self._assign(target, value, inside[0])
+            case (
+                ast.Assign(targets=[target], value=value)
+                | ast.AnnAssign(target=target, value=value)
+                | ast.NamedExpr(target=target, value=value)
+                | ast.For(target=target, iter=value)
+                | ast.comprehension(target=target, iter=value)
+            ):
+                self._assign(target, value, inside[0])
+            case ast.Call(func=function):
+                self.calls.setdefault(_name(function), []).append(node)
+            case ast.FunctionDef(name=name):
+                self.functions.setdefault(name, []).append(node)
+                self.assigned[node] = {}
+                inside = [node, *inside]
         for child in ast.iter_child_nodes(node):
-            self._look(child, inside)
+            self._look(child, inside, path)
+
+    def _assign(self, target: ast.AST, value: ast.AST | None, where: ast.AST) -> None:
+        for inner in ast.walk(target):
+            if isinstance(inner, ast.Name) and value is not None:
+                self.assigned[where].setdefault(inner.id, []).append(value)
 
     def texts(self, node: ast.AST, seen: set[ast.AST]) -> Iterator[str]:
         """Yield the texts that an expression can give, with an ellipsis for each part that is filled in."""
@@ -54,7 +77,7 @@ class _Source:
             case ast.NamedExpr(value=value) | ast.Subscript(value=value) | ast.Attribute(value=value):
                 parts = [value]
             case ast.Name():
-                parts = self._assigned(node)
+                parts = self._values(node)
             case ast.Call(func=function, args=arguments):
                 parts = [function] if isinstance(function, ast.Attribute) else []
                 parts += arguments if _name(function) in ("next", "format") else []
@@ -63,22 +86,10 @@ class _Source:
         for part in parts:
             yield from self.texts(part, seen)
 
-    def _assigned(self, name: ast.Name) -> list[ast.AST]:
-        """Return what is assigned to a name, or given for it if it is a parameter."""
+    def _values(self, name: ast.Name) -> list[ast.AST]:
+        """Return what is assigned to a name or, if it is a parameter, what is given for it."""
         for inside in self.inside[name]:
-            found: list[ast.AST] = []
-            for node in ast.walk(inside):
-                if self.inside.get(node, [None])[0] is inside or node is inside:
-                    match node:
-                        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
-                            found += [v for t, v in zip(targets, values, strict=False) if ast.unparse(t) == name.id]
-                        case ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=value):
-                            found += [value] if ast.unparse(target) == name.id and value else []
-                        case ast.NamedExpr(target=target, value=value):
-                            found += [value] if target.id == name.id else []
-                        case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
-                            names = [inner.id for inner in ast.walk(target) if isinstance(inner, ast.Name)]
-                            found += [value] if name.id in names else []
+            found = list(self.assigned[inside].get(name.id, []))
             if isinstance(inside, ast.FunctionDef):
                 parameters = [parameter.arg for parameter in (*inside.args.args, *inside.args.kwonlyargs)]
                 if name.id in parameters:
@@ -88,28 +99,23 @@ class _Source:
                         found += call.args[place : place + 1]
             if found:
                 return found
-        # a constant of another file
-        return [
-            node.value
-            for tree in self.trees.values()
-            for node in tree.body
-            if name.id.isupper() and isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name.id
-        ]
+        files = [where for where in self.assigned if isinstance(where, ast.Module)]  # a constant of another file
+        return [value for where in files if name.id.isupper() for value in self.assigned[where].get(name.id, [])]
 
 
 def _name(function: ast.AST) -> str:
     return ast.unparse(function).rpartition(".")[2]
 
 
+@functools.cache
 def messages() -> dict[str, str]:
     """Return the texts, of two words at least, that errors and warnings are made of; each with its place."""
     source, found = _Source(), dict[str, str]()
-    for path, tree in source.trees.items():
-        for node in ast.walk(tree):
-            raised = node.exc if isinstance(node, ast.Raise) else None
-            told = node if isinstance(node, ast.Call) and _name(node.func) == "warn" else raised
-            for argument in told.args if isinstance(told, ast.Call) else []:
-                for text in source.texts(argument, set()):
-                    if re.search(r"[a-z…][^ ]* [a-z…]", text):
-                        found.setdefault(text, f"{path.relative_to(FOLDER.parent)}:{node.lineno}")
+    for node, place in source.nodes:
+        raised = node.exc if isinstance(node, ast.Raise) else None
+        told = node if isinstance(node, ast.Call) and _name(node.func) == "warn" else raised
+        for argument in told.args if isinstance(told, ast.Call) else []:
+            for text in source.texts(argument, set()):
+                if re.search(r"[a-z…][^ ]* [a-z…]", text):
+                    found.setdefault(text, place)
     return found

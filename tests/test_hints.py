@@ -1,4 +1,8 @@
-"""Each remedy that numnet names is followed: it is taken out of the message, and what was refused works and is right."""
+"""Each remedy that numnet names is followed.
+
+The remedy is taken out of the message. Then what was refused must work, and be right: the network learns, the labels
+mean the same, the shapes are those that were meant.
+"""
 
 import ast
 import copy
@@ -8,32 +12,30 @@ import importlib.metadata
 import importlib.util
 import io
 import itertools
-import math
 import os
 import re
 import subprocess
 import sys
-import threading
 import types
 import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas
 import pytest
 import threadpoolctl
 
 import numnet as nn
-from numnet import backend, checks, gpu, threads
-from numnet.datasets import Dataset, download
+from numnet import checks, gpu, threads
+from numnet.datasets import Dataset
 
 from .devices import host, place
-from .messages import FOLDER, messages
-from .test_gradcheck import Adding, InPlace, Mean, Noisy, OutNeeded, RoundingInput, Scale, WrongSign
+from .messages import messages
+from .test_gradcheck import Adding, InPlace, Noisy, OutNeeded, RoundingInput, Scale, WrongSign
 from .test_resume import header_of, header_part, of_version_1, rewritten
 from .test_symptoms import Doubling, Training, checked
 
+pandas = pytest.importorskip("pandas")
 FOLLOWED: dict[str, str] = {}  # a part of each message that a test here follows, with the name of the test
 heard: list[str] = []
 
@@ -162,7 +164,10 @@ PLOTS = {
 WORDS = np.array(list("abcdefghij"))
 COLUMN, WHOLE = "for a column of class indices give np.ravel(t)", "give np.asarray(t, float).astype(int)"
 NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
-FROM_1, CLASS = "if the classes are counted from 1, give np.asarray(t) - 1", "if each number stands for a class, give "
+FROM_1, CLASS = (
+    "if the classes are counted from 1, give np.asarray(t) - 1",
+    "not classes: if each number stands for a class, give ",
+)
 LABELS = {  # how the labels are given, and what numnet then says
     "a column": (lambda t: t[:, None], COLUMN),
     "a column in lists": (lambda t: t[:, None].tolist(), COLUMN),
@@ -210,19 +215,24 @@ def test_labels_in_another_form(form):
         assert any(says in message for message in heard), (name, heard)
 
 
-FOLLOWED[CLASS] = "test_labels_of_images_in_another_form"
+IMAGES = {  # which forms numnet takes for numbers, not for classes
+    "a column": f"{CLASS}np.ravel(t)",
+    "a column of floats": f"{CLASS}np.asarray(t, int)",
+    "floats": f"{CLASS}np.asarray(t, int)",
+}
+FOLLOWED |= dict.fromkeys(IMAGES.values(), "test_labels_of_images_in_another_form")
 
 
-@pytest.mark.parametrize("form", ["a column", "a column of floats", "floats", "words", "words in a column", "digits"])
+@pytest.mark.parametrize("form", [*IMAGES, "words", "words in a column", "digits"])
 def test_labels_of_images_in_another_form(form):
     def entry(x, t):
         return texts(nn.plotting.sample_images((x, t)))
 
     heard.clear()
     x, t = (a[:100][T[:100] != 3] for a in TRAIN)
-    change, _ = LABELS[form]
+    change, says = LABELS[form]
     assert followed(entry, x, change(t), np.ravel(change(T))) == entry(x, t)
-    assert any(CLASS in message for message in heard) == (form in ("a column", "a column of floats", "floats"))
+    assert any(IMAGES.get(form, says) in message for message in heard)
 
 
 @hint("keep only samples with a label, those with np.isfinite(np.asarray(t, float))", WHOLE)
@@ -313,7 +323,7 @@ def test_labels_1_and_2_for_a_probability(kind):
     assert np.mean(net.predict(test_x) == given(refused(net.accuracy, test_x, test_t), "t", t=test_t)) > 0.9
 
 
-@hint("give 2 * (np.asarray(t) == 7) - 1")
+@hint("must be -1 and 1, but the labels are 4 and 7: give 2 * (np.asarray(t) == 7) - 1")
 def test_labels_4_and_7_for_a_tanh():
     (x, t), (test_x, test_t) = two_digits((4, 7))
     net = net_of(nn.Linear(64, 1), nn.Tanh())
@@ -512,7 +522,8 @@ def standardized(message, *data):
 
 
 @hint(
-    "standardize each feature, (x - mean) / np.where(std > 1e-6 * abs(mean), std, 1), with x = np.asarray(x, float), mean"
+    "standardize each feature, (x - mean) / np.where(std > 1e-6 * abs(mean), std, 1), with x = np.asarray(x, float), "
+    "mean = x.mean(axis=0), std = x.std(axis=0), and for test data with the training data's mean and std"
 )
 @pytest.mark.parametrize("kind", [np.asarray, np.float32, lambda x: x.tolist(), pandas.DataFrame])
 def test_a_table_in_many_units(kind):
@@ -553,7 +564,11 @@ def test_classes_that_are_in_the_test_only():
     assert learns(trainer_of(), (x[order[:1100]], t[order[:1100]]), (x[order[1100:]], t[order[1100:]]))
 
 
-@hint("give 255 - images, or each image as nn.datasets.as_mnist(image)", "give 1 - images")
+@hint(
+    "test: the images look inverted to those of the training data, as black on white to white on black: give 255 - "
+    "images, or each image as nn.datasets.as_mnist(image)",
+    "give 1 - images, or each image as nn.datasets.as_mnist(image)",
+)
 def test_inverted_images():
     (train, (images, t)), (_, (floats, _)) = pixels(lambda x: x), pixels(lambda x: x / 255)
     trainer = trainer_of()
@@ -570,7 +585,7 @@ def test_inverted_images():
     np.testing.assert_allclose(eval(quoted(message, "images")[0], {"images": 1 - floats}), floats, atol=1e-12)
 
 
-@hint("prepare both in the same way, digits by nn.datasets.as_mnist(image)")
+@hint("): prepare both in the same way, digits by nn.datasets.as_mnist(image)")
 def test_test_images_of_another_kind():
     train, (images, t) = pixels(lambda x: x)
     pages = np.zeros((len(images), 24, 24), np.uint8)
@@ -612,7 +627,8 @@ def line(**options):
 
 
 @hint(
-    "Try a smaller learning rate than 0.5, clip the gradient with SGD(clip_norm=0.2), or standardize the inputs, and the targets of a regression"
+    "training has diverged. Try a smaller learning rate than 0.5, clip the gradient with SGD(clip_norm=0.2), or "
+    "standardize the inputs, and the targets of a regression"
 )
 def test_a_learning_rate_that_is_too_large():
     train, test = numbers()
@@ -686,6 +702,16 @@ def test_inputs_that_are_too_large():
 # Values that a message names
 
 
+FOLLOWED |= dict.fromkeys(
+    (
+        "layers must be a list of layers, such as [Sigmoid(), Tanh()], got",
+        "costs must be a list of costs, such as [Quadratic(), CrossEntropy()], got",
+        "shares must be a list of what saturated(net, x) returned, got",
+    ),
+    "test_the_values_that_are_named_are_right",
+)
+
+
 @pytest.mark.parametrize(
     ("call", "wrong", "values"),
     [
@@ -712,6 +738,7 @@ def test_inputs_that_are_too_large():
         (lambda v: nn.plotting.saturated(net_of(), X, v), 1, r"1/4"),
         (lambda v: nn.plotting.activations_and_derivatives(v), nn.Tanh(), r"\[Sigmoid\(\), Tanh\(\)\]"),
         (lambda v: nn.plotting.cost_surface(net_of(), X[:9], T[:9], v), 1, r"\[Quadratic\(\), CrossEntropy\(\)\]"),
+        (nn.plotting.saturation, {}, r"saturated\(net, x\)"),
     ],
 )
 def test_the_values_that_are_named_are_right(call, wrong, values):
@@ -721,7 +748,13 @@ def test_the_values_that_are_named_are_right(call, wrong, values):
     for value in found:
         if value == "0" and "above" in message:
             value = "1e-9"
-        call(value if value.isidentifier() and value not in ("None", "True", "False") else eval(value, vars(nn)))
+        call(
+            value
+            if value.isidentifier() and value not in ("None", "True", "False")
+            else eval(
+                value, vars(nn) | {"saturated": lambda *_: [nn.plotting.saturated(net_of(), X)], "net": 0, "x": 0}
+            )
+        )
 
 
 # Networks
@@ -859,7 +892,8 @@ def test_inputs_and_targets_as_two_arguments():
 
 @hint(
     "fit has no argument 'validation_data': give the data in test=(x, t)",
-    "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give test=test",
+    "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give "
+    "test=test",
     "the optimizer has the option, Trainer(net, cost, SGD(lr=...))",
     "the argument is called epochs",
     "the argument is called batch_size",
@@ -1216,3 +1250,525 @@ def test_a_kink_and_a_gradcheck_that_takes_minutes(monkeypatch):
     monkeypatch.undo()
     report = nn.gradcheck(net, nn.CrossEntropy(), x, t, **options, raise_above=1e-7)
     assert report.checked == 50 + 20 + 40 + 2 + 18 < report.total
+
+
+# Plots and the page to draw on
+
+
+@hint(": give trainer.net", "as from figure, ax = plt.subplots()", "Train with trainer.fit first")
+def test_what_plots_are_drawn_from():
+    trainer = trainer_of()
+    figure, ax = eval(quoted(refused(nn.plotting.learning_curves, HISTORY, plt.figure()), "plt")[0], {"plt": plt})
+    assert nn.plotting.learning_curves(HISTORY, ax).figure is figure
+    refused(nn.plotting.learning_curves, trainer.history)
+    trainer.fit(TRAIN, 1, 64)
+    nn.plotting.learning_curves(trainer.history)
+    net = eval(re.search(r"give (\S+)$", refused(nn.plotting.weight_images, trainer))[1], {"trainer": trainer})
+    assert len(nn.plotting.weight_images(net).images) == 10
+
+
+@hint(
+    "if the numbers are pixels, reshape the images to (n, height, width)",
+    "if the numbers are pixels, give shape=(height, width)",
+)
+def test_pictures_that_are_rows():
+    images, net = PIXELS[:, :, :7].reshape(-1, 56), net_of(nn.Linear(56, 10), nn.Softmax())
+    shape = eval(
+        re.search(r"to (\(n, .*\))", refused(nn.plotting.sample_images, (images, T)))[1],
+        {"n": len(T), "height": 8, "width": 7},
+    )
+    assert nn.plotting.sample_images((images.reshape(shape), T)).images[0].get_array().shape == (8, 7)
+    options = re.search(r"shape=.*", refused(nn.plotting.weight_images, net))[0]
+    pictures = nn.plotting.weight_images(net, **eval(f"dict({options})", {"height": 8, "width": 7})).images
+    np.testing.assert_array_equal(pictures[3].get_array(), net.layers[0].weight[:, 3].reshape(8, 7))
+
+
+@hint(f"{CLASS}np.unique(t, return_inverse=True)[1]", "the targets are no classes: give class indices or one-hot rows")
+def test_images_with_numbers():
+    t = given(refused(nn.plotting.sample_images, (PIXELS, T + 0.5)), "t", t=T + 0.5)
+    assert texts(nn.plotting.sample_images((PIXELS, t))) == texts(nn.plotting.sample_images((PIXELS, T)))
+    refused(
+        nn.plotting.confusion_matrix, net_of(nn.Linear(64, 10)), (PIXELS, np.random.default_rng(0).random((len(T), 10)))
+    )
+    assert texts(nn.plotting.confusion_matrix(net_of(), (PIXELS, T))) == texts(
+        nn.plotting.confusion_matrix(net_of(), (PIXELS, ONE_HOT))
+    )
+
+
+@hint("compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
+def test_a_confusion_matrix_of_numbers():
+    message = refused(nn.plotting.confusion_matrix, net_of(nn.Linear(64, 1)), (X, T / 9))
+    assert given(message.partition("; ")[0], "net", net=net_of(nn.Linear(64, 1)), x=X).shape == (len(T), 1)
+    *_, last = layers_of(message)
+    nn.plotting.confusion_matrix(net_of(nn.Linear(64, 1), last), (X, T % 2))
+
+
+@hint("Give layers such as Sigmoid()", "is not finite everywhere within the width: choose a smaller one")
+def test_curves_that_there_are_not():
+    *_, layer = layers_of(refused(nn.plotting.activations_and_derivatives, [nn.Softmax()]))
+    nn.plotting.activations_and_derivatives([layer])
+    draw = functools.partial(
+        nn.plotting.cost_surface, net_of(nn.Linear(64, 1)), X[:9], T[:9] / 9, [nn.Quadratic()], (20, 21)
+    )
+    refused(draw, width=1e200)
+    draw(width=8.0)
+
+
+@hint(
+    "name a file in it, draw.html say",
+    "but the network is complex128: give net.astype('float32')",
+    "begin it with a Linear of side times side inputs, Linear(784, ...) say",
+    "has a forward of its own, which the page does not know: use Linear, Sigmoid, Tanh, ReLU, Softmax",
+    "training has diverged, train again with a smaller learning rate",
+    "give a numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters",
+)
+def test_a_page_to_draw_on(tmp_path):
+    class Own(nn.Sequential):
+        def __call__(self, x):
+            return super().__call__(np.asarray(x) / 2)
+
+    class Swish(nn.Layer):
+        def forward(self, x, out=None):
+            return np.multiply(x, nn.Sigmoid().forward(x), out=out)
+
+    path = tmp_path / re.search(r"(\S+) say", refused(nn.export_html, net_of(), tmp_path))[1]
+    nn.export_html(net_of(), path)
+    whole = path.read_text(encoding="utf-8")
+    net = net_of(dtype="complex128")
+    message = refused(nn.export_html, net, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        nn.export_html(given(message, "net", net=net), path)
+    assert path.read_text(encoding="utf-8") == whole
+    message = refused(nn.export_html, net_of(nn.Linear(63, 10)), path)
+    nn.export_html(net_of(nn.Linear(int(re.search(r"Linear\((\d+), \.\.\.\)", message)[1]), 10)), path)
+    known = re.search(r": use (.*)", refused(nn.export_html, net_of(nn.Linear(64, 10), Swish()), path))[1].split(", ")
+    for name in known[1:]:
+        nn.export_html(net_of(nn.Linear(64, 10), getattr(nn, name)()), path)
+    net = net_of()
+    net.layers[0].weight[3, 3] = np.nan
+    refused(nn.export_html, net, path)
+    net.initialize(0)
+    assert learns(trainer_of(net=net))
+    nn.export_html(net, path)
+    own = Own(nn.Linear(64, 10), nn.Softmax(), seed=0)
+    own.parameters = net.parameters
+    refused(nn.export_html, own, path)
+    plain = net_of()
+    plain.parameters = own.parameters
+    nn.export_html(plain, tmp_path / "plain.html")
+    assert (tmp_path / "plain.html").read_bytes() == path.read_bytes()
+
+
+# Data sets and files
+
+
+@hint(
+    "for a regression give the pair (x, t) to fit. If they are classes, give np.asarray(t, str)",
+    "no whole number: for a regression give the pair (x, t) to fit",
+    "for several numbers for each sample give the pair (x, t) to fit",
+)
+def test_numbers_for_a_data_set():
+    ids = T * 1000 + np.arange(len(T)) % 30
+    message = refused(Dataset.from_arrays, X, ids)
+    data = Dataset.from_arrays(X, given(message, "asarray", t=ids))
+    assert [data.classes[label] for label in data.labels] == ids.astype(str).tolist()
+    some = ids[T != 3]
+    part = Dataset.from_arrays(
+        X[T != 3], given(refused(Dataset.from_arrays, X[T != 3], some), "asarray", t=some), classes=data.classes
+    )
+    assert [part.classes[label] for label in part.labels] == some.astype(str).tolist()
+    t = X[:, 20:44].mean(axis=1)
+    for wrong in (t, ids):
+        assert "(x, t)" in refused(Dataset.from_arrays, X, wrong)
+    assert explains(line(lr=0.05), (X, t))
+    rows = np.stack([t, 2 * t], axis=1)
+    refused(Dataset.from_arrays, X, rows)
+    trainer = trainer_of(nn.Linear(64, 2), cost=nn.Quadratic(), lr=0.05)
+    trainer.fit((X, rows), 20, 64)
+    assert np.mean((trainer.net(X) - rows) ** 2) < np.var(rows) / 2
+
+
+@hint(
+    "make numbers of this column first (astype(float), or pandas.get_dummies for categories), or leave it out",
+    "leave out rows with missing values, or fill them in",
+    "no whole number: leave out samples without a label",
+    "labels must be all whole numbers or all strings. Leave out samples without a label",
+)
+def test_a_table_with_words_and_gaps():
+    t = np.arange(60) % 3
+    frame = pandas.DataFrame({"size": (t + 1.0).astype(str), "colour": WORDS[t], "weight": np.where(t == 1, np.nan, t)})
+    refused(Dataset.from_arrays, frame, t)
+    frame = frame.assign(size=frame["size"].astype(float))
+    refused(Dataset.from_arrays, frame, t)
+    for dummies in (pandas.get_dummies(frame, columns=["colour"]), frame.drop(columns="colour")):
+        refused(Dataset.from_arrays, dummies, t)
+        whole = Dataset.from_arrays(dummies.dropna(), t[frame["weight"].notna()])
+        assert len(whole) == 40
+        filled = Dataset.from_arrays(dummies.fillna(dummies.mean()), t)
+        assert learns(
+            trainer_of(nn.Linear(filled.images.shape[1], 3), nn.Softmax()), filled, filled, epochs=200, least=0.6
+        )
+    for missing in (np.where(t == 1, np.nan, t), np.where(t == 1, None, WORDS[t])):
+        refused(Dataset.from_arrays, np.ones((60, 1)), missing)
+        known = pandas.notna(missing)
+        data = Dataset.from_arrays(np.ones((40, 1)), missing[known])
+        assert [data.classes[label] for label in data.labels] == [str(v).removesuffix(".0") for v in missing[known]]
+
+
+@hint(
+    "write ['cat', ...]",
+    "write list(map(str, classes))",
+    "give all names, in the order of the labels from 0 up",
+    "or give both to Dataset.from_arrays",
+    "convert it with np.asarray",
+)
+def test_names_of_classes():
+    t = np.array([0, 1, 1])
+    x = np.zeros((3, 2))
+    names = re.search(r"write (\[.*\])", refused(Dataset, x, t, classes="cat"))[1].replace("...", "'dog'")
+    assert Dataset(x, t, classes=eval(names)).classes == ("cat", "dog")
+    assert Dataset(x, t, classes=given(refused(Dataset, x, t, classes=[7, 8]), "classes", classes=[7, 8])).classes == (
+        "7",
+        "8",
+    )
+    refused(Dataset.from_arrays, x, ["cat", "dog", "cow"], classes=["cat", "dog"])
+    data = Dataset.from_arrays(x, ["cat", "dog", "cow"], classes=["cat", "dog", "cow"])
+    assert data.labels.tolist() == [0, 1, 2]
+    message = refused(Dataset, x.tolist(), t.tolist())
+    convert = eval(re.search(r"with (np\.asarray)", message)[1], {"np": np})
+    both = eval(re.search(r"to (Dataset\.from_arrays)", message)[1], {"Dataset": Dataset})
+    for data in (Dataset(convert(x.tolist()), convert(t.tolist())), both(x.tolist(), t.tolist())):
+        np.testing.assert_array_equal(data.images, x)
+        np.testing.assert_array_equal(data.labels, t)
+
+
+@hint(
+    "read a file with matplotlib.pyplot.imread",
+    "for several images give np.stack([as_mnist(image) for image in images])",
+    "If light ink is on a transparent ground, give image[..., -1]",
+)
+def test_drawings(tmp_path):
+    import matplotlib
+
+    from numnet.datasets import as_mnist
+
+    page = np.full((60, 60), 255, np.uint8)
+    page[10:50, 28:34] = 0
+    plt.imsave(tmp_path / "digit.png", page, cmap="gray")
+    read = eval(
+        re.search(r"with (matplotlib\S+)", refused(as_mnist, str(tmp_path / "digit.png")))[1],
+        {"matplotlib": matplotlib},
+    )
+    np.testing.assert_array_equal(as_mnist(read(tmp_path / "digit.png")), as_mnist(page))
+    images = np.stack([page] * 7)
+    message = refused(as_mnist, images)
+    stacked = eval(re.search(r"give (np\.stack\(.*\))", message)[1], {"np": np, "as_mnist": as_mnist, "images": images})
+    assert stacked.shape == (7, 28, 28)
+    transparent = np.dstack([np.full((60, 60, 3), 255, np.uint8), 255 - page])
+    image = eval(re.search(r"give (image\[.*\])", refused(as_mnist, transparent))[1], {"image": transparent})
+    np.testing.assert_array_equal(as_mnist(image), as_mnist(page))
+
+
+@hint(
+    "only a plain file can be mapped into memory. Unpack it first.",
+    "Convert with astype first.",
+    "Write it in parts.",
+    "For a path of bytes, use os.fsdecode; for a file's content, io.BytesIO.",
+    "The file is damaged or incomplete: download or copy it again.",
+    "If the header is wrong, np.fromfile(path, 'uint8', offset=16).reshape(7, 8, 8) reads the file; otherwise download "
+    "or copy it again.",
+    "Write it with another shape or, if it should have one, download or copy it again.",
+)
+def test_idx_files(tmp_path):
+    read_idx, write_idx = nn.datasets.read_idx, nn.datasets.write_idx
+    path, labels = tmp_path / "labels.gz", TEST[1].astype(np.uint8)
+    write_idx(path, labels)
+    copied = path.read_bytes()
+    refused(read_idx, path, mmap_mode="r")
+    plain = tmp_path / "labels"
+    plain.write_bytes(gzip.decompress(copied))
+    np.testing.assert_array_equal(read_idx(plain, mmap_mode="r"), labels)
+    path.write_bytes(copied[:-20])
+    refused(read_idx, path)
+    path.write_bytes(copied)
+    np.testing.assert_array_equal(read_idx(path), labels)
+    use, wrap = re.search(r"use (os\.fsdecode); .*, (io\.BytesIO)", refused(read_idx, os.fsencode(path))).groups()
+    for source in (eval(use, {"os": os})(os.fsencode(path)), eval(wrap, {"io": io})(copied)):
+        np.testing.assert_array_equal(read_idx(source), labels)
+    kinds = re.findall(r"\((\w+)\)", refused(write_idx, path, TEST[1]))
+    for kind in kinds:
+        write_idx(path, TEST[1].astype(kind))
+        np.testing.assert_array_equal(read_idx(path), TEST[1])
+    many = np.broadcast_to(np.uint8(1), (1 << 32,))
+    refused(write_idx, path, many)
+    write_idx(path, many[:1000])
+    assert read_idx(path).sum() == 1000
+    write_idx(plain, PIXELS[:5])
+    plain.write_bytes(plain.read_bytes() + PIXELS[5:7].tobytes())
+    reads = re.search(r"wrong, (.*) reads the file", refused(read_idx, plain))[1]
+    np.testing.assert_array_equal(eval(reads, {"np": np, "path": plain}), PIXELS[:7])
+    path.write_bytes(bytes([0, 0, 8, 255]) + (1).to_bytes(4, "big") * 255 + b"7")
+    refused(read_idx, path)
+    write_idx(path, np.full((1, 1), 7, np.uint8))
+    assert read_idx(path).tolist() == [[7]]
+
+
+@hint(
+    "with names such as train-images-idx3-ubyte.gz and labels.idx1-ubyte: it has a.gz, b.gz",
+    "nn.datasets.read_idx reads a single file.",
+    "move one of them to another folder",
+    "Move one of the data sets to a folder of its own",
+)
+def test_a_folder_of_idx_files(tmp_path):
+    load, write = nn.datasets.load_idx, nn.datasets.write_idx
+    labels = T.astype(np.uint8)
+    write(tmp_path / "a.gz", PIXELS)
+    write(tmp_path / "b.gz", labels)
+    names = re.search(r"such as (\S+) and (\S+): it has (\S+), (\S+)", refused(load, tmp_path)).groups()
+    (tmp_path / names[2]).rename(tmp_path / names[0])
+    (tmp_path / names[3]).rename(tmp_path / f"train-{names[1]}.gz")
+    data = load(tmp_path)
+    np.testing.assert_array_equal(data.labels, T)
+    (tmp_path / "own").mkdir()
+    for name, array in (("images.gz", PIXELS[:5]), ("labels.gz", labels[:5]), ("labels", labels[1:6])):
+        write(tmp_path / name, array)
+    refused(load, tmp_path)
+    for name in ("images.gz", "labels.gz", "labels"):
+        (tmp_path / name).rename(tmp_path / "own" / name)
+    np.testing.assert_array_equal(load(tmp_path).labels, T)
+    refused(load, tmp_path / "own")
+    (tmp_path / "own" / "labels").rename(tmp_path / "labels, another")
+    np.testing.assert_array_equal(load(tmp_path / "own").labels, T[:5])
+    write(tmp_path / "own" / "labels.gz", labels[:4])
+    read = eval(re.search(r"(nn\.datasets\.read_idx) reads", refused(load, tmp_path / "own"))[1], {"nn": nn})
+    np.testing.assert_array_equal(read(tmp_path / "own" / "labels.gz"), T[:4])
+
+
+NAMES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Small files in the place of MNIST's, which no server has; an empty cache. Return their contents by name."""
+    import hashlib
+
+    (train, test), contents = nn.datasets.digits(), {}
+    for name, array in zip(NAMES, (train.images, train.labels, test.images, test.labels), strict=True):
+        file = io.BytesIO()
+        nn.datasets.write_idx(file, array.astype(np.uint8))
+        contents[f"{name}.gz"] = gzip.compress(file.getvalue(), mtime=0)
+    files = [{name: hashlib.sha256(data).hexdigest()} for name, data in contents.items()]
+    nowhere = nn.datasets._MNIST._replace(mirrors=("http://127.0.0.1:9/",), files=files)
+    monkeypatch.setattr(nn.datasets, "_MNIST", nowhere)
+    monkeypatch.delenv("NUMNET_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    return contents
+
+
+@hint(
+    "To provide the files by hand, put train-images-idx3-ubyte.gz, ",
+    "or in another one that you name with data_dir or the environment variable NUMNET_DATA.",
+    "has images.gz, labels.gz.",
+    "correct data_dir, or give download=True to fill it",
+    "correct the variable or, for the user's cache folder, unset it",
+    "could not be downloaded; every mirror failed",
+    "cannot be written in the folder",
+)
+def test_files_of_mnist_that_are_missing(published, tmp_path, monkeypatch):
+    def provided(message):
+        names, folder = re.search(r"by hand, put (.*) in the folder (\S+), or", message).groups()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in names.split(", "):
+            (Path(folder) / name).write_bytes(published[name])
+
+    mnist, folder = nn.datasets.mnist, tmp_path / "here"
+    refused(mnist, folder, download=False)
+    assert "download=True" in heard[-1]
+    provided(refused(mnist, folder, download=True))
+    train, test = mnist(folder, download=False)
+    np.testing.assert_array_equal(test.labels, TEST[1])
+    monkeypatch.setenv("NUMNET_DATA", str(tmp_path / "nowhere"))
+    refused(mnist)
+    monkeypatch.setenv("NUMNET_DATA", str(folder))
+    assert repr(mnist(download=False)) == repr((train, test))
+    monkeypatch.delenv("NUMNET_DATA")
+    provided(refused(mnist))
+    assert repr(mnist(download=False)) == repr((train, test))
+    other = tmp_path / "other"
+    other.mkdir()
+    for name, data in zip(("images.gz", "labels.gz"), published.values(), strict=False):
+        (other / name).write_bytes(data)
+    refused(mnist, other, download=False)
+    for name, wrong in zip(published, ("images.gz", "labels.gz"), strict=False):
+        (other / wrong).rename(other / name)
+    (tmp_path / "a file").write_bytes(b"")
+    refused(mnist, tmp_path / "a file" / "below")
+    assert "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz of mnist" in refused(mnist, other, download=False)
+    provided(heard[-1])
+    assert repr(mnist(other, download=False)) == repr((train, test))
+
+
+# Devices
+
+
+@hint(
+    "inputs are on the GPU, but the network is on the CPU: move it there with net.to('gpu'), or give inputs.get()",
+    "move one with nn.backend.to(array, 'cpu') or 'gpu', and a whole network with net.to",
+    "move it back before the callback ends, or move it between two calls of fit",
+)
+def test_arrays_on_another_device():
+    net, x = net_of(), place(X, "gpu")
+    there, here = quoted(refused(net, x), "net")[0], quoted(heard[-1], "inputs")[0]
+    np.testing.assert_array_equal(net(eval(here, {"inputs": x})), net(X))
+    np.testing.assert_allclose(host(eval(there, {"net": net})(x)), net_of()(X), rtol=1e-6)
+    a, b = place(np.ones((3, 2)), "gpu"), np.ones((2, 3))
+    message = refused(nn.backend.matmul, a, b)
+    move = quoted(message, "array")[0]
+    np.testing.assert_array_equal(nn.backend.matmul(eval(move, {"nn": nn, "array": a}), b), np.full((3, 3), 2))
+    there = eval(move.replace("'cpu'", "'gpu'"), {"nn": nn, "array": b})
+    np.testing.assert_array_equal(host(nn.backend.matmul(a, there)), np.full((3, 3), 2))
+    trainer = trainer_of()
+    refused(trainer.fit, TRAIN, 1, 64, callbacks=[lambda trainer: trainer.net.to("gpu")])
+    trainer = trainer_of()
+    trainer.fit(TRAIN, 2, 64, callbacks=[lambda trainer: trainer.net.to("gpu").to("cpu")])
+    trainer.net.to("gpu")
+    assert trainer.fit(TRAIN, 3, 64)[-1].train_accuracy > 0.85
+
+
+@hint(
+    "train with a smaller batch_size or in float32, or stay on the CPU with device='cpu', where a dataset may also be"
+)
+def test_a_gpu_without_memory_left():
+    @gpu.quiet()
+    def full():
+        raise type("OutOfMemoryError", (MemoryError,), {})("Out of memory.")
+
+    option = re.search(r"device='cpu'", refused(full))[0]
+    assert learns(trainer_of(net=net_of(**eval(f"dict({option})"))))
+
+
+DRIVERLESS = {  # what CuPy says, and what numnet then says
+    "no driver": (
+        (0, 13000, 1),
+        "there is no NVIDIA driver: install one from https://www.nvidia.com/drivers (nvidia-smi",
+    ),
+    "an old driver": ((12040, 13000, 1), "update the driver, or install the CuPy that fits it, pip install"),
+    "no GPU": ((13000, 13000, 0), "check CUDA_VISIBLE_DEVICES, or use device='cpu'"),
+    "an error": ((13000, 13000, None), "check CUDA_VISIBLE_DEVICES and nvidia-smi, or use device='cpu'"),
+    "no CuPy": (None, "a GPU needs CuPy, which is not installed: pip install 'numnet[cuda12]' or 'numnet[cuda13]', as"),
+}
+FOLLOWED |= {says: "test_no_gpu_that_works" for _, says in DRIVERLESS.values()}
+
+
+@pytest.mark.parametrize("what", DRIVERLESS)
+def test_no_gpu_that_works(what, monkeypatch):
+    """The driver cannot be installed here. But what numnet names can be: the extras, and the CPU."""
+    numbers, says = DRIVERLESS[what]
+    spec = importlib.util.spec_from_file_location("numnet.gpu", gpu.__file__)
+    real = importlib.util.module_from_spec(spec)  # since the tests have a stand-in for CuPy
+    spec.loader.exec_module(real)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: find(name) if name != "cupy" else numbers and spec)
+
+    def count():
+        if numbers[2] is None:
+            raise RuntimeError("cudaErrorNoDevice")
+        return numbers[2]
+
+    if numbers:
+        runtime = types.SimpleNamespace(
+            driverGetVersion=lambda: numbers[0], runtimeGetVersion=lambda: numbers[1], getDeviceCount=count
+        )
+        monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime)))
+    message = refused(real.tried)
+    assert says in message
+    for option in re.findall(r"device='cpu'", message):
+        assert net_of(**eval(f"dict({option})")).device == "cpu"
+    extras = importlib.metadata.metadata("numnet").get_all("Provides-Extra")
+    assert set(re.findall(r"numnet\[(\w+)\]", message)) <= set(extras)
+
+
+# All messages
+
+
+ELSEWHERE = {  # remedies that a test beside the code follows
+    "datasets/test_idx.py test_a_file_of_another_kind_is_named_and_the_hint_opens_it": [
+        "a file compressed by xz: read_idx(lzma.open({})) reads it",
+        "a file compressed by bzip2: read_idx(bz2.open({})) reads it",
+        "a zip archive: read_idx(zipfile.ZipFile({}).open(name)) reads the file `name` in it",
+        "a tar archive: read_idx(tarfile.open(path).extractfile(name)) reads the file `name` in it",
+        "an array saved by NumPy (npy): np.load({}) reads it",
+        "arrays saved by NumPy (npz): np.load(…) reads them",
+        "a picture (PNG): matplotlib.pyplot.imread({}) reads it",
+        "a picture (JPEG): matplotlib.pyplot.imread({}) reads it",
+        "a picture (GIF): matplotlib.pyplot.imread({}) reads it",
+        "a pickle: pickle.load(…) reads it",
+        "a table of text (CSV): np.loadtxt(…",
+    ],
+    "datasets/test_idx.py test_a_matlab_file_is_named_and_the_hint_opens_it": ["scipy.io.loadmat({}) reads it"],
+    "datasets/test_idx.py test_an_idx_file_gzipped_twice_is_named_and_the_hint_opens_it": [
+        "a file that was gzipped twice: read_idx({}) reads it"
+    ],
+    "datasets/test_idx.py test_a_little_endian_file_is_told_and_the_hint_reads_it": [
+        "Its sizes are little-endian, …, which fits its data: … reads the file.",
+        "np.frombuffer(gzip.open(path).read()",
+    ],
+    "datasets/test_idx.py test_a_missing_dimension_is_told_and_the_hint_reads_the_file": [
+        "There are … bytes, … times as many: is a dimension missing, ……? … reads the file so."
+    ],
+    "datasets/test_folder.py test_one_of_several_data_sets_is_named": ["name the one that you want, as in load_idx("],
+    "datasets/test_folder.py test_signed_bytes_under_the_name_of_unsigned_ones_are_told": [
+        "nn.datasets.Dataset(data.images.view(np.uint8), data.labels) has them from 0 to 255."
+    ],
+    "datasets/test_datasets.py test_a_file_in_the_cache_that_changed_is_named": [
+        "Delete it; then it is downloaded anew."
+    ],
+    "datasets/test_download.py test_after_a_kill_another_process_goes_on": [
+        "Wait for that process or end it, then try again."
+    ],
+}
+VERBS = (
+    "assign|avoid|begin|build|call|change|check|choose|compare|convert|copy|correct|count|cut|decrease|define|delete|"
+    "derive|divide|do|download|draw|end|export|fill|finish|fix|free|get|give|go|import|increase|initialize|install|invert|"
+    "keep|leave|let|load|look|lower|make|map|mark|move|multiply|name|normalize|number|open|pass|pick|prepare|provide|put|"
+    "raise|read|reduce|remove|rename|replace|reshape|restart|run|save|scale|see|send|set|shuffle|shrink|split|standardize|"
+    "start|stay|stop|subtract|swap|switch|take|train|transpose|try|turn|unpack|unset|update|use|wait|write"
+)
+ADVICE = re.compile(  # what a text that advises something has: such a verb, or code
+    rf"(?:^|[:;,.(?] |\b(?:or|and|then) )(?:{VERBS})\b(?!:| is | must )|\w\([^)]*\)|\w=\.\.\.", re.IGNORECASE
+)
+NO_REMEDY = {  # what cannot be followed here, and why
+    "open it in an editor to see what it is, and get the file again": "what the file is, only a reader sees",
+    "open it in a browser to see what the server answered, and get the file again": "likewise",
+    "CuPy is installed but cannot be imported (…): install it anew, …": "needs another machine",
+    "give the number of a Linear layer": "a report shows only what is before it",
+}
+
+
+def test_each_remedy_is_followed():
+    """A new message with a remedy needs a test above: its remedy, taken out of the message, must help."""
+    followed = [*FOLLOWED, *itertools.chain.from_iterable(ELSEWHERE.values()), *NO_REMEDY]
+    missing = [
+        f"{place} {piece!r} in {text!r}"
+        for text, place in messages().items()
+        for piece in (piece.strip(" :.,\n") for piece in text.split("…"))
+        if len(piece) > 9 and ADVICE.search(piece) and not any(piece in part or part in text for part in followed)
+    ]
+    assert not missing, "\n".join(["", *missing])
+
+
+def test_each_part_is_of_a_message():
+    """What no message says any more needs no test."""
+    texts = messages()
+    pieces = [piece.strip(" :.,\n") for text in texts for piece in text.split("…") if len(piece) > 9]
+    for part in [*FOLLOWED, *itertools.chain.from_iterable(ELSEWHERE.values()), *NO_REMEDY]:
+        assert any(part in text for text in texts) or any(piece in part for piece in pieces), part
+
+
+@pytest.mark.parametrize("test", ELSEWHERE)
+def test_the_tests_elsewhere_are_there(test):
+    file, name = test.split()
+    assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8")
