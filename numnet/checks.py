@@ -671,7 +671,8 @@ def data_warnings(train: Any, tests: Any) -> None:
     elif size > _LARGE or (0 < size < _SMALL and train.size >= _FEW):
         remedy = (
             "standardize each feature, (x - mean) / np.where(std > 1e-6 * abs(mean), std, 1), with x = np.asarray(x, "
-            "float), mean = x.mean(axis=0), std = x.std(axis=0), and for test data with the training data's mean and std"
+            "float), mean = x.mean(axis=0), std = x.std(axis=0), and for test data with the mean and std of the "
+            "training data"
         )
         if size < _SMALL:
             remedy = f"divide pixels by 255 only once, and bytes not at all, or {remedy}"

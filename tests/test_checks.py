@@ -26,6 +26,8 @@ RNG = np.random.default_rng(0)
 NET = nn.Sequential(nn.Linear(4, 2), nn.Softmax(), seed=0)
 ANY = nn.Sequential(nn.Tanh())
 ONE = nn.Sequential(nn.Linear(1, 1))
+HUGE = nn.Sequential(nn.Linear(4, 2), seed=0)
+HUGE.parameters[3] = np.nan
 TRAIN = nn.datasets.Dataset(np.zeros((2, 4)), np.zeros(2, int))
 SOME, LABELS = np.ones((3, 4)), np.array([0, 1, 1])
 
@@ -59,7 +61,7 @@ def named_classes(*names):
 
 
 LINEAR, SOFTMAX, SIGMOID, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Sigmoid(), nn.Tanh()
-NUMBERED = "count the classes from 0, t = np.unique(t, return_inverse=True)[1], or give the network more outputs"
+NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
 REFUSED = {
@@ -167,7 +169,7 @@ REFUSED = {
     ),
     "a complex network": (
         lambda: checks.trainer_parts(np.dtype("complex128")),
-        "Trainer: a complex network is for gradcheck; train one of float32 or float64",
+        "Trainer: complex networks are for gradcheck's own use; train one of float32 or float64",
     ),
     "no probabilities": (
         lambda: checks.probabilities_taken_once([LINEAR, TANH], ["distribution"]),
@@ -222,12 +224,12 @@ REFUSED = {
     "a single sample": (
         lambda: checks.inputs(np.ones(4), NET),
         "the network takes batches of shape (n, ...) with 4 features a sample, got (4,): for a single sample give "
-        "x[None]",
+        "np.reshape(x, (1, -1))",
     ),
     "samples of one feature": (
         lambda: checks.inputs(np.ones(5), ONE),
         "the network takes batches of shape (n, ...) with 1 features a sample, got (5,): for samples of one feature "
-        "give x[:, None]",
+        "give np.reshape(x, (-1, 1))",
     ),
     "a vector for any width": (
         lambda: checks.inputs(np.ones(5), ANY),
@@ -255,24 +257,70 @@ REFUSED = {
     ),
     "one target": (
         lambda: checks.samples(SOME, np.array(3), np.dtype("float32")),
-        "one target for each of at least one sample is needed, got 3 samples and targets of shape ()",
+        "one target for each of at least one sample is needed, got 3 samples and targets of shape (): for a single "
+        "sample give np.reshape(t, 1)",
     ),
     "labels that are floats": (
         lambda: checks.labels(np.array([0.0, 1.0]), 2),
-        "targets of shape (n,) are class indices and must be integers, got dtype float64: use t.astype(int), or give "
-        "rows of shape (n, outputs)",
+        "targets of shape (n,) are class indices and must be integers, got dtype float64: give np.asarray(t, "
+        "float).astype(int)",
     ),
     "a label that is too large": (
         lambda: checks.labels(np.array([0, 2, 3]), 2),
-        "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 2: " + NUMBERED,
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 2: there are 3 classes, so give the "
+        "network as many outputs",
     ),
     "a label below 0": (
         lambda: checks.labels(np.array([0, 1, -1]), 2),
-        "class indices must be from 0 to 1 for 2 outputs, but that of sample 2 is -1: " + NUMBERED,
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 2 is -1: there are 3 classes, so give the "
+        "network as many outputs",
     ),
-    "targets that are words": (
+    "labels from 1": (
+        lambda: checks.labels(np.array([1, 2, 1]), 2),
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 2: if the classes are counted from "
+        "1, give np.asarray(t) - 1",
+    ),
+    "labels with a gap": (
+        lambda: checks.labels(np.array([0, 2, 0]), 2),
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 2: number the classes from 0, "
+        f"{NUMBERED}",
+    ),
+    "labels that have changed": (
+        lambda: checks.labels(np.array([0, 2, 0]), 2, np.array([7, 8, 9])),
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 8 is 2",
+    ),
+    "labels that are words": (
         lambda: checks.targets(["a"], 2, "float32"),
-        "targets must be real numbers, got dtype <U1: Dataset.from_arrays(x, t) numbers classes that are words",
+        "targets of shape (n,) are class indices and must be integers, got dtype <U1: number the classes, "
+        f"{NUMBERED}, or give Dataset.from_arrays(x, t)",
+    ),
+    "labels that are missing": (
+        lambda: checks.labels(np.array([0, np.nan]), 2),
+        "targets of shape (n,) are class indices and must be integers, got dtype float64: keep only samples with a "
+        "label, those with np.isfinite(np.asarray(t, float))",
+    ),
+    "numbers for labels": (
+        lambda: checks.labels(np.array([0, 0.5]), 2),
+        "targets of shape (n,) are class indices and must be integers, got dtype float64: for a regression end the "
+        f"network in Linear(..., 1) with Quadratic(); if each number is a class, {NUMBERED}",
+    ),
+    "words for a single output": (
+        lambda: checks.targets(["a"], 1, "float32"),
+        f"targets must be real numbers, got dtype <U1: number the classes, {NUMBERED}, or give "
+        "Dataset.from_arrays(x, t)",
+    ),
+    "rows of strings": (
+        lambda: checks.targets([["1", "0"]], 2, "float32"),
+        "targets must be real numbers, got dtype <U1: give np.asarray(t, float)",
+    ),
+    "rows of words": (
+        lambda: checks.targets([["a", "b"]], 2, "float32"),
+        "targets must be real numbers, got dtype <U1",
+    ),
+    "a target of no axes": (
+        lambda: checks.targets(1, 2, "float32"),
+        "targets must be class indices of shape (n,) or rows of shape (n, 2) for 2 outputs, got shape (): for a single "
+        "sample give np.reshape(t, 1)",
     ),
     "targets of another width": (
         lambda: checks.targets(np.ones((3, 4)), 2, "float32"),
@@ -313,13 +361,12 @@ REFUSED = {
     ),
     "labels 1 and 2 for a single probability": (
         lambda: checks.reachable(np.array([[1.0], [2.0], [1.0]]), SIGMOID),
-        "classes for a single output of Sigmoid() must be 0 and 1, but the labels are 1 and 2: map them with t = "
-        "np.unique(t, return_inverse=True)[1]",
+        "classes for a single output of Sigmoid() must be 0 and 1, but the labels are 1 and 2: give np.asarray(t) == 2",
     ),
     "labels 1 and 2 for a single tanh": (
         lambda: checks.reachable(np.array([[1.0], [2.0], [1.0]]), TANH),
-        "classes for a single output of Tanh() must be -1 and 1, but the labels are 1 and 2: map them with t = "
-        "2 * np.unique(t, return_inverse=True)[1] - 1",
+        "classes for a single output of Tanh() must be -1 and 1, but the labels are 1 and 2: give 2 * "
+        "(np.asarray(t) == 2) - 1",
     ),
     "labels of three classes for a single probability": (
         lambda: checks.reachable(np.array([[0.0], [2.0], [1.0]]), SIGMOID),
@@ -370,7 +417,8 @@ REFUSED = {
     ),
     "an accuracy over a single number": (
         lambda: checks.wanted_classes(np.array(1), 1, 2, SOFTMAX),
-        "accuracy needs one target for each of at least one image, got 1 images and targets of shape ()",
+        "accuracy needs one target for each of at least one image, got 1 images and targets of shape (): for a "
+        "single sample give np.reshape(t, 1)",
     ),
     "classes of other numbers": (
         lambda: checks.data_warnings(named_classes("cat", "dog"), named_classes("dog", "cat")),
@@ -403,7 +451,7 @@ REFUSED = {
     "a column of classes": (
         lambda: checks.targets([[1], [0]], 3, "float32"),
         "targets must be class indices of shape (n,) or rows of shape (n, 3) for 3 outputs, got shape (2, 1): for a "
-        "column of class indices give t.ravel()",
+        "column of class indices give np.ravel(t)",
     ),
     "one-hot rows for one output": (
         lambda: checks.targets(np.eye(2), 1, "float32"),
@@ -412,7 +460,9 @@ REFUSED = {
     ),
     **{
         f"training data that are not one argument, {name}": (
-            lambda arguments=arguments, named=named: checks.data_in_one(lambda *_, **__: None)(*arguments, **named),
+            lambda arguments=arguments, named=named: checks.data_in_one(nn.Trainer.fit.__wrapped__)(
+                *arguments, **named
+            ),
             "fit takes the training data as one argument, a Dataset or a pair of inputs and targets: "
             "fit((x, t), epochs=..., batch_size=...)",
         )
@@ -429,7 +479,8 @@ REFUSED = {
             ("validation_data", "give the data in test=(x, t)"),
             (
                 "validation_split",
-                "split the data before, train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give test=test",
+                "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), "
+                "and give test=test",
             ),
             ("lr", "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"),
             ("learning_rate", "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"),
@@ -441,6 +492,15 @@ REFUSED = {
             ("patience", "give callbacks=[numnet.keep_best(patience=...)]"),
         ]
     },
+    "an option of others": (
+        lambda: nn.SGD(learning_rate=0.5),
+        "SGD has no option 'learning_rate': it is called lr, SGD(lr=...)",
+    ),
+    "an option of nobody": (lambda: nn.SGD(0.5, colour="red"), "SGD has no option 'colour'"),
+    "data to evaluate in two places": (
+        lambda: nn.Trainer.evaluate(None, SOME, LABELS),
+        "evaluate takes the data as one argument, a Dataset or a pair of inputs and targets: evaluate((x, t))",
+    ),
     "a step at a rate below 0": (lambda: checks.step_rate(-0.5), "step: lr must be finite and at least 0, got -0.5"),
     "a step at a rate that is a function": (
         lambda: checks.step_rate(print),
@@ -495,21 +555,54 @@ REFUSED = {
     "a cost that is nan": (
         lambda: checks.no_divergence("in epoch 3", 0.123456789, math.nan),
         "the training cost became nan in epoch 3: training has diverged. Try a smaller learning rate than 0.123457, "
-        "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
+        "clip the gradient with SGD(clip_norm=0.8), or standardize the inputs, and the targets of a regression",
     ),
     "a cost that is infinite": (
         lambda: checks.no_divergence("in this step", 1e30, math.inf, np.ones(3)),
         "the training cost became inf in this step: training has diverged. Try a smaller learning rate than 1e+30, "
-        "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
+        "clip the gradient with SGD(clip_norm=1e-31), or standardize the inputs, and the targets of a regression",
     ),
     "targets that became nan": (
         lambda: checks.suitable(np.array([[0, 1], [np.nan, 1]]), None, np.array([5, 3])),
         "targets must be finite, but t[3, 0] is nan",
     ),
+    "a cost that is infinite with momentum": (
+        lambda: checks.no_divergence("in epoch 3", 2.0, math.inf, optimizer=nn.SGD(2.0, momentum=0.9)),
+        "the training cost became inf in epoch 3: training has diverged. Try a smaller learning rate than 2, "
+        "clip the gradient with SGD(clip_norm=0.005), or standardize the inputs, and the targets of a regression",
+    ),
+    "a decay that is too large": (
+        lambda: checks.no_divergence("in epoch 3", 0.5, math.inf, optimizer=nn.SGD(0.5, weight_decay=1e38)),
+        "the training cost became inf in epoch 3: weight_decay=1e+38 is too large for the learning rate 0.5. Try "
+        "0.0001, far below 2",
+    ),
+    "a rate that is too large with a decay": (
+        lambda: checks.no_divergence("in epoch 3", 1e30, math.inf, optimizer=nn.SGD(1e30, weight_decay=0.1)),
+        "the training cost became inf in epoch 3: training has diverged. Try a smaller learning rate than 1e+30, "
+        "clip the gradient with SGD(clip_norm=1e-31), or standardize the inputs, and the targets of a regression",
+    ),
+    "targets that are too large": (
+        lambda: checks.no_divergence("in this step", 0.5, math.inf, before=(SOME, SOME * -3e30, NET)),
+        "the training cost became inf in this step: the targets reach 3e+30. Scale them, np.asarray(t) / 3e+30",
+    ),
+    "inputs that are too large": (
+        lambda: checks.no_divergence("in this step", 0.5, math.inf, before=(SOME * 1e30, SOME, NET)),
+        "the training cost became inf in this step: the inputs reach 1e+30. Standardize each feature",
+    ),
+    "parameters that are too large": (
+        lambda: checks.no_divergence("in this step", 0.5, math.nan, before=(SOME, SOME, HUGE)),
+        "the training cost became nan in this step: the parameters reach nan. Start over with net.initialize(), and a "
+        "smaller learning rate or other starting weights",
+    ),
+    "nothing that is too large": (
+        lambda: checks.no_divergence("in this step", 0.5, math.nan, before=(SOME, SOME, NET)),
+        "the training cost became nan in this step: training has diverged. Try a smaller learning rate than 0.5, "
+        "clip the gradient with SGD(clip_norm=0.2), or standardize the inputs, and the targets of a regression",
+    ),
     "a parameter that is infinite": (
         lambda: checks.no_divergence("after epoch 3", 2, 0.5, np.array([1, np.inf])),
         "a parameter became not finite after epoch 3: training has diverged. Try a smaller learning rate than 2, "
-        "clip the gradient with SGD(clip_norm=...), or standardize the inputs, and the targets of a regression",
+        "clip the gradient with SGD(clip_norm=0.05), or standardize the inputs, and the targets of a regression",
     ),
 }
 ON_DEVICES = {
@@ -534,6 +627,8 @@ def test_what_is_refused_and_in_which_words(what):
     assert str(raised.value) == message
     kinds = {
         "diverged": nn.DivergenceError,
+        "the training cost became": nn.DivergenceError,
+        "SGD has no option": TypeError,
         "has no argument": TypeError,
         "as one argument": TypeError,
         "no arguments": TypeError,
@@ -789,30 +884,30 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
     "floats from 0 to 255": (
         both(lambda x: x.astype(float)),
         {},
-        f"train: the inputs range from 0 to 255, {FAR}: give pixels from 0 to 255 as bytes, x.astype(np.uint8), or "
-        "divide them by 255",
+        f"train: the inputs range from 0 to 255, {FAR}: give pixels from 0 to 255 as bytes, np.asarray(x, np.uint8), "
+        "or divide them by 255",
         (both(lambda x: x.astype(float).astype(np.uint8)), {}),
     ),
     "integers from 0 to 255": (
         both(lambda x: x.astype(np.int64)),
         {},
-        f"train: the inputs range from 0 to 255, {FAR}: give pixels from 0 to 255 as bytes, x.astype(np.uint8), or "
-        "divide them by 255",
+        f"train: the inputs range from 0 to 255, {FAR}: give pixels from 0 to 255 as bytes, np.asarray(x, np.uint8), "
+        "or divide them by 255",
         (both(lambda x: x.astype(np.int64) / 255), {}),
     ),
     "a raw table": (
         ((TABLE, CLASSES), (TEST_TABLE, TEST_CLASSES)),
         {},
-        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / (std + (std == "
-        "0)), with mean, std = x.mean(axis=0), x.std(axis=0). Use the training data's mean and std for the test data, "
-        "too",
+        f"train: the inputs range from -630 to 80, {FAR}: standardize each feature, (x - mean) / np.where(std > 1e-6 * "
+        "abs(mean), std, 1), with x = np.asarray(x, float), mean = x.mean(axis=0), std = x.std(axis=0), and for test "
+        "data with the mean and std of the training data",
         ((((TABLE - MEAN) / STD, CLASSES), ((TEST_TABLE - MEAN) / STD, TEST_CLASSES)), {}),
     ),
     "bytes of 0 and 1": (
         both(lambda x: (x > 127).astype(np.uint8)),
         {},
         "train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is 1: give "
-        "x.astype(np.float32), or x from before if it was divided by 255 and then made bytes",
+        "np.asarray(x, np.float32), or x from before if it was divided by 255 and then made bytes",
         (both(lambda x: (x > 127).astype(np.uint8).astype(np.float32)), {}),
     ),
     "bytes from 0 to 15": (

@@ -252,11 +252,10 @@ def test_rows_of_the_right_dtype_are_not_copied():
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        (["a", "b"], "targets must be real numbers, got dtype <U1"),
+        (["a", "b"], "class indices and must be integers, got dtype <U1: number the classes, "),
         (
             [0.0, 1.0],
-            r"class indices and must be integers, got dtype float64: use t\.astype\(int\), or give rows of shape "
-            r"\(n, outputs\)$",
+            r"class indices and must be integers, got dtype float64: give np\.asarray\(t, float\)\.astype\(int\)$",
         ),
         ([0, 3], "class indices must be from 0 to 2 for 3 outputs, but that of sample 1 is 3"),
         ([-1, 0], "class indices must be from 0 to 2 for 3 outputs, but that of sample 0 is -1"),

@@ -236,12 +236,10 @@ def refused(low, high, layer, hint="scale the targets, or end the network in a L
 def mapped_by(line, classes, layer, found):
     labels = " and ".join(map(str, found))
     return re.escape(
-        f"classes for a single output of {layer}() must be {classes} and 1, but the labels are {labels}: map them with "
-        f"t = {line}"
+        f"classes for a single output of {layer}() must be {classes} and 1, but the labels are {labels}: give {line}"
     )
 
 
-ZERO_ONE, MINUS_PLUS = "np.unique(t, return_inverse=True)[1]", "2 * np.unique(t, return_inverse=True)[1] - 1"
 CLASSES = {  # name: last layer, targets, and the classes that they are; None if they are none; or why they are refused
     "indices": (nn.Softmax, [2, 0, 1, 1], [2, 0, 1, 1]),
     "indices beyond the outputs": (nn.Softmax, [3, 0, 1, 2], "class indices must be from 0 to 2 for 3 outputs, but"),
@@ -257,8 +255,8 @@ CLASSES = {  # name: last layer, targets, and the classes that they are; None if
     "probabilities that are rounded": (nn.Sigmoid, [-1e-7, 1.0000001, 0.5], [0, 1, 0]),
     "more than rounded": (nn.Sigmoid, [-1e-5, 1.0, 0.5], refused(0, 1, "Sigmoid")),
     "yes only": (nn.Sigmoid, [1, 1, 1], [1, 1, 1]),
-    "labels 1 and 2": (nn.Sigmoid, [1, 2, 2], mapped_by(ZERO_ONE, 0, "Sigmoid", (1, 2))),
-    "labels -1 and 1": (nn.Sigmoid, [-1, 1, 1], mapped_by(ZERO_ONE, 0, "Sigmoid", (-1, 1))),
+    "labels 1 and 2": (nn.Sigmoid, [1, 2, 2], mapped_by("np.asarray(t) == 2", 0, "Sigmoid", (1, 2))),
+    "labels -1 and 1": (nn.Sigmoid, [-1, 1, 1], mapped_by("np.asarray(t) == 1", 0, "Sigmoid", (-1, 1))),
     "labels of three classes": (
         nn.Sigmoid,
         [0, 1, 2],
@@ -273,7 +271,7 @@ CLASSES = {  # name: last layer, targets, and the classes that they are; None if
     "-1 and 1 of a tanh": (nn.Tanh, [-1, 1, 1, -1], [0, 1, 1, 0]),
     "numbers of a tanh": (nn.Tanh, [0.0, 0.5, -0.75], None),
     "0 and 1 of a tanh": (nn.Tanh, [0, 1, 1], None),
-    "labels 1 and 2 of a tanh": (nn.Tanh, [2, 1, 1], mapped_by(MINUS_PLUS, -1, "Tanh", (1, 2))),
+    "labels 1 and 2 of a tanh": (nn.Tanh, [2, 1, 1], mapped_by("2 * (np.asarray(t) == 2) - 1", -1, "Tanh", (1, 2))),
     "numbers beyond a tanh": (nn.Tanh, [0.0, -1.5, 1.0], refused(-1, 1, "Tanh")),
     "rows of -1 and 1": (nn.Tanh, [[-1, 1], [1, -1], [-1, 1]], [1, 0, 1]),
     "a tanh of another name": (Renamed, [-1, 1, 1], [0, 1, 1]),

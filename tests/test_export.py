@@ -131,7 +131,10 @@ def filled(value, dtype="float32"):
     ("make", "message"),
     [
         (lambda: nn.Linear(4, 2), r"net must be a Sequential, got Linear\(4, 2\)"),
-        (lambda: Inverted(nn.Linear(4, 2)), "Inverted has a scaled of its own.* give a numnet.Sequential of the same"),
+        (
+            lambda: Inverted(nn.Linear(4, 2)),
+            "Inverted has a scaled of its own.* give a numnet.Sequential of new layers",
+        ),
         (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"real numbers, .* give net.astype\('float32'\)"),
         (lambda: nn.Sequential(nn.Linear(4, 2), Own()), r"layer 1, Own\(\), has a forward of its own.*use Linear, Sig"),
         (lambda: nn.Sequential(nn.Linear(4, 2), Doubled()), r"layer 1, Doubled\(\), has a forward of its own"),

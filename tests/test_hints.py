@@ -290,6 +290,15 @@ def test_a_data_set_of_labels_in_another_form(form):
     assert learns(trainer_of(), data, (TEST[0], TEST[1]) if form != "words" else TEST)
 
 
+@hint(FROM_1)
+def test_a_data_set_that_counts_the_classes_from_1():
+    data = Dataset(X, T + 1)
+    labels = given(refused(trainer_of().fit, data, 5, 64), "t", t=data.labels)
+    assert learns(trainer_of(), Dataset(data.images, labels))
+    labels = given(refused(nn.plotting.confusion_matrix, net_of(), data), "t", t=data.labels)
+    np.testing.assert_array_equal(labels, T)
+
+
 @hint(
     "Dataset.from_arrays(images, labels) numbers the classes",
     "must be one-hot rows, got dtype <U3: give np.asarray(t, float)",
@@ -523,7 +532,7 @@ def standardized(message, *data):
 
 @hint(
     "standardize each feature, (x - mean) / np.where(std > 1e-6 * abs(mean), std, 1), with x = np.asarray(x, float), "
-    "mean = x.mean(axis=0), std = x.std(axis=0), and for test data with the training data's mean and std"
+    "mean = x.mean(axis=0), std = x.std(axis=0), and for test data with the mean and std of the training data"
 )
 @pytest.mark.parametrize("kind", [np.asarray, np.float32, lambda x: x.tolist(), pandas.DataFrame])
 def test_a_table_in_many_units(kind):

@@ -339,7 +339,7 @@ def test_wrong_use_of_fit_changes_nothing(arguments, message):
         (("net", nn.CrossEntropy(), nn.SGD(0.1)), "Trainer: net must be a Sequential, got 'net'"),
         ((None, nn.CrossEntropy, nn.SGD(0.1)), r"Trainer: cost must be a Cost, got .*: write CrossEntropy\(\.\.\.\)$"),
         ((None, nn.CrossEntropy(), 0.1), "Trainer: optimizer must be an SGD, got 0.1"),
-        ((nn.Sequential(nn.Softmax(), dtype="complex128"), nn.CrossEntropy(), nn.SGD(0.1)), "a complex network is for"),
+        ((nn.Sequential(nn.Softmax(), dtype="complex128"), nn.CrossEntropy(), nn.SGD(0.1)), "complex networks are for"),
     ],
 )
 def test_wrong_use_of_the_constructor(arguments, message):
