@@ -1011,17 +1011,54 @@ def test_a_second_training_at_once():
 
 
 @hint(
-    "has no folder to be in: make it first", "is a folder: name a file in it", "cannot be written: there is no folder"
+    "Make the folder first",
+    "cannot be written: it is a folder. Name a file in it",
+    "cannot be written: it is the name of a folder. Name a file in it",
 )
-def test_a_checkpoint_that_has_no_place(tmp_path):
+def test_a_file_that_has_no_place(tmp_path):
     path = tmp_path / "new" / "run.npz"
-    refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=path)
-    folder = re.search(r"there is no folder (.*)", refused(net_of().save, path))[1]
+    folder = re.search(r"there is no folder (.*)\. Make", refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=path))[1]
     Path(folder).mkdir()
     trainer_of().fit(TRAIN, 1, 64, checkpoint=path)
-    refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=folder)
-    trainer_of().fit(TRAIN, 1, 64, checkpoint=Path(folder) / "run2.npz")
-    assert len(nn.Trainer.resume(path).history) == len(nn.Trainer.resume(Path(folder) / "run2.npz").history) == 1
+    for name in (folder, f"{folder}/", f"{folder}/.."):
+        refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=name)
+        trainer_of().fit(TRAIN, 1, 64, checkpoint=os.path.join(name, "in it.npz"), overwrite=True)
+        assert len(nn.Trainer.resume(os.path.join(name, "in it.npz")).history) == 1
+
+
+@hint(
+    "an array of this program is mapped from the file. Name another file",
+    "it is read-only. Name another file, or make it writable",
+    "it is a FIFO. Name a file",
+    "is there already, and is no numnet network, or is damaged: name another file, or give overwrite=True",
+    "To replace the file all the same, give overwrite=True",
+)
+def test_a_file_that_is_something_else(tmp_path):
+    net, path, other = net_of(), tmp_path / "net.npz", tmp_path / "other.npz"
+    path.write_bytes(bytes(100))
+    array = np.memmap(path, np.uint8, "r")
+    refused(net.save, path)
+    net.save(other)
+    assert nn.load(other)(X).tolist() == net(X).tolist()
+    del array
+    option = eval(f"dict({re.search('overwrite=True', refused(net.save, path))[0]})")
+    net.save(path, **option)
+    path.chmod(0o444)
+    refused(net.save, path)
+    path.chmod(0o644)
+    net.save(path)
+    assert nn.load(path)(X).tolist() == net(X).tolist()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo")
+        refused(net.save, tmp_path / "fifo")
+    else:
+        heard.append("it is a FIFO. Name a file")
+    trainer_of().fit(TRAIN, 1, 64, checkpoint=tmp_path / "run.npz")
+    rewritten(tmp_path / "run.npz", header__npy=header_part(header_of(tmp_path / "run.npz") | {"version": 99}))
+    message = refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=tmp_path / "run.npz")
+    option = eval(f"dict({re.search('give (overwrite=True)', message)[1]})")
+    trainer_of().fit(TRAIN, 1, 64, checkpoint=tmp_path / "run.npz", **option)
+    assert len(nn.Trainer.resume(tmp_path / "run.npz").history) == 1
 
 
 @hint("name another file, or give overwrite=True", "Go on with Trainer.resume(")
@@ -1105,7 +1142,8 @@ def test_files_that_hold_something_else(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     refused(nn.load, path)
     assert nn.load(older)(X).tolist() == net(X).tolist()
-    net.save(path)
+    assert "overwrite=True" in refused(net.save, path)
+    net.save(path, overwrite=True)
     assert nn.load(path)(X).tolist() == net(X).tolist()
 
 
@@ -1328,7 +1366,6 @@ def test_curves_that_there_are_not():
 
 
 @hint(
-    "name a file in it, draw.html say",
     "but the network is complex128: give net.astype('float32')",
     "begin it with a Linear of side times side inputs, Linear(784, ...) say",
     "has a forward of its own, which the page does not know: use Linear, Sigmoid, Tanh, ReLU, Softmax",
@@ -1344,7 +1381,7 @@ def test_a_page_to_draw_on(tmp_path):
         def forward(self, x, out=None):
             return np.multiply(x, nn.Sigmoid().forward(x), out=out)
 
-    path = tmp_path / re.search(r"(\S+) say", refused(nn.export_html, net_of(), tmp_path))[1]
+    path = tmp_path / "draw.html"
     nn.export_html(net_of(), path)
     whole = path.read_text(encoding="utf-8")
     net = net_of(dtype="complex128")
@@ -1523,7 +1560,8 @@ def test_idx_files(tmp_path):
     np.testing.assert_array_equal(eval(reads, {"np": np, "path": plain}), PIXELS[:7])
     path.write_bytes(bytes([0, 0, 8, 255]) + (1).to_bytes(4, "big") * 255 + b"7")
     refused(read_idx, path)
-    write_idx(path, np.full((1, 1), 7, np.uint8))
+    assert "overwrite=True" in refused(write_idx, path, np.full((1, 1), 7, np.uint8))
+    write_idx(path, np.full((1, 1), 7, np.uint8), overwrite=True)
     assert read_idx(path).tolist() == [[7]]
 
 
