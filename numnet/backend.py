@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from . import checks
 from .checks import DeviceError, on_gpu
 
 Array = npt.NDArray[Any]
@@ -34,7 +35,8 @@ class Device:
     place : callable
         Return an array on this device, from wherever it is.
     asarray : callable
-        Return anything that is on no GPU as an array of NumPy's, and leave an array on a GPU there.
+        ``asarray(name, values)`` returns inputs or targets of a network on this device as an array, where they are. The
+        CPU refuses arrays on a GPU.
     gather : callable
         ``gather(array, rows, out=out)`` writes some rows of an array to `out`.
     repeated : callable
@@ -49,7 +51,7 @@ class Device:
 
     name: str
     place: Callable[[Any], Array]
-    asarray: Callable[[Any], Array]
+    asarray: Callable[[str, Any], Array]
     gather: Callable[..., Any]
     repeated: Callable[[Any], Any]
     quiet: Callable[..., AbstractContextManager[Any]]
@@ -61,7 +63,7 @@ class Device:
 CPU = Device(
     name="cpu",
     place=np.asarray,
-    asarray=np.asarray,
+    asarray=functools.partial(checks.array, hint=", or move the network to the GPU, net.to('gpu')"),
     gather=functools.partial(np.take, axis=0, mode="clip"),
     repeated=functools.partial,  # without further arguments, a partial does what the function does
     quiet=functools.partial(np.errstate, all="ignore"),
@@ -115,16 +117,29 @@ def choose(device: str) -> str:
     return "gpu"
 
 
-def to(array: Any, device: str) -> Array:
+def asarray(name: str, values: Any) -> Array:
+    """Return anything that is an array, or can become one, as an array of NumPy's, or of CuPy's if it is on a GPU."""
+    if on_gpu(values):
+        with suppress(DeviceError):  # without CuPy, the message is that NumPy cannot read the array
+            return checks.array(name, values, _gpu().asarray)
+    return checks.array(name, values)
+
+
+def to(array: Any, device: str, name: str = "array") -> Array:
     """Return an array on a device: the array itself if it is there already, and a copy otherwise.
 
     Parameters
     ----------
     array : array_like
+        Of NumPy, of CuPy, or of another library that NumPy or CuPy can read.
     device : {"cpu", "gpu", "auto"}
+    name : str, optional
+        What messages call the array.
 
     Raises
     ------
+    ValueError
+        If no array can be made of it, or if it is a masked array with masked entries.
     DeviceError
         If there is no GPU that works, or not enough memory on it.
 
@@ -134,23 +149,23 @@ def to(array: Any, device: str) -> Array:
     >>> nn.backend.to([1.0, 2.0], "cpu")
     array([1., 2.])
     """
-    if choose(device) == "cpu":
-        return _gpu().host(array) if on_gpu(array) else np.asarray(array)
+    device, array = choose(device), asarray(name, array)
+    if device == "cpu":
+        return _gpu().host(array) if on_gpu(array) else array
     return DEVICES["gpu"].place(array)
 
 
-def assign(array: Any, values: Any) -> None:
+def assign(array: Any, values: Any, name: str = "values") -> None:
     """Copy values, from wherever they are, into an array."""
-    values = values if on_gpu(values) else np.asarray(values, array.dtype)
-    array[...] = to(values, device_of(array))
+    array[...] = to(asarray(name, values).astype(array.dtype, copy=False), device_of(array))
 
 
-def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+def matmul(a: npt.ArrayLike, b: npt.ArrayLike, out: Array | None = None) -> Array:
     """Return the matrix product, on the GPU if the operands are there.
 
     Parameters
     ----------
-    a, b : ndarray
+    a, b : array_like
         Both on the CPU, or both on the GPU.
     out : ndarray, optional
         As for `numpy.matmul`.
@@ -171,6 +186,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     >>> nn.backend.matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
     array([[11.]])
     """
+    a, b = asarray("a", a), asarray("b", b)
     if on_gpu(a) != on_gpu(b):
         raise DeviceError(
             f"a product of an array on the {device_of(a).upper()} and one on the {device_of(b).upper()}: move one with "
@@ -267,7 +283,7 @@ def _gpu() -> Any:
 
     gpu.tried()
     if "gpu" not in DEVICES:
-        functions = {name: getattr(gpu, name) for name in ("place", "asarray", "gather", "repeated", "quiet")}
+        functions = {name: getattr(gpu, name) for name in ("place", "gather", "repeated", "quiet")}
         block = 1 << 23  # 32 MB of float32, as a large GPU's cache holds
-        DEVICES["gpu"] = Device("gpu", narrow="C", block=block, **functions)
+        DEVICES["gpu"] = Device("gpu", asarray=asarray, narrow="C", block=block, **functions)
     return gpu

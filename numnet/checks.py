@@ -215,7 +215,8 @@ def linear_arguments(inputs: Any, outputs: Any, bias: Any, start: Any) -> None:
 
 def started(weight: Any, layer: Any) -> Array:
     """Return the weights that a layer's `start` drew."""
-    drawn, shape = np.asarray(weight), layer.weight.shape
+    with named(f"the start of {layer!r}"):
+        drawn, shape = array("weights", weight), layer.weight.shape
     if drawn.shape != shape or drawn.dtype.kind not in "biuf" or not np.isfinite(drawn).all():
         raise ValueError(
             f"the start of {layer!r} must return finite weights of shape {shape}, got an array of shape {drawn.shape} "
@@ -329,17 +330,79 @@ def _sgd_option(name: str, value: object, valid: bool, expected: str) -> None:
 
 def on_gpu(array: object) -> bool:
     """Return whether an array is on a GPU."""
-    return not isinstance(array, np.ndarray) and hasattr(type(array), "__cuda_array_interface__")
+    if isinstance(array, np.ndarray):
+        return False
+    try:  # the array, not its type: the type of PyTorch's tensors has the attribute wherever a tensor is
+        return hasattr(array, "__cuda_array_interface__")
+    except RuntimeError:  # of PyTorch, for a tensor on a GPU that requires a gradient
+        return True
 
 
-def array(name: str, values: Any, net: Any) -> Array:
-    """Return inputs or targets as an array; refuse an array on a GPU if the network is on the CPU."""
-    if net.device == "cpu" and on_gpu(values):
-        raise DeviceError(
-            f"{name} are on the GPU, but the network is on the CPU: move it there with net.to('gpu'), or give "
-            f"{name}.get()"
+def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hint: str = "") -> Array:
+    """Return an array of any library, or what NumPy makes an array of, as an array of NumPy's.
+
+    Nothing is copied if the other library allows that. `take` makes an array of what is on a GPU; without `take`, that
+    is refused, and `hint` says what else to do.
+    """
+    if type(values) is np.ndarray:
+        return values
+    if _masked(values):
+        held = name if isinstance(values, np.ma.MaskedArray) else f"np.ma.array({name})"
+        raise ValueError(
+            f"{name} must have no masked entries, since numnet takes every entry for a number: fill them in, "
+            f"{held}.filled(value)" + (_LEAVE_OUT.format(held) if name in _BY_SAMPLE else "")
         )
-    return net.operations.asarray(values)  # type: ignore[no-any-return]
+    there = on_gpu(values)
+    convert: Any = np.from_dlpack if hasattr(values, "__dlpack__") and not hasattr(values, "__array__") else np.asarray
+    try:
+        found: Array = (take if there and take else convert)(values)
+        if found.ndim or not hasattr(values, "toarray"):
+            return found
+        why = "it is sparse"
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        why = str(error).rstrip(".")
+    if _device(values) == "meta":
+        why = "on the device meta it has a shape, but no numbers: make it on the CPU"
+    kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
+    remedy = _readable(values, stay=there and take is not None)
+    raise (DeviceError if there else ValueError)(
+        f"{name} must be an array, but NumPy makes none of this {kind} ({why})"
+        + (f": give {name}{remedy}{hint if there else ''}" if remedy else "")
+    )
+
+
+_BY_SAMPLE = ("inputs", "targets", "images", "labels", "x", "y", "t")
+_LEAVE_OUT = ", or leave out their samples, by the index ~np.ma.getmaskarray({0}).reshape(len({0}), -1).any(axis=1)"
+
+
+def _masked(values: Any) -> bool:
+    """Return whether an array has masked entries, or an array in a list has."""
+    if isinstance(values, (list, tuple)):
+        return any(issubclass(kind, (list, tuple, np.ma.MaskedArray)) for kind in {*map(type, values)}) and any(
+            map(_masked, values)
+        )
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+
+
+def _device(values: Any) -> str:
+    """Return the kind of device that PyTorch names for its tensor; for anything else the CPU."""
+    return str(getattr(getattr(values, "device", None), "type", "cpu"))
+
+
+def _readable(values: Any, stay: bool) -> str:
+    """Return the calls that make an array of another library readable, as PyTorch, SciPy and CuPy name them.
+
+    `stay` says that the array may stay on its GPU.
+    """
+    calls = {
+        ".detach()": getattr(values, "requires_grad", False) is True,
+        ".to_dense()": "sparse" in str(getattr(values, "layout", "")),
+        ".toarray()": hasattr(values, "toarray"),
+        ".float()": any(kind in str(getattr(values, "dtype", "")) for kind in ("bfloat", "float8")),
+        ".cpu()": not stay and _device(values) not in ("cpu", "meta"),
+        ".get()": not stay and on_gpu(values) and hasattr(values, "get"),
+    }
+    return "".join(call for call, needed in calls.items() if needed)
 
 
 @contextmanager
@@ -367,7 +430,7 @@ def images_and_labels(data: Any) -> tuple[Any, Any]:
 def inputs(x: Any, net: Any) -> Array:
     """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
     if type(x) is not np.ndarray:
-        x = array("inputs", x, net)
+        x = net.operations.asarray("inputs", x)
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
@@ -467,7 +530,7 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
     Class indices of shape (n,) become one-hot rows. For a single output, (n,) numbers become a column. Rows of shape
     (n, outputs) are taken as they are.
     """
-    t, dtype = np.asarray(t), np.dtype(dtype)
+    t, dtype = array("targets", t), np.dtype(dtype)
     if t.ndim == 1 and outputs > 1:
         return (labels(t, outputs)[:, None] == np.arange(outputs)).astype(dtype)  # type: ignore[no-any-return]
     column = ": for a column of class indices give np.ravel(t)" if t.ndim == 2 and t.shape[1] == 1 else ""

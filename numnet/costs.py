@@ -66,8 +66,8 @@ class Cost:
         ValueError
             If the shapes do not fit, or a value can be neither an output nor a target.
         """
-        y = checks.cost_outputs(backend.to(y, backend.device_of(y)))
-        rows = backend.to(checks.targets(backend.to(t, "cpu"), y.shape[1], y.dtype), backend.device_of(y))
+        y = checks.cost_outputs(backend.asarray("y", y))
+        rows = backend.to(checks.targets(backend.to(t, "cpu", "t"), y.shape[1], y.dtype), backend.device_of(y))
         checks.as_many_rows(y, rows)
         self.check("y", y)
         self.check("t", rows)
@@ -192,8 +192,8 @@ class CrossEntropy(Cost):
 
     @np.errstate(all="ignore")
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
-        derived = copy.copy(self)
-        derived._form = self._form or _form(checks.cost_outputs(backend.to(y, backend.device_of(y))))
+        derived, y = copy.copy(self), checks.cost_outputs(backend.asarray("y", y))
+        derived._form = self._form or _form(y)
         return super(CrossEntropy, derived).__call__(y, t)
 
     def check(self, name: str, values: Array) -> None:

@@ -27,7 +27,7 @@ def checked(net: Sequential, pair: Pair, data: Data, name: str) -> tuple[Array, 
     with checks.named(name):
         x, t = checks.images_and_labels(data)
         x = checks.inputs(x, net)
-        t = t if type(t) is np.ndarray else backend.to(checks.array("targets", t, net), "cpu")
+        t = t if type(t) is np.ndarray else backend.to(net.operations.asarray("targets", t), "cpu")
         mapped.refuse_cut("inputs", x)
         mapped.refuse_cut("targets", t)
         checks.samples(x, t, net.parameters.dtype)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import DeviceError, on_gpu
+from .checks import DeviceError
 
 _INSTALL = (
     "pip install 'numnet[cuda12]' or 'numnet[cuda13]', as the CUDA version of your driver is (nvidia-smi shows it)"
@@ -72,17 +72,17 @@ def tried() -> Any:
 def place(array: Any) -> Any:
     """Return an array on the GPU."""
     with quiet():
-        return tried().asarray(array if on_gpu(array) else np.asarray(array))
+        return tried().asarray(array)
 
 
 def host(array: Any) -> Any:
     """Return an array that is on the GPU as an array of NumPy's."""
-    return tried().asnumpy(tried().asarray(array))
+    return tried().asnumpy(array)
 
 
 def asarray(array: Any) -> Any:
-    """Return an array of CuPy's if it is on a GPU, and of NumPy's otherwise."""
-    return tried().asarray(array) if on_gpu(array) else np.asarray(array)
+    """Return an array that is on a GPU as an array of CuPy's."""
+    return tried().asarray(array)
 
 
 def gather(array: Any, rows: Any, out: Any) -> None:

@@ -203,7 +203,7 @@ def gradcheck(
         layer.training = False  # a network may be checked by a callback in the middle of its training
     rows = checks.inputs(x, real)
     x = backend.to(real.scaled(rows), "cpu")
-    t = checks.targets(backend.to(t, "cpu"), real.outputs or x.shape[1], np.float64)
+    t = checks.targets(backend.to(real.operations.asarray("targets", t), "cpu"), real.outputs or x.shape[1], np.float64)
     pair = cost.pair(real.layers)
     checks.samples(x, t, real.dtype)
     pair.cost.check("t", t)

@@ -143,7 +143,7 @@ def _parameter(name: str) -> Any:
     """Return the property of a layer for one of its parameters; None if the layer has no such parameter."""
     return property(
         lambda layer: layer.parameters.get(name),
-        lambda layer, values: backend.assign(checks.parameter(layer, name), values),
+        lambda layer, values: backend.assign(checks.parameter(layer, name), values, name),
     )
 
 

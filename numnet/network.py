@@ -122,7 +122,7 @@ class Sequential:
 
     @parameters.setter
     def parameters(self, values: npt.ArrayLike) -> None:
-        backend.assign(self._parameters, values)
+        backend.assign(self._parameters, values, "parameters")
 
     @property
     def gradients(self) -> Array:
@@ -130,7 +130,7 @@ class Sequential:
 
     @gradients.setter
     def gradients(self, values: npt.ArrayLike) -> None:
-        backend.assign(self._gradients, values)
+        backend.assign(self._gradients, values, "gradients")
 
     @property
     def dtype(self) -> np.dtype[Any]:

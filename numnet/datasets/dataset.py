@@ -14,6 +14,7 @@ from .. import backend, checks
 from ..backend import Array
 from ..notebook import dataset_html
 
+_INDICES = (int, np.integer, slice, list, type(None), type(...))  # which NumPy reads otherwise than as arrays
 _NUMBERED_CLASSES = 200  # more different numbers than this are measurements, unless they count from 0 without a gap
 
 
@@ -35,7 +36,8 @@ class Dataset:
     Attributes
     ----------
     images, labels, name
-        As given. Of a pandas object, the NumPy array that it holds.
+        As given. Of an array of another library, such as a tensor or a DataFrame, a NumPy array over the same memory if
+        the library allows that.
     classes : tuple of str, or None
         The names of the classes; None if there are none.
 
@@ -81,14 +83,7 @@ class Dataset:
     def __init__(
         self, images: npt.NDArray[Any], labels: npt.NDArray[Any], name: str = "", classes: Sequence[str] | None = None
     ) -> None:
-        for what, given in ("images", images), ("labels", labels):
-            if not hasattr(given, "shape"):
-                raise ValueError(
-                    f"{what} must be an array, not {type(given).__name__}; convert it with np.asarray, or give both to "
-                    "Dataset.from_arrays"
-                )
-        # pandas would find rows by their names, which need not be their places
-        images, labels = (np.asarray(given) if hasattr(given, "iloc") else given for given in (images, labels))
+        images, labels = _kept("images", images), _kept("labels", labels)
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             hint = ": Dataset.from_arrays(images, labels) numbers the classes" if labels.ndim else ""
             raise ValueError(
@@ -225,6 +220,8 @@ class Dataset:
                 "a data set has one index, the number of the image: to cut all images, cut data.images and make a "
                 "Dataset of the result"
             )
+        if not isinstance(index, _INDICES):
+            index = backend.asarray("index", index)
         labels, images = self.labels[index], self.images[index]
         return (images, labels) if labels.ndim == 0 else Dataset(images, labels, self.name, self.classes)
 
@@ -245,6 +242,17 @@ class Dataset:
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the classes, with counts and sample images."""
         return dataset_html(self)
+
+
+def _kept(what: str, given: Any) -> Array:
+    """Return an array as it is, or that of another library as NumPy's; refuse lists."""
+    found = None if isinstance(given, (list, tuple)) else backend.asarray(what, given)
+    if found is None or found.dtype.kind in "OUS" and not hasattr(given, "shape"):
+        raise ValueError(
+            f"{what} must be an array, not {type(given).__name__}; convert it with np.asarray, or give both to "
+            "Dataset.from_arrays"
+        )
+    return given if isinstance(given, np.memmap) else found
 
 
 def _names(classes: Sequence[str], at_least: int = 1) -> tuple[str, ...]:
@@ -268,12 +276,10 @@ def _names(classes: Sequence[str], at_least: int = 1) -> tuple[str, ...]:
 
 def _array(what: str, given: Any) -> Array:
     """Return what was given as an array with at least one dimension."""
-    try:
-        array = np.asarray(given)
-        if array.dtype.kind == "U" and isinstance(given, (list, tuple)):
-            array = np.asarray(given, dtype=object)  # NumPy has written numbers, and nan, as strings
-    except ValueError as error:
-        raise ValueError(f"from_arrays: {what} cannot be made an array: {error}") from None
+    with checks.named("from_arrays"):
+        array = checks.array(what, given)
+    if array.dtype.kind == "U" and isinstance(given, (list, tuple)):
+        array = np.asarray(given, dtype=object)  # NumPy has written numbers, and nan, as strings
     if array.ndim == 0:
         raise ValueError(f"from_arrays: {what} must have a row for each sample, got {type(given).__name__}")
     return array

@@ -68,7 +68,9 @@ def as_mnist(image: npt.ArrayLike, size: int = 28) -> npt.NDArray[np.uint8]:
     True
     """
     checks.whole_numbers("as_mnist", size=size)
-    ink = _ink(_grey(np.asarray(image)))
+    with checks.named("as_mnist"):
+        array = checks.array("image", image)
+    ink = _ink(_grey(array))
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = ink.shape

@@ -18,6 +18,7 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import checks
 from ..atomic import Kind, atomic, readable
 from .diagnosis import AGAIN, File, little_endian, take, wrong_length, wrong_start
 
@@ -143,7 +144,9 @@ def write_idx(path: str | os.PathLike[str] | IO[bytes], array: ArrayLike, overwr
     '00000b02 00000001 00000003 00010002 ffff'
     """
     _check_file("write", path)
-    header, data = contents(np.asarray(array))
+    with checks.named("write_idx"):
+        array = checks.array("array", array)
+    header, data = contents(array)
     if not isinstance(path, (str, os.PathLike)):
         path.write(header)
         path.write(data)
