@@ -151,7 +151,7 @@ def to(array: Any, device: str, name: str = "array") -> Array:
     """
     device, array = choose(device), asarray(name, array)
     if device == "cpu":
-        return _gpu().host(array) if on_gpu(array) else array
+        return _gpu().host(array) if on_gpu(array) else array  # type: ignore[no-any-return]
     return DEVICES["gpu"].place(array)
 
 

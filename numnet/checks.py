@@ -27,6 +27,7 @@ _P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 
 CHUNK = 4096  # rows checked or predicted at a time, so that 60,000 images never stand in memory as floats
+_WIDE = 1024  # rows of more numbers are fewer at a time
 NETWORK_DTYPES = ("float32", "float64", "complex128")
 _ROUNDING = 1e-6  # of targets that were computed
 ROW_SUM_TOLERANCE = 1e-5  # wide enough for the float32 outputs of a softmax
@@ -364,11 +365,12 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     if _device(values) == "meta":
         why = "on the device meta it has a shape, but no numbers: make it on the CPU"
     kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
-    remedy = _readable(values, stay=there and take is not None)
-    raise (DeviceError if there else ValueError)(
-        f"{name} must be an array, but NumPy makes none of this {kind} ({why})"
-        + (f": give {name}{remedy}{hint if there else ''}" if remedy else "")
-    )
+    if there and take is None:
+        give = _readable(values) or "(a copy on the CPU)"
+        raise DeviceError(f"{name} must be on the CPU, but this {kind} is on a GPU: give {name}{give}{hint}")
+    give = _readable(values, stay=there)
+    hint = f": give {name}{give}" if give else ""
+    raise ValueError(f"{name} must be an array, but NumPy makes none of this {kind} ({why}){hint}")
 
 
 _BY_SAMPLE = ("inputs", "targets", "images", "labels", "x", "y", "t")
@@ -389,7 +391,7 @@ def _device(values: Any) -> str:
     return str(getattr(getattr(values, "device", None), "type", "cpu"))
 
 
-def _readable(values: Any, stay: bool) -> str:
+def _readable(values: Any, stay: bool = False) -> str:
     """Return the calls that make an array of another library readable, as PyTorch, SciPy and CuPy name them.
 
     `stay` says that the array may stay on its GPU.
@@ -452,6 +454,15 @@ def floats(values: Array) -> Array | None:
     return None
 
 
+def parts(rows: int, *widths: int | None) -> Iterator[slice]:
+    """Yield slices of so many rows as are worked on at a time, if the rows, or what is made of them, have such widths.
+
+    Of no rows there is one slice, which is empty.
+    """
+    size = max(1, CHUNK * _WIDE // max(_WIDE, *(width or 0 for width in widths)))
+    return (slice(start, start + size) for start in range(0, rows or 1, size))
+
+
 def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None) -> None:
     """Refuse values that are not finite; `given` are the numbers that they came from.
 
@@ -469,10 +480,10 @@ def finite(values: Array, given: Array, start: int = 0, rows: Array | None = Non
 
 def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
     """Refuse inputs that are not finite in the network's dtype, and targets that are not as many as the inputs."""
-    for start in range(0, len(x) if x.dtype.kind in "fc" else 0, CHUNK):  # x may be larger than memory
-        part: Any = x[start : start + CHUNK]
+    for rows in parts(len(x), x.shape[1]) if x.dtype.kind in "fc" else ():  # x may be larger than memory
+        part: Any = x[rows]
         with np.errstate(all="ignore"):
-            finite(part.astype(dtype, copy=False), part, start)
+            finite(part.astype(dtype, copy=False), part, rows.start)
     if len(x) == 0 or t.ndim == 0 or len(x) != len(t):
         raise ValueError(
             f"one target for each of at least one sample is needed, got {len(x)} samples and targets of shape {t.shape}"

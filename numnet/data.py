@@ -110,9 +110,9 @@ class Samples:
         """Return the mean cost of all samples or of some, and the share that the network classifies rightly."""
         rows = self.operations.place(np.arange(self.size)) if rows is None else rows
         cost, right = 0.0, 0.0
-        for start in range(0, len(rows), checks.CHUNK):
+        for part in checks.parts(len(rows), self.x.shape[1], *self.net.widths):
             with self.operations.quiet():
-                x, t, labels = self.take(rows[start : start + checks.CHUNK])
+                x, t, labels = self.take(rows[part])
                 z, y = self.net.infer(x)
                 checks.layer_output(self.pair.layer, y, t.shape)
                 cost += float(self.pair.value(z, y, t)) * len(x)

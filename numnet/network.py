@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,10 +170,7 @@ class Sequential:
         ValueError
             If x has the wrong number of features. Or if x has a number that is not finite.
         """
-        rows = checks.inputs(x, self)
-        mapped.refuse_cut("inputs", rows)
-        starts = range(0, len(rows) or 1, checks.CHUNK)
-        outputs = [self.infer(rows[start : start + checks.CHUNK], start)[1] for start in starts]
+        outputs = list(self._outputs(checks.inputs(x, self)))
         return outputs[0] if len(outputs) == 1 and not self._own else np.concatenate(outputs)
 
     def predict(self, images: npt.ArrayLike) -> npt.NDArray[np.intp]:
@@ -193,9 +191,9 @@ class Sequential:
         ValueError
             If the single output of the network is no probability, and so no class.
         """
-        y = self(images)
-        checks.has_classes(self.layers[-1], y.shape[1])
-        return backend.to(classes(y, self.layers[-1]), "cpu")
+        rows = checks.inputs(images, self)
+        checks.has_classes(self.layers[-1], self.outputs or rows.shape[1])
+        return self._classes(rows)
 
     @np.errstate(all="ignore")
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
@@ -215,12 +213,19 @@ class Sequential:
         ValueError
             If the targets are no classes, or not as many as the images.
         """
-        y = backend.to(self(images), "cpu")
-        last = self.layers[-1]
-        t = backend.to(targets, "cpu")
+        rows = checks.inputs(images, self)
+        t = backend.to(self.operations.asarray("targets", targets), "cpu")
         mapped.refuse_cut("targets", t)
-        wanted = checks.wanted_classes(t, len(y), y.shape[1], last)
-        return float(np.mean(classes(y, last) == wanted))
+        wanted = checks.wanted_classes(t, len(rows), self.outputs or rows.shape[1], self.layers[-1])
+        return float(np.mean(self._classes(rows) == wanted))
+
+    def _outputs(self, rows: Array) -> Iterator[Array]:
+        """Yield the outputs for some rows at a time."""
+        mapped.refuse_cut("inputs", rows)
+        return (self.infer(rows[part], part.start)[1] for part in checks.parts(len(rows), rows.shape[1], *self.widths))
+
+    def _classes(self, rows: Array) -> npt.NDArray[np.intp]:
+        return np.concatenate([backend.to(classes(y, self.layers[-1]), "cpu") for y in self._outputs(rows)])
 
     def infer(self, rows: Array, start: int = 0) -> tuple[Array, Array]:
         """Return the last layer's inputs and outputs for a few thousand rows, on the rows' device.
@@ -288,9 +293,8 @@ class Sequential:
 
     def astype(self, dtype: npt.DTypeLike) -> Sequential:
         """Return a copy with the same parameters in another precision."""
-        dtype = checks.network_dtype(dtype)
+        vector = self._parameters.astype(checks.network_dtype(dtype))
         net = copy.deepcopy(self)
-        vector = self._parameters.astype(dtype)
         net._tie(vector, np.zeros_like(vector), self.device)
         return net
 
@@ -363,17 +367,14 @@ class Sequential:
     def _allocate(self, shape: tuple[int, ...]) -> _Buffers:
         """Make the arrays of a training step for batches of this shape, and keep them."""
         n, width = shape
-        outputs = []
-        for layer in self.layers:
-            width = layer.outputs or width
-            outputs.append(self.empty(n, width))
+        outputs = [self.empty(n, after or width) for after in self.widths[1:]]
         # Gradients of the inputs: nobody needs that of the first layer, unless the first layer is the last.
         gradients = [np.empty_like(out) for out in outputs[:-1]] or [self.empty(*shape)]
         forward = list(zip(self.layers, outputs, strict=True))
         backward = list(zip(self.layers[1:-1], gradients[:-1], strict=True))[::-1]
         if len(self._buffers) > 1:  # whole batches and the short batch at the end of an epoch are kept, and no more
             self._buffers.clear()
-        self._buffers[shape] = buffers = _Buffers(forward, backward, error=gradients[-1], dy=self.empty(n, width))
+        self._buffers[shape] = buffers = _Buffers(forward, backward, error=gradients[-1], dy=np.empty_like(outputs[-1]))
         return buffers
 
     def __getstate__(self) -> dict[str, Any]:

@@ -62,6 +62,7 @@ _CURVES = {
 }
 _COLUMNS = 10  # small pictures in a row
 _LETTERS, _MORE = 12, 20  # of the name of a class, in a caption and beside a figure that has the room
+_MOST_CLASSES = 1000  # of a confusion matrix: of more, a class would be less than a pixel
 _LEAST = 25  # a report takes flattened images of fewer numbers as rows of a table
 _GRID = 51  # points along each side of a cost surface; odd, so that the middle point is where the network is
 _STEPS = (1, 2, 5, 10)  # the distance between ticks, times a power of ten
@@ -359,7 +360,7 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     ------
     ValueError
         If the data do not fit the network, or there are no classes: the targets are no classes, or the network has one
-        output that is no class, as in a regression.
+        output that is no class, as in a regression. Or if there are more than 1,000 classes.
 
     Examples
     --------
@@ -622,10 +623,10 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
     if not len(x):
         raise ValueError("x must have at least one sample, got none")
     below, of = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
-    for start in range(0, len(x), checks.CHUNK):
+    for part in checks.parts(len(x), x.shape[1], *net.widths):
         with np.errstate(over="ignore", invalid="ignore"):
-            y = net.scaled(x[start : start + checks.CHUNK])
-            checks.finite(y, x[start : start + checks.CHUNK], start)
+            y = net.scaled(x[part])
+            checks.finite(y, x[part], part.start)
             for i, layer in enumerate(net.layers):
                 y = copy.copy(layer).forward(y)  # the copy keeps what forward keeps for backward
                 if i in labels:
@@ -740,8 +741,8 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
         if len(figure.axes) == 4:  # a single scale, so that the legend is not above it
             curves.set_position((0.07, 0.5, 0.385, 0.415))
         try:
-            _confusion_matrix(answers(), matrix)
             names = answers().names
+            _draw_or_say_why("confusion matrix", matrix, lambda: _confusion_matrix(answers(), matrix))
         except UndrawableError:  # a regression
             names = []
             _outputs_by_targets(net, test, matrix)
@@ -753,8 +754,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     if title is None:
         sizes = [net.inputs, *(layer.outputs for layer in net.layers if layer.outputs)]
         if names:
-            _, labels, y, _ = answers()
-            result = f"test accuracy {_percent(np.mean(y.argmax(axis=1) == labels).round(4))}"
+            result = f"test accuracy {_percent(np.mean(answers().predicted == answers().labels).round(4))}"
         else:
             last = history[-1]
             tested = math.isfinite(last.test_cost)
@@ -777,7 +777,8 @@ class _Answers(NamedTuple):
 
     images: Array
     labels: npt.NDArray[np.intp]
-    y: Array  # an output for each class
+    predicted: npt.NDArray[np.intp]
+    output: Array  # that of the predicted class
     names: list[str]  # of the classes
 
 
@@ -831,7 +832,8 @@ def _percent(share: float, position: object = None) -> str:
 
 def _images_and_targets(data: Any) -> tuple[Array, Array]:
     """Return the images and targets of a Dataset or a pair, as many of each, as arrays on the CPU."""
-    images, t = (backend.to(array, "cpu") for array in checks.images_and_labels(data))
+    named = zip(checks.images_and_labels(data), ("images", "targets"), strict=True)
+    images, t = (backend.to(array, "cpu", name) for array, name in named)
     if images.shape[:1] != t.shape[:1] or not images.size:
         raise ValueError(
             "data must have at least one image, and one target for each image, got "
@@ -878,10 +880,15 @@ def _answers(net: Sequential, data: Any, letters: int = _LETTERS) -> _Answers:
     if signs and checks.target_classes(checks.targets(t, 1, np.float64), last) is None:
         why = f"the network gives a number, not classes, since its last layer is {last!r}"
         raise UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
-    labels, y = _classes(t, outputs, last), net(x)
-    if outputs == 1:
-        y = np.hstack([2 * checks.middle(last) - y, y])
-    return _Answers(images, labels, y, _names(data, (-1, 1) if signs else range(y.shape[1]), letters))
+    labels, predicted, output = _classes(t, outputs, last), [], []
+    for part in checks.parts(len(x), x.shape[1], *net.widths):
+        y = net.infer(x[part], part.start)[1]
+        if outputs == 1:
+            y = np.hstack([2 * checks.middle(last) - y, y])
+        predicted.append(y.argmax(axis=1))
+        output.append(y.max(axis=1))
+    names = _names(data, (-1, 1) if signs else range(max(outputs, 2)), letters)
+    return _Answers(images, labels, np.concatenate(predicted), np.concatenate(output), names)
 
 
 def _elementwise(layer: Layer, x: Array) -> tuple[Array, Array]:
@@ -910,7 +917,7 @@ def _surfaces(
     """Return E of each cost on a grid of two parameters, the first along the rows; both parameters stay changed."""
     pairs = [cost.pair(net.layers) for cost in costs]
     for pair in pairs:
-        samples = Samples(net, pair, (backend.to(x, "cpu"), backend.to(t, "cpu")), "cost_surface")
+        samples = Samples(net, pair, (backend.to(x, "cpu", "x"), backend.to(t, "cpu", "t")), "cost_surface")
     x, t, _ = samples.take(np.arange(samples.size))
     surfaces = np.empty((len(costs), _GRID, _GRID))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -951,9 +958,15 @@ def _outputs_by_targets(net: Sequential, data: Any, ax: Axes) -> None:
 
 def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
     """Draw how often each class was taken for each other."""
-    _, labels, y, names = answers
-    classes = y.shape[1]
-    counts = np.bincount(labels * classes + y.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+    _, labels, predicted, _, names = answers
+    classes = len(names)
+    if classes > _MOST_CLASSES:
+        raise UndrawableError(
+            f"a matrix of {classes:,} x {classes:,} classes has no room on a picture, which can show {_MOST_CLASSES:,}",
+            "count the mistakes, pairs, counts = np.unique([t, net.predict(x)], axis=1, return_counts=True) for class "
+            "indices t",
+        )
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(share, 0)
     most = share.max() or 1.0
@@ -985,8 +998,7 @@ def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
 
 def _mistakes(net: Sequential, answers: _Answers, count: int, ax: Axes | None, least: int = 1) -> Axes:
     """Draw the wrong answers with the largest outputs."""
-    images, labels, y, names = answers
-    predicted, output = y.argmax(axis=1), y.max(axis=1)
+    images, labels, predicted, output, names = answers
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-output[wrong], kind="stable")][: _at_least_one(count)]
     says = "{:.1%}" if net.layers[-1].probabilities else "{:.2f}"

@@ -642,7 +642,9 @@ def test_arrays_of_the_gpu_are_refused_by_a_network_on_the_cpu():
         (lambda: trainer.fit((place(x, "gpu"), t), 1, 2), "inputs"),
         (lambda: trainer.step(x, place(t, "gpu")), "targets"),
     ):
-        with pytest.raises(nn.DeviceError, match=f"{name} are on the GPU, but the network is on the CPU: move it"):
+        with pytest.raises(
+            nn.DeviceError, match=rf"{name} must be on the CPU, .* is on a GPU: give {name}\.get\(\), or move"
+        ):
             use()
     np.testing.assert_array_equal(net.parameters, before)
 

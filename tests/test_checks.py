@@ -64,6 +64,11 @@ LINEAR, SOFTMAX, SIGMOID, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Sigmoid(), nn
 NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
+try:
+    np.asarray([[1], [1, 2]])
+except ValueError as error:
+    UNEVEN = str(error).rstrip(".")
+
 REFUSED = {
     # numbers
     "a count of 0": (
@@ -215,7 +220,23 @@ REFUSED = {
     ),
     "a data set as inputs": (
         lambda: checks.inputs(TRAIN, NET),
-        "a Dataset is not an array: give its images, data.images, or its labels, data.labels",
+        "inputs must be an array, but NumPy makes none of this numnet.Dataset (a Dataset is not an array: give its "
+        "images, data.images, or its labels, data.labels)",
+    ),
+    "masked inputs": (
+        lambda: checks.inputs(np.ma.array(SOME, mask=SOME > 0), NET),
+        "inputs must have no masked entries, since numnet takes every entry for a number: fill them in, "
+        "inputs.filled(value), or leave out their samples, by the index "
+        "~np.ma.getmaskarray(inputs).reshape(len(inputs), -1).any(axis=1)",
+    ),
+    "a masked weight": (
+        lambda: setattr(nn.Linear(2, 1), "weight", [[1.0], [np.ma.masked]]),
+        "weight must have no masked entries, since numnet takes every entry for a number: fill them in, "
+        "np.ma.array(weight).filled(value)",
+    ),
+    "a list of lists of several lengths": (
+        lambda: checks.targets([[1], [1, 2]], 2, "float32"),
+        f"targets must be an array, but NumPy makes none of this list ({UNEVEN})",
     ),
     "another number of features": (
         lambda: checks.inputs(np.ones((2, 5)), NET),
@@ -612,8 +633,9 @@ ON_DEVICES = {
         "between two calls of fit",
     ),
     "inputs on the GPU": (
-        lambda: checks.array("inputs", place(SOME, "gpu"), NET),
-        "inputs are on the GPU, but the network is on the CPU: move it there with net.to('gpu'), or give inputs.get()",
+        lambda: checks.inputs(place(SOME, "gpu"), NET),
+        f"inputs must be on the CPU, but this {type(place(SOME, 'gpu')).__module__.partition('.')[0]}.ndarray is on a "
+        "GPU: give inputs.get(), or move the network to the GPU, net.to('gpu')",
     ),
     "whose device": (lambda: named("train", nn.DeviceError("it is there")), "train: it is there"),
 }

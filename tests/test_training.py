@@ -537,12 +537,6 @@ def test_a_sum_of_finite_costs_that_overflows_is_no_divergence():
     assert history.train_cost[0] == pytest.approx(5e37, rel=1e-5)
 
 
-def test_masked_labels_are_judged_by_what_is_below_the_mask():
-    t = np.ma.masked_array([0, 1, 7] * 4, mask=[0, 0, 1] * 4)
-    with pytest.raises(ValueError, match="class indices must be from 0 to 1 for 2 outputs, but that of sample 2 is 7"):
-        classifier(3, 2).fit((np.tile(X, (2, 1))[:12], t), 1, 4)
-
-
 def test_a_single_batch_that_diverges_is_named():
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(1e30), seed=0)
     with pytest.raises(nn.DivergenceError, match=r"became (inf|nan) in epoch 2, batch 1: training has diverged"):

@@ -323,12 +323,12 @@ X = np.zeros((4, 2))
         (X, np.full((4, 2), "a"), r"t of shape \(4, 2\) must be one-hot rows, got dtype <U1"),
         (X, None, "t must have a row for each sample, got NoneType"),
         ({"a": [1]}, [0], "x must have a row for each sample, got dict"),
-        ([[1, 2], [3]], [0, 1], "x cannot be made an array: .*inhomogeneous"),
+        ([[1, 2], [3]], [0, 1], r"x must be an array, but NumPy makes none of this list \(.*inhomogeneous"),
         ([[1, 2], [3, "a"]], [0, 1], "x must be numbers, but column 1 holds 'a': make numbers of this column first"),
         ([["1", "2"], ["3", "4"]], [0, 1], "x must be numbers, but column 0 holds '1'"),
         ([[1.0, None]], [0], "x must be numbers, but column 1 holds None"),
         (X + 1j, [0] * 4, "x must be numbers, but column 0 holds 1j"),
-        (digits()[0], [0], "x cannot be made an array: a Dataset is not an array: give its images"),
+        (digits()[0], [0], r"x must be an array, but NumPy makes none of this numnet\.Dataset \(.*: give its images"),
     ],
 )
 def test_what_has_no_classes_is_refused(x: Any, t: Any, message: str) -> None:
