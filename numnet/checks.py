@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from numbers import Real
+from numbers import Number, Real
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -357,20 +357,20 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     convert: Any = np.from_dlpack if hasattr(values, "__dlpack__") and not hasattr(values, "__array__") else np.asarray
     try:
         found: Array = (take if there and take else convert)(values)
-        if found.ndim or not hasattr(values, "toarray"):
+        if found.ndim or found.dtype != object or isinstance(values, Number):
             return found
-        why = "it is sparse"
+        why = "it is sparse" if hasattr(values, "toarray") else "it is no array"
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         why = str(error).rstrip(".")
     if _device(values) == "meta":
         why = "on the device meta it has a shape, but no numbers: make it on the CPU"
     kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
+    calls = _readable(values, stay=there and take is not None)
     if there and take is None:
-        give = _readable(values) or "(a copy on the CPU)"
-        raise DeviceError(f"{name} must be on the CPU, but this {kind} is on a GPU: give {name}{give}{hint}")
-    give = _readable(values, stay=there)
-    hint = f": give {name}{give}" if give else ""
-    raise ValueError(f"{name} must be an array, but NumPy makes none of this {kind} ({why}){hint}")
+        give = f"{name}{calls}" if calls else f"a copy of {name} on the CPU"
+        raise DeviceError(f"{name} must be on the CPU, but this {kind} is on a GPU: give {give}{hint}")
+    give = f": give {name}{calls}" if calls else ""
+    raise ValueError(f"{name} must be an array, but NumPy makes none of this {kind} ({why}){give}")
 
 
 _BY_SAMPLE = ("inputs", "targets", "images", "labels", "x", "y", "t")
@@ -391,7 +391,7 @@ def _device(values: Any) -> str:
     return str(getattr(getattr(values, "device", None), "type", "cpu"))
 
 
-def _readable(values: Any, stay: bool = False) -> str:
+def _readable(values: Any, stay: bool) -> str:
     """Return the calls that make an array of another library readable, as PyTorch, SciPy and CuPy name them.
 
     `stay` says that the array may stay on its GPU.

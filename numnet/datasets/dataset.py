@@ -246,12 +246,12 @@ class Dataset:
 
 def _kept(what: str, given: Any) -> Array:
     """Return an array as it is, or that of another library as NumPy's; refuse lists."""
-    found = None if isinstance(given, (list, tuple)) else backend.asarray(what, given)
-    if found is None or (found.dtype.kind in "OUS" and not hasattr(given, "shape")):
+    if isinstance(given, (list, tuple)):
         raise ValueError(
             f"{what} must be an array, not {type(given).__name__}; convert it with np.asarray, or give both to "
             "Dataset.from_arrays"
         )
+    found = backend.asarray(what, given)
     return given if isinstance(given, np.memmap) else found
 
 
