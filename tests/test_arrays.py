@@ -479,7 +479,7 @@ def test_a_tensor_that_numpy_cannot_read_is_told_what_to_call(name, trouble):
 @pytest.mark.parametrize("name", PLACES)
 def test_a_tensor_without_numbers_is_told_so(name):
     use, array = PLACES[name]
-    message, called = told(use, Tensor(array, kind="meta"))
+    message, _ = told(use, Tensor(array, kind="meta"))
     assert message.endswith("(on the device meta it has a shape, but no numbers: make it on the CPU)")
 
 
