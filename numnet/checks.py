@@ -454,13 +454,13 @@ def floats(values: Array) -> Array | None:
     return None
 
 
-def parts(rows: int, *widths: int | None) -> Iterator[slice]:
-    """Yield slices of so many rows as are worked on at a time, if the rows, or what is made of them, have such widths.
+def parts(rows: int, *widths: int | None) -> list[slice]:
+    """Return the slices of as many rows as are worked on at a time: fewer if the rows, or what they become, are wide.
 
     Of no rows there is one slice, which is empty.
     """
-    size = max(1, CHUNK * _WIDE // max(_WIDE, *(width or 0 for width in widths)))
-    return (slice(start, start + size) for start in range(0, rows or 1, size))
+    size = max(1, CHUNK * _WIDE // max(_WIDE, *filter(None, widths)))
+    return [slice(start, start + size) for start in range(0, rows or 1, size)]
 
 
 def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None) -> None:

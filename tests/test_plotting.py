@@ -1384,3 +1384,28 @@ def test_networks_and_data_may_be_on_a_gpu(run, device):
         assert says(a) == says(b)
         for left, right in zip(a.images, b.images, strict=True):
             np.testing.assert_array_equal(left.get_array(), right.get_array())
+
+
+def test_a_matrix_of_too_many_classes_is_refused_and_its_mistakes_can_be_counted():
+    net = nn.Sequential(nn.Linear(4, 2000), nn.Softmax(), seed=0)
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    t = net.predict(x)
+    t[:7] = 1999 - t[:7]
+    with pytest.raises(ValueError, match=r"^a matrix of 2,000 x 2,000 classes has no room on a picture") as error:
+        confusion_matrix(net, (x, t))
+    found = {"np": np, "net": net, "x": x, "t": t}
+    exec(re.search(r"pairs, counts = .*?True\)", str(error.value)).group(), found)
+    true, predicted = found["pairs"]
+    assert found["counts"].sum() == 50
+    assert found["counts"][true != predicted].sum() == 7
+    history = nn.History([nn.Epoch(1, 0.5, 0.5, 0.5, 0.1, 0.5)])
+    figure = report(net, history, (x, t))
+    texts = [text.get_text().replace("\n", " ") for ax in figure.axes for text in ax.texts]
+    assert sum("No confusion matrix: a matrix of 2,000 x 2,000 classes has no room" in text for text in texts) == 1
+    assert "test accuracy 86 %" in figure.get_suptitle()
+
+
+def test_a_matrix_of_a_thousand_classes_is_drawn():
+    net = nn.Sequential(nn.Linear(4, 1000), nn.Softmax(), seed=0)
+    ax = confusion_matrix(net, (np.ones((3, 4)), [0, 1, 999]))
+    assert ax.images[0].get_array().shape == (1000, 1000)
