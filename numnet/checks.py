@@ -361,7 +361,7 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
             return found
         why = "it is sparse" if hasattr(values, "toarray") else "it is no array"
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        why = str(error).rstrip(".")
+        why = str(error).partition("\n")[0].rstrip(".")
     if _device(values) == "meta":
         why = "on the device meta it has a shape, but no numbers: make it on the CPU"
     kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
@@ -383,7 +383,7 @@ def _masked(values: Any) -> bool:
         return any(issubclass(kind, (list, tuple, np.ma.MaskedArray)) for kind in {*map(type, values)}) and any(
             map(_masked, values)
         )
-    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+    return isinstance(values, np.ma.MaskedArray) and not values.dtype.names and np.ma.is_masked(values)
 
 
 def _device(values: Any) -> str:
@@ -459,7 +459,7 @@ def parts(rows: int, *widths: int | None) -> list[slice]:
 
     Of no rows there is one slice, which is empty.
     """
-    size = max(1, CHUNK * _WIDE // max(_WIDE, *filter(None, widths)))
+    size = max(1, CHUNK * _WIDE // max((_WIDE, *filter(None, widths))))
     return [slice(start, start + size) for start in range(0, rows or 1, size)]
 
 

@@ -379,6 +379,12 @@ def test_samples_with_masked_entries_may_be_left_out(array, kind):
     assert len(trainer.history) == 1
 
 
+def test_masked_records_are_no_numbers():
+    records = np.ma.array([(1, 2.0)] * 3, dtype=[("a", int), ("b", float)], mask=[(0, 1)] * 3)
+    with pytest.raises(ValueError, match="inputs must be real numbers, got dtype"):
+        net()(records)
+
+
 def test_a_mask_anywhere_in_a_list_is_found():
     row = [1.0, np.ma.masked, *[0.0] * 14]
     for x in ([row] * 12, [[np.ma.array(X[0]), masked(X[1])]], (row,)):
@@ -536,6 +542,15 @@ def test_a_gpus_array_with_no_way_off_that_is_known():
     values = type("Foreign", (), {"__cuda_array_interface__": {}})()
     message, _ = told(net(), values, nn.DeviceError)
     assert "this tests.Foreign is on a GPU: give a copy of inputs on the CPU, or move" in message
+
+
+def test_only_the_first_line_of_what_another_library_says_is_told():
+    class Traced:
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("it is traced.\nHere is where:\n...")
+
+    message, _ = told(net(), Traced())
+    assert message == "inputs must be an array, but NumPy makes none of this tests.Traced (it is traced)"
 
 
 def test_only_dlpack_from_a_device_that_numpy_cannot_read():

@@ -799,6 +799,22 @@ def test_every_finite_number_is_finite(values):
         checks.finite(values, values, 0)
 
 
+@given(
+    rows=st.integers(0, 10**5),
+    widths=st.lists(st.none() | st.integers(1, 10**5) | st.integers(10**6, 10**9), min_size=1, max_size=4),
+)
+def test_parts_are_all_rows_in_order_and_not_too_many_at_a_time(rows, widths):
+    rows = min(rows, 300) if max(width or 0 for width in widths) > 10**5 else rows
+    parts = checks.parts(rows, *widths)
+    lengths = [len(range(rows)[part]) for part in parts]
+    assert [part.start for part in parts] == [sum(lengths[:i]) for i in range(len(parts))]
+    assert sum(lengths) == rows
+    assert len(parts) >= 1
+    widest = max(1024, *(width or 0 for width in widths))
+    assert max(lengths) * widest <= max(4096 * 1024, widest)
+    assert (len(parts) - 1) * (4096 * 1024 - widest) <= rows * widest  # and not too few
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 @given(data=st.data())
 def test_one_number_that_is_not_finite_is_found_anywhere(wrong, data):
