@@ -238,9 +238,7 @@ class Sequential:
                 checks.finite(y, rows, start)
             for layer in self.layers:
                 z, y = y, copy.copy(layer).forward(y)  # the copy keeps what forward keeps for backward
-        return z, y if type(y) is type(rows) else backend.to(
-            y, backend.device_of(rows), f"the output of {self.layers[-1]!r}"
-        )
+        return z, y if type(y) is type(rows) else backend.to(y, backend.device_of(rows), "the last layer's output")
 
     def scaled(self, x: Array, out: Array | None = None) -> Array:
         """Return rows in the network's dtype and where it is, bytes as intensities from 0 to 1."""

@@ -881,8 +881,7 @@ def _answers(net: Sequential, data: Any, letters: int = _LETTERS) -> _Answers:
         why = f"the network gives a number, not classes, since its last layer is {last!r}"
         raise UndrawableError(why, "compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
     labels, predicted, output = _classes(t, outputs, last), [], []
-    for part in checks.parts(len(x), x.shape[1], *net.widths):
-        y = net.infer(x[part], part.start)[1]
+    for y in net._outputs(x):
         if outputs == 1:
             y = np.hstack([2 * checks.middle(last) - y, y])
         predicted.append(y.argmax(axis=1))
