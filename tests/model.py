@@ -19,10 +19,8 @@ class Data:
 
     def __init__(self, x, t, outputs):
         self.x, self.t = x, t
-        self.inputs = x / 255 if x.dtype == np.uint8 else np.asarray(x, float)  # bytes are intensities from 0 to 1
-        self.rows = (
-            np.eye(outputs)[t] if t.ndim == 1 and outputs > 1 else np.reshape(t, (len(t), outputs)).astype(float)
-        )
+        self.inputs = x / 255 if x.dtype == np.uint8 else np.array(x, float)  # bytes are intensities from 0 to 1
+        self.rows = np.eye(outputs)[t] if t.ndim == 1 and outputs > 1 else np.array(t, float).reshape(len(t), outputs)
         classes = self.rows.min() >= 0 and (outputs == 1 or np.allclose(self.rows.sum(axis=1), 1))
         self.labels = classes_of(self.rows) if classes else None
 
@@ -114,6 +112,7 @@ class Network:
                 error = error * y * (1 - y)
         return gradient
 
+    @np.errstate(all="ignore")
     def evaluate(self, data):
         """Return the mean cost and the accuracy; nan if the targets have no classes."""
         values = self.forward(data.inputs)
@@ -154,7 +153,7 @@ class Run:
 
     @np.errstate(all="ignore")
     def update(self, x, t, lr):
-        """Take one step; return the costs of the samples and the outputs, both from before the step."""
+        """Take one step; return the sum of the samples' costs and the outputs, both from before the step."""
         values = self.net.forward(x)
         g = self.net.gradient(values, t)
         if self.options["clip_norm"] and (norm := math.sqrt(g @ g)) > self.options["clip_norm"]:
@@ -169,9 +168,9 @@ class Run:
         if momentum:  # as in PyTorch, there is no velocity without
             self.velocity = momentum * self.velocity + g
             direction = g + momentum * self.velocity if self.options["nesterov"] else self.velocity
-        costs = self.net.cost(values, t)
+        cost = self.net.cost(values, t).sum()
         self.net.parameters = self.net.parameters - lr * direction
-        return costs, values[-1]
+        return cost, values[-1]
 
     def epoch(self, data, test, lr):
         """Train a copy for what is left of an epoch; yield the copy after each block, and lastly with its history."""
@@ -182,8 +181,8 @@ class Run:
             batches = min(BLOCK, -(-(len(order) - run.done) // run.batch_size))
             for _ in range(batches):
                 rows = order[run.done : run.done + run.batch_size]
-                costs, y = run.update(data.inputs[rows], data.rows[rows], lr)
-                run.cost += costs.sum()
+                cost, y = run.update(data.inputs[rows], data.rows[rows], lr)
+                run.cost += cost
                 run.right += math.nan if data.labels is None else np.sum(classes_of(y) == data.labels[rows])
                 run.done += len(rows)
             yield run, batches
@@ -220,6 +219,8 @@ class File:
 
     def __init__(self, content):
         self.content, self.known = copy.deepcopy(content), False  # known to the last bit
+        self.net = self.content.net if isinstance(content, Run) else self.content
+        self.net.trained, self.net.device, self.net.gradients = True, "cpu", None
 
     @property
     def place(self):
