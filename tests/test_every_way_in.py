@@ -191,6 +191,37 @@ def test_what_is_no_data_is_refused_in_every_way_in(way, data):
     assert in_bits(run) == before
 
 
+LAYOUTS = [np.array, np.asfortranarray, lambda array: np.repeat(array, 2, axis=0)[::2]]
+
+
+@given(
+    which=st.sampled_from(["train", "test"]),
+    kinds=st.sampled_from([("inputs", k) for k in ("f2", "f4", "f8", ">f8")])
+    | st.sampled_from([("labels", k) for k in ("u1", "i4", "i8", ">i2")])
+    | st.just(("rows", None)),
+    dtype=st.sampled_from(["float32", "float64"]),
+    layout=st.sampled_from(LAYOUTS),
+    sample=st.integers(0, 10),
+    batch_size=st.integers(1, 12),
+)
+def test_what_becomes_unusable_during_the_training_is_refused_whatever_its_type(
+    which, kinds, dtype, layout, sample, batch_size
+):
+    part, kind = kinds
+    run = trainer_of("one-hot rows" if part == "rows" else "classes", dtype)
+    x, t = data_of("one-hot rows" if part == "rows" else "classes", 11)
+    arrays = {"train": [x.copy(), t.copy()], "test": [x.copy(), t.copy()]}
+    place = part != "inputs"
+    spoiled = arrays[which][place] = layout(arrays[which][place]).astype(kind or dtype, order="K", copy=False)
+
+    def spoil(run):
+        spoiled[sample] = 3 if part == "labels" else math.nan
+
+    with pytest.raises(ValueError, match=f"^{which} has changed while in use: .*(sample {sample} |t.{sample}, )"):
+        run.fit(tuple(arrays["train"]), 3, batch_size, tuple(arrays["test"]), callbacks=[spoil])
+    assert len(run.history) == 1
+
+
 # What is computed
 
 
