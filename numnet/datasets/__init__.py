@@ -53,7 +53,8 @@ def mnist(
         Files that are missing there are taken from ``numnet/mnist`` in the user's cache folder, or downloaded into it.
         The cache folder is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, and %LOCALAPPDATA% on Windows.
     download : bool, optional
-        Whether to download missing files, 11.6 MB in all. If not, `data_dir` must be there.
+        Whether to download missing files, 11.6 MB in all. If not, `data_dir` must be there. A download that fails
+        leaves the files that are whole, and the first bytes of the next file. The next call goes on from there.
     timeout : float, optional
         The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool, optional
@@ -67,11 +68,13 @@ def mnist(
     Raises
     ------
     DownloadError
-        If a file is missing and is not downloaded or cannot be downloaded, or the folder that NUMNET_DATA names is not
-        there. Also if a file has the name of a published file and other contents, unless the folder has the published
-        file in another form, too. Every load compares the SHA-256 of each file, or of what the file unpacks to, with
-        the published one. In the user's cache folder, only the first load does so, and a later load if the size or the
-        time of the file has changed.
+        If a file is missing and is not downloaded or cannot be downloaded, `data_dir` is a file, or the folder that
+        NUMNET_DATA names is not there. Also if a file has the name of a published file and other contents, unless the
+        folder has the published file in another form, too. Every load compares the SHA-256 of each file, or of what the
+        file unpacks to, with the published one. In the user's cache folder, only the first load does so, and a later
+        load if the size or the time of the file has changed.
+    OSError
+        If a folder or a file is there and cannot be read.
 
     See Also
     --------
@@ -119,7 +122,7 @@ def fashion_mnist(
 
     Raises
     ------
-    DownloadError
+    DownloadError, OSError
         As for `mnist`.
 
     Examples
@@ -341,6 +344,9 @@ def _folders(data_dir: str | os.PathLike[str] | None, download: bool) -> Sequenc
     """Return the folders in which to look; DownloadError if one that the user names is not there."""
     if data_dir is not None:
         folder = _expanded(data_dir)
+        if folder.exists() and not folder.is_dir():
+            near = folder.absolute().parent
+            raise DownloadError(f"{folder} is no folder: give data_dir the folder that has the files, such as {near}")
         if not download and not folder.is_dir():
             raise DownloadError(f"there is no folder {folder}: correct data_dir, or give download=True to fill it")
         return [folder]

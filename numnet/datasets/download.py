@@ -66,8 +66,9 @@ def fetch(
     folder : Path
         Where the file goes. A missing folder is made. A bad or partial file never has the name ``name`` in the folder,
         however the download ends. The bytes that came before an interruption stay as ``name.part``, and the next
-        download goes on from there. A file ``name.lock`` can stay, too. If several processes need the file, one process
-        downloads, and the other processes wait.
+        download goes on from there. Otherwise a download that fails leaves nothing: the folders that it has made are
+        removed, too. If the process is killed, a file ``name.lock`` can stay. If several processes need the file, one
+        process downloads, and the other processes wait.
     timeout : float
         The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool
@@ -89,16 +90,11 @@ def fetch(
     from filelock import Timeout
 
     path, part = folder / name, folder / f"{name}.part"
-    new = not folder.exists()
     patience = len(mirrors) * 2 * (timeout + _PATIENCE)  # longer than the other process can be between two pieces
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f"{name}.lock", part, patience):
             reasons = _try_each([mirror + name for mirror in mirrors], path, part, sha256, timeout, progress)
             if not reasons:
-                # The lock file stays after a failure: without it, a waiting process and a new one could both download.
-                with suppress(OSError):
-                    (folder / f"{name}.lock").unlink()
                 return path
     except Timeout as error:
         raise DownloadError(
@@ -107,10 +103,6 @@ def fetch(
         ) from error
     except OSError as error:
         raise DownloadError(f"{name} cannot be written in the folder {folder}: {error}.\n{remedy}") from error
-    finally:
-        if new:
-            with suppress(OSError):  # the folder is not empty
-                folder.rmdir()
     raise DownloadError(f"{name} could not be downloaded; every mirror failed:\n{''.join(reasons)}{remedy}")
 
 
@@ -127,22 +119,35 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _alone(lock: Path, part: Path, patience: float) -> Iterator[None]:
-    """Hold the lock. Wait for the lock as long as the process that holds it makes progress."""
+    """Hold the lock, in a folder that is made if it is missing. Leave neither the lock nor a new folder that is empty.
+
+    Wait for the lock as long as the process that holds it makes progress.
+    """
     from filelock import FileLock, Timeout
 
     holder = FileLock(lock)
-    while True:
-        before = _size(part)
-        try:
-            holder.acquire(timeout=patience)
-            break
-        except Timeout:
-            if _size(part) == before:
-                raise
+    made: list[Path] = []
     try:
+        while not holder.is_locked:
+            before = _size(part)
+            made += [folder for folder in lock.parents if not folder.exists()]
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                holder.acquire(timeout=patience)
+            except FileNotFoundError:  # another process had made the folder, failed, and has just removed the folder
+                pass
+            except Timeout:
+                if _size(part) == before:
+                    raise
         yield
     finally:
-        holder.release()
+        if holder.is_locked:
+            with suppress(OSError):
+                lock.unlink()  # before the release: a process that has opened this file then takes a new one
+            holder.release()
+        for folder in made:
+            with suppress(OSError):  # the folder is not empty
+                folder.rmdir()
 
 
 def _size(path: Path) -> int:

@@ -285,6 +285,22 @@ def test_a_given_folder_is_the_only_one(
     assert files_below(other) == []
 
 
+@pytest.mark.parametrize("download", [True, False])
+def test_a_file_for_a_folder_is_told_so_and_its_folder_is_taken(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: bool, fault: Any
+) -> None:
+    folder = put(tmp_path / "here", small(1))
+    monkeypatch.chdir(folder)
+    for file in (folder / GZIPPED[0], Path(GZIPPED[0])):
+        with pytest.raises(DownloadError) as info:
+            mnist(file, download=download)
+        says, remedy = str(info.value).split(", such as ")
+        assert says == f"{file} is no folder: give data_dir the folder that has the files"
+        assert same(mnist(remedy, download=download), small(1))
+    assert published.asked == []
+    fault("Download", "data_dir is a file", info.value, "the file, as it is")
+
+
 @pytest.mark.parametrize(
     ("platform", "variable", "below"),
     [

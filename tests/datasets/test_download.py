@@ -41,9 +41,9 @@ def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def kept(folder: Path) -> list[str]:
-    """Return the names of all files below a folder, but for the lock, which can stay after a failure."""
-    return [name for name in files_below(folder) if name != LOCK]
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Return all that is below a folder: the contents of files, and None for folders."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def send(body: bytes, status: int = 200, **headers: object) -> Answer:
@@ -216,9 +216,9 @@ FAILURES = {
 }
 
 
-def check_the_rest(folder: Path) -> None:
-    """Check that nothing but the file's first bytes is left, and a lock that nobody has."""
-    assert set(files_below(folder)) <= {PART, LOCK}
+def check_the_rest(folder: Path, killed: bool = False) -> None:
+    """Check that nothing but the file's first bytes is left, and after a kill a lock that nobody has."""
+    assert set(files_below(folder)) - {PART} <= ({LOCK} if killed else set())
     if (folder / PART).exists():
         assert (folder / PART).stat().st_size > 0
         assert BODY.startswith((folder / PART).read_bytes())
@@ -241,6 +241,51 @@ def test_a_mirror_that_fails_leaves_its_reason(server: Any, tmp_path: Path, fail
     get(server, tmp_path, "bad")
     assert (tmp_path / NAME).read_bytes() == BODY
     assert files_below(tmp_path) == [NAME]
+
+
+# What is there before a download, below the folder that it begins in.
+BEFORE: dict[str, dict[str, bytes | None]] = {
+    "no folder": {},
+    "its parent": {"a": None},
+    "the folder": {"a": None, "a/b": None},
+    "other files": {"a": None, "a/b": None, "a/b/mine": b"mine", "a/b/empty": None, "other": b""},
+    "the first bytes": {"a": None, "a/b": None, f"a/b/{PART}": BODY[:40_000]},
+    "another file": {"a": None, "a/b": None, f"a/b/{NAME}": b"old"},
+}
+
+
+def plant(folder: Path, before: dict[str, bytes | None]) -> None:
+    """Make these folders and files below a folder."""
+    for name, content in before.items():
+        if content is None:
+            (folder / name).mkdir(parents=True)
+        else:
+            (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_after_a_failure_there_is_what_was_there_before(server: Any, tmp_path: Path, failure: str) -> None:
+    answer, timeout, _ = FAILURES[failure]
+    server.answers[f"/bad/{NAME}"] = answer
+    for state, before in BEFORE.items() if timeout > 1 else [("no folder", BEFORE["no folder"])]:
+        work = tmp_path / state
+        work.mkdir()
+        plant(work, before)
+        with pytest.raises(DownloadError):
+            get(server, work / "a" / "b", "bad", timeout=timeout)
+        after = tree(work)
+        part = after.pop(f"a/b/{PART}", None)
+        assert (part is not None) == (failure in PARTIAL or (state == "the first bytes" and not came(failure)))
+        if part is not None:
+            assert part
+            assert BODY.startswith(part)
+            before = {**before, "a": None, "a/b": None}
+        assert after == {name: content for name, content in before.items() if not name.endswith(PART)}, state
+
+
+def came(failure: str) -> bool:
+    """Whether the server has sent a file, to its end, and of wrong content."""
+    return "wrong content" in FAILURES[failure][2]
 
 
 PARTIAL = [
@@ -357,7 +402,7 @@ def test_it_starts_over_once_only(server: Any, tmp_path: Path, fault: Any) -> No
     with pytest.raises(DownloadError, match="wrong content: 102400 bytes") as info:
         get(server, tmp_path, "one")
     assert server.ranges == ["bytes=40000-", None]
-    assert kept(tmp_path) == []
+    assert files_below(tmp_path) == []
     fault("Download", "after an interruption, the whole is wrong twice", info.value, tmp_path)
 
 
@@ -388,7 +433,7 @@ def test_the_error_has_every_mirror_with_its_own_reason(
         f"  http://numnet.invalid/{NAME}: the server's name does not resolve",
         REMEDY,
     ]
-    assert kept(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +442,7 @@ def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monke
     with pytest.raises(DownloadError, match=r"http://numnet\.invalid/.*time-out: .* 0\.3 s"):
         get(server, tmp_path, "http://numnet.invalid/", timeout=0.3)
     assert time.monotonic() - start < 3
-    assert kept(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize("answer", [send(BODY), send(b"", 404), stall, stall_halfway])
@@ -432,13 +477,25 @@ def test_after_an_interrupt_it_goes_on(server: Any, tmp_path: Path, fault: Any) 
     assert files_below(tmp_path) == [NAME]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send a signal to a thread")
+def test_after_an_interrupt_before_the_first_byte_there_is_nothing(server: Any, tmp_path: Path) -> None:
+    def interrupt(request: BaseHTTPRequestHandler) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        stall(request)
+
+    server.answers[f"/one/{NAME}"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        get(server, tmp_path / "a" / "b", "one", timeout=60)
+    assert tree(tmp_path) == {}
+
+
 def test_a_file_that_is_there_stays_when_the_new_one_is_bad(server: Any, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"old")
     server.answers[f"/bad/{NAME}"] = BODY[:-1]
     with pytest.raises(DownloadError):
         get(server, tmp_path, "bad")
     assert (tmp_path / NAME).read_bytes() == b"old"
-    assert kept(tmp_path) == [NAME]
+    assert files_below(tmp_path) == [NAME]
 
 
 def test_a_folder_that_cannot_be_written_in_is_named(server: Any, tmp_path: Path, fault: Any) -> None:
@@ -462,7 +519,7 @@ def test_a_full_disk_is_not_blamed_on_the_mirrors(server: Any, tmp_path: Path, m
     with pytest.raises(DownloadError, match=f"cannot be written in the folder .*No space left on device.*\n{REMEDY}"):
         get(server, tmp_path, "one", "two")
     assert server.asked == [f"/one/{NAME}"]
-    assert kept(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 TINY = f"""
@@ -480,7 +537,7 @@ def mounted(options: str, mirror: str, folder: Path) -> str:
         pytest.skip("mounting a small file system needs Linux and the right to")
     script = f"{mount} && {{ {shlex.join([sys.executable, '-c', TINY, mirror, str(folder)])}; ls -A {folder}; }}"
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True)
-    assert set(done.stdout.split()) <= {LOCK}
+    assert done.stdout == ""
     return done.stderr[done.stderr.rindex("DownloadError") :].strip()
 
 
@@ -517,6 +574,19 @@ def test_of_several_processes_one_downloads(server: Any, tmp_path: Path) -> None
     assert server.asked == [f"/one/{NAME}"]
     assert (tmp_path / NAME).read_bytes() == BODY
     assert files_below(tmp_path) == [NAME]
+
+
+def test_of_several_processes_each_one_learns_why_and_leaves_nothing(server: Any, tmp_path: Path) -> None:
+    def slowly(request: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.5)
+        send(b"", 403)(request)
+
+    server.answers[f"/one/{NAME}"] = slowly
+    processes = [start(server, tmp_path / "a" / "b") for _ in range(3)]
+    for process in processes:
+        assert b"HTTP 403 Forbidden" in process.communicate()[1]
+    assert server.asked == [f"/one/{NAME}"] * 3
+    assert tree(tmp_path) == {}
 
 
 HOLD = """
@@ -577,7 +647,7 @@ def test_after_a_kill_another_process_goes_on(server: Any, tmp_path: Path, fault
         time.sleep(0.01)
     killed.kill()
     killed.communicate()
-    check_the_rest(tmp_path)
+    check_the_rest(tmp_path, killed=True)
     fault("Download", "the process is killed", "nothing: the next run goes on", tmp_path)
     server.answers[f"/one/{NAME}"] = ranged
     get(server, tmp_path, "one")
