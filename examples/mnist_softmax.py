@@ -7,16 +7,17 @@ python examples/mnist_softmax.py --hidden 128 --epochs 20 --plot report.png
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import zip_longest
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import numnet as nn
@@ -32,32 +33,25 @@ def main() -> int:
     """Run the example and return its exit status."""
     started = time.perf_counter()
     options = parse_arguments()
+    train, test = load(options)
+    net = make_network(math.prod(train.images.shape[1:]), options.hidden, 10, options.seed, options.device)
+    trainer = nn.Trainer(net, COSTS[options.cost](), nn.SGD(lr=options.lr), seed=options.seed)
+    describe(train, test, net, options.batch_size)
+    status = 0
     try:
-        train, test = load(options)
-        net = make_network(math.prod(train.images.shape[1:]), options.hidden, 10, options.seed, options.device)
-        trainer = nn.Trainer(net, COSTS[options.cost](), nn.SGD(lr=options.lr), seed=options.seed)
-        describe(train, test, net, options.batch_size)
-        status = 0
-        try:
-            trainer.fit(train, options.epochs, options.batch_size, test, callbacks=[print_epoch])
-        except KeyboardInterrupt:
-            print(f"interrupted in epoch {len(trainer.history) + 1}")
-            status = 130
-        if len(trainer.history):
-            show_worst(net, test)
-        try:
-            save(trainer, test, options)
-        finally:
-            result = f"test accuracy {trainer.history[-1].test_accuracy:.4f}" if len(trainer.history) else "no result"
-            result = f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all"
-            print(styled(result, BOLD))
-        return status
+        trainer.fit(train, options.epochs, options.batch_size, test, callbacks=[print_epoch])
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(f"interrupted in epoch {len(trainer.history) + 1}")
+        status = 130
+    if len(trainer.history):
+        show_worst(net, test)
+    try:
+        save(trainer, test, options)
+    finally:
+        result = f"test accuracy {trainer.history[-1].test_accuracy:.4f}" if len(trainer.history) else "no result"
+        result = f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all"
+        print(styled(result, BOLD))
+    return status
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -74,48 +68,42 @@ def parse_arguments() -> argparse.Namespace:
         default="auto",
         help="auto: MNIST if it is here or can be downloaded, else the digits in the package (auto)",
     )
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--seed", type=int, default=0, help="of the starting weights and the shuffling (0)")
     parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the run, as .png, .pdf or .svg")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="save the network, for numnet.load")
-    parser.add_argument("--export-html", type=Path, metavar="FILE", help="save a page to draw digits on")
+    parser.add_argument("--plot", metavar="FILE", help="save a figure of the run, as .png, .pdf or .svg")
+    parser.add_argument("--save", metavar="FILE", help="save the network, for numnet.load")
+    parser.add_argument("--export-html", metavar="FILE", help="save a page to draw digits on")
     options = parser.parse_args()
     check_files(parser, options.plot, options.save, options.export_html)
     return options
 
 
 def check_files(
-    parser: argparse.ArgumentParser, plot: Path | None, save: Path | None = None, html: Path | None = None
+    parser: argparse.ArgumentParser, plot: str | None, save: str | None = None, html: str | None = None
 ) -> None:
     """Refuse files that could not be written at the end, before any work is done."""
-    for file, kind in (plot, FIGURE), (save, NETWORK), (html, PAGE):
-        try:
-            if file is not None:
-                writable(file, kind)
-        except OSError as error:
-            parser.error(str(error).partition(", or give")[0])  # there is no option to overwrite other files
-    if plot is not None and plot == save:
-        parser.error(f"--plot and --save both name {plot}")
-    if html is not None and html in (plot, save):
-        parser.error(f"--export-html and another option both name {html}")
-    if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
-        parser.error(f"--plot needs a name that ends in .png, .pdf or .svg, got {plot}")
+    named = [(file, kind) for file, kind in ((plot, FIGURE), (save, NETWORK), (html, PAGE)) if file is not None]
+    try:
+        files = [writable(file, kind) for file, kind in named]
+    except OSError as error:
+        parser.error(str(error).partition(", or give")[0])  # there is no option to overwrite other files
+    if len(set(files)) < len(files):
+        parser.error(f"several options name the file {files[0]}")
+    if plot is not None and not plot.endswith((".png", ".pdf", ".svg")):
+        parser.error(f"--plot needs a name that ends in .png, .pdf or .svg, got {plot!r}")
 
 
 def count(text: str) -> int:
-    """Return a number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    """Return a number from 1 to a billion."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10**9:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {10**9}, got {text!r}")
     return int(text)
 
 
 def sizes(text: str) -> list[int]:
     """Return the sizes in a text such as 128,64."""
-    try:
-        return [int(size) for size in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"sizes must look like 128 or 128,64, got {text!r}") from None
+    return [count(size) for size in text.split(",")]
 
 
 def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.Dataset]:
@@ -123,9 +111,9 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
     if options.dataset == "digits":
         return nn.datasets.digits()
     if options.dataset == "fashion-mnist":
-        return nn.datasets.fashion_mnist(options.data_dir)
+        return nn.datasets.fashion_mnist(options.data_dir or None)
     if options.dataset == "mnist" or options.data_dir:  # a user who names a folder wants its files
-        return nn.datasets.mnist(options.data_dir)
+        return nn.datasets.mnist(options.data_dir or None)
     try:
         return nn.datasets.mnist(timeout=AUTO_TIMEOUT)
     except nn.datasets.DownloadError as error:
@@ -160,7 +148,8 @@ def print_epoch(trainer: nn.Trainer) -> None:
     wrong = 1 - e.test_accuracy
     share = min(wrong / max(1 - trainer.history[0].test_accuracy, 1e-9), 1)  # of the images wrong after the first epoch
     line = f"{e.epoch:5}  {e.train_cost:7.4f}  {e.train_accuracy:17.4f}  {e.test_accuracy:13.4f}  {e.seconds:7.2f}"
-    tqdm.write(f"{line}  {wrong:6.2%} {styled(bar(share, 12), ORANGE)}")  # print would write into the progress bar
+    # print would write into the progress bar. A Ctrl-C while tqdm takes its lock would be a RuntimeError.
+    tqdm.write(f"{line}  {wrong:6.2%} {styled(bar(share, 12), ORANGE)}", nolock=True)
     sys.stdout.flush()
 
 
@@ -229,10 +218,10 @@ def save(trainer: nn.Trainer, test: nn.datasets.Dataset, options: argparse.Names
         print(f"figure saved to {options.plot}")
 
 
-def save_figure(figure: Figure, path: Path, **options: Any) -> None:
+def save_figure(figure: Any, path: str, **options: Any) -> None:
     """Save a figure as numnet saves networks: whole or not at all, and not in the place of what is no figure."""
     with atomic(path, FIGURE) as file:
-        figure.savefig(file, format=path.suffix[1:], **options)
+        figure.savefig(file, format=path[-3:], **options)
 
 
 def is_figure(file: IO[bytes]) -> bool:
@@ -243,5 +232,24 @@ def is_figure(file: IO[bytes]) -> bool:
 FIGURE = Kind("figure of Matplotlib", is_figure)
 
 
+def run(program: Callable[[], int]) -> int:
+    """Run a program and return its exit status. What goes wrong is one message on standard error."""
+    sys.stdout = sys.stdout or io.StringIO()  # Python has None if standard output is closed
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of names that the output cannot show
+    try:
+        status = program()
+        sys.stdout.flush()  # a pipe that nobody reads, or a full disk, may be noticed only now
+        return status
+    except KeyboardInterrupt:
+        message, status = "interrupted", 130
+    except (ValueError, OSError, MemoryError) as error:
+        message, status = f"error: {str(error) or 'not enough memory'}", 1
+    print(message, file=sys.stderr)
+    with suppress(OSError):
+        sys.stdout.close()  # otherwise Python would try to write the rest at its end, and complain
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -13,12 +13,11 @@ import math
 import sys
 import textwrap
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mnist_softmax import check_files, count, load, save_figure
+from mnist_softmax import check_files, count, load, run, save_figure
 
 import numnet as nn
 
@@ -74,21 +73,14 @@ def main() -> int:
     """Run the experiments and return the exit status."""
     options = parse_arguments()
     warnings.simplefilter("ignore", nn.DataWarning)  # LRS has rates that are too large on purpose
-    try:
-        train, test = load(options)
-        neurons = one_neuron()
-        equal = at_equal_lr(train, test, options)
-        usual = at_best_lr("(c) The usual start", train, test, options, 1.0)
-        saturated = at_best_lr(f"(d) A saturated start, weights x {SATURATED}", train, test, options, SATURATED)
-        if options.plot:
-            save_figure(plot(neurons, equal, usual, saturated), options.plot, dpi=100)
-            print(f"\nfigure saved to {options.plot}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    train, test = load(options)
+    neurons = one_neuron()
+    equal = at_equal_lr(train, test, options)
+    usual = at_best_lr("(c) The usual start", train, test, options, 1.0)
+    saturated = at_best_lr(f"(d) A saturated start, weights x {SATURATED}", train, test, options, SATURATED)
+    if options.plot:
+        save_figure(plot(neurons, equal, usual, saturated), options.plot, dpi=100)
+        print(f"\nfigure saved to {options.plot}")
     return 0
 
 
@@ -98,9 +90,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=count, default=10, help="of each run (10)")
     parser.add_argument("--seeds", type=count, default=3, help="runs of each kind (3)")
     parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="save the figure")
+    parser.add_argument("--plot", metavar="FILE", help="save the figure")
     options = parser.parse_args()
     check_files(parser, options.plot)
     return options
@@ -297,4 +289,4 @@ def draw_curves(ax: Any, curves: Curves, title: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

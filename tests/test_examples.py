@@ -1,10 +1,13 @@
 """The examples as processes, with what they print, write and return."""
 
 import fcntl
+import itertools
 import os
 import pty
 import re
+import resource
 import runpy
+import shutil
 import signal
 import struct
 import subprocess
@@ -37,16 +40,16 @@ NEURONS = """
 def environment(tmp_path):
     """Return an environment in which no MNIST is found and every connection is refused."""
     refused = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    away = {name: value for name, value in os.environ.items() if name not in ("NUMNET_DATA", "NO_PROXY", "no_proxy")}
+    names = "NUMNET_DATA", "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED"
+    away = {name: value for name, value in os.environ.items() if name not in names}
     other = {"MPLBACKEND": "Agg", "PYTHONWARNINGS": "error::UserWarning"}  # a numnet.DataWarning is such a one
     return {**away, **refused, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), **other}
 
 
-def run(tmp_path, *arguments):
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=EXAMPLES.parent, env=environment(tmp_path), capture_output=True, text=True, timeout=100
-    )
+def run(tmp_path, *arguments, prefix=(), **options):
+    command = [*prefix, sys.executable, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 100}
+    return subprocess.run(command, cwd=EXAMPLES.parent, env=environment(tmp_path), **{**pipes, **options})
 
 
 def test_auto_falls_back_to_digits_with_one_notice(tmp_path):
@@ -179,24 +182,25 @@ def test_options_plot_save_and_export(tmp_path):
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
+        (["--lr", "nan"], 1, "error: SGD: lr must be a finite number above 0, or a function of the epoch, got nan"),
+        (["--lr", "1e400"], 1, "error: SGD: lr must be a finite number above 0, or a function of the epoch, got inf"),
         (["--lr", "-1"], 1, "error: SGD: lr must be a finite number above 0"),
-        (["--epochs", "0"], 2, "argument --epochs: must be a whole number of at least 1, got '0'"),
-        (["--batch-size", "-5"], 2, "argument --batch-size: must be a whole number of at least 1, got '-5'"),
+        (["--epochs", "0"], 2, "argument --epochs: must be a whole number from 1 to 1000000000, got '0'"),
+        (["--epochs", "9" * 5000], 2, "argument --epochs: "),
+        (["--batch-size", "-5"], 2, "argument --batch-size: must be a whole number from 1 to 1000000000, got '-5'"),
+        (["--batch-size", "9" * 30], 2, "argument --batch-size: must be a whole number from 1 to 1000000000, got '9"),
+        (["--plot", "run"], 2, "--plot needs a name that ends in .png, .pdf or .svg, got 'run'"),
         (["--seed", "-1"], 1, "error: seed must be a whole number of at least 0, or None, got -1"),
-        (["--plot", "run"], 2, "--plot needs a name that ends in .png, .pdf or .svg, got run"),
-        (["--plot", "x.png", "--save", "x.png"], 2, "--plot and --save both name x.png"),
-        (["--save", "x", "--export-html", "x"], 2, "--export-html and another option both name x"),
-        (["--export-html", "missing/draw.html"], 2, "missing/draw.html cannot be written: there is no folder"),
-        (["--save", "examples"], 2, "examples cannot be written: it is a folder. Name a file in it"),
         (
             ["--lr", "1e39"],
             1,
             "error: the training cost became nan in epoch 1, in one of the batches 1 to 23: training has diverged",
         ),
-        (["--hidden", "0"], 1, "error: Linear: outputs must be a whole number"),
-        (["--hidden", "a,b"], 2, "sizes must look like 128 or 128,64, got 'a,b'"),
+        (["--hidden", "0"], 2, "argument --hidden: must be a whole number from 1 to 1000000000, got '0'"),
+        (["--hidden", "a,b"], 2, "argument --hidden: must be a whole number from 1 to 1000000000, got 'a'"),
+        (["--hidden", "8,"], 2, "argument --hidden: must be a whole number from 1 to 1000000000, got ''"),
+        (["--hidden", "9" * 30], 2, "argument --hidden: must be a whole number from 1 to 1000000000, got '9"),
         (["--cost", "absolute"], 2, "invalid choice: 'absolute'"),
-        (["--plot", "missing/run.png"], 2, "missing/run.png cannot be written: there is no folder"),
     ],
 )
 def test_wrong_options(options, status, message, tmp_path):
@@ -222,7 +226,7 @@ def test_files_of_other_kinds_are_kept(option, kind, tmp_path):
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_a_figure_is_known_again(ending, tmp_path):
     example = runpy.run_path(str(EXAMPLES / "mnist_softmax.py"))
-    path = tmp_path / f"run.{ending}"
+    path = f"{tmp_path}/run.{ending}"
     for data in ([0, 1], [1, 0]):
         figure, axes = plt.subplots()
         axes.plot(data)
@@ -230,6 +234,200 @@ def test_a_figure_is_known_again(ending, tmp_path):
         plt.close(figure)
         with open(path, "rb") as file:
             assert example["is_figure"](file)
+
+
+# Places that cannot be written in. They are noticed before the training.
+
+
+PLACES = {
+    "": "'' cannot be written: it is the name of a folder. Name a file in it",
+    "folder": "/folder cannot be written: it is a folder. Name a file in it",
+    "new/": "/new/' cannot be written: it is the name of a folder. Name a file in it",
+    "missing/net.npz": "/missing/net.npz cannot be written: there is no folder {}/missing. Make the folder first",
+    "file/net.npz": "/file/net.npz cannot be written: there is no folder {}/file. Make the folder first",
+    "pipe": "/pipe cannot be written: it is a FIFO. Name a file",
+    "/dev/full": "/dev/full cannot be written: it is a device. Name a file",
+    "n" * 300: "[Errno 36] File name too long: '{}/" + "n" * 300 + "'",
+    "read-only": "/read-only cannot be replaced: it is read-only. Name another file, or make it writable",
+    "closed/net.npz": "[Errno 13] Permission denied: '{}/closed/net.npz'",
+    "~/missing/net.npz": "/missing/net.npz cannot be written: there is no folder {}/missing. Make the folder first",
+}
+
+
+@pytest.fixture
+def no_rights():
+    """What to put before a command such that the rights of files hold for root as for everyone."""
+    prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    if prefix and (not shutil.which("setpriv") or subprocess.run([*prefix, "true"], capture_output=True).returncode):
+        pytest.skip("root has every right, and cannot do without")
+    return prefix
+
+
+def test_places_that_cannot_be_written_in(tmp_path, no_rights):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "closed").mkdir(mode=0o555)
+    (tmp_path / "file").touch()
+    (tmp_path / "read-only").touch(mode=0o444)
+    os.mkfifo(tmp_path / "pipe")
+    for (name, message), option in zip(PLACES.items(), itertools.cycle(["--save", "--export-html"])):
+        given = name if name.startswith(("/", "~")) or not name else f"{tmp_path}/{name}"
+        done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", option, given, prefix=no_rights)
+        assert done.returncode == 2, done
+        assert done.stdout == ""
+        assert done.stderr.endswith(f"{message.format(tmp_path)}\n"), done.stderr
+        assert done.stderr.count("error: ") == 1
+    assert sorted(os.listdir(tmp_path)) == ["closed", "file", "folder", "pipe", "read-only"]
+
+
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy"])
+@pytest.mark.parametrize("name", ["missing/run.png", "folder.png"])
+def test_figures_that_cannot_be_written(program, name, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    done = run(tmp_path, f"examples/{program}.py", "--dataset", "digits", "--plot", tmp_path / name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search(r"error: .*\.png cannot be written: [^:\n]+\n$", done.stderr)
+    assert done.stderr.count("error: ") == 1
+
+
+def test_two_files_in_one_place(tmp_path):
+    (tmp_path / "link").symlink_to("net.npz")
+    done = run(
+        tmp_path, "examples/mnist_softmax.py", "--save", tmp_path / "net.npz", "--export-html", tmp_path / "link"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"error: several options name the file {tmp_path}/net.npz\n")
+
+
+def test_a_name_that_the_output_cannot_show(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    options = [
+        "--epochs",
+        "1",
+        "--save",
+        tmp_path / "\u7f51.npz",
+        "--export-html",
+        os.fsencode(tmp_path) + b"/\xff.html",
+    ]
+    command = [sys.executable, "examples/mnist_softmax.py", "--dataset", "digits", *options]
+    done = subprocess.run(command, cwd=EXAMPLES.parent, env=environment(tmp_path), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"network saved to" in done.stdout
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_disk_that_is_full_at_the_end(tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    options = ["--dataset", "digits", "--epochs", "1", "--save", tmp_path / "net.npz"]
+    done = run(tmp_path, "examples/mnist_softmax.py", *options, preexec_fn=small_files)
+    assert done.returncode == 1
+    assert re.search(r"^test accuracy 0\.\d+ after 1 epochs", done.stdout, re.MULTILINE)
+    assert re.fullmatch(r"error: .*File too large.*\n", done.stderr)
+
+
+def test_a_network_that_does_not_fit_into_the_memory(tmp_path):
+    def small_memory():
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+
+    options = ["--dataset", "digits", "--hidden", "1000000000"]
+    done = run(tmp_path, "examples/mnist_softmax.py", *options, preexec_fn=small_memory)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: Unable to allocate .* for an array with shape \(64, 1000000000\).*\n", done.stderr)
+
+
+# Data
+
+
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/ufldl"])
+def test_a_data_dir_that_is_a_file(program, tmp_path):
+    (tmp_path / "file").touch()
+    done = run(tmp_path, f"examples/{program}.py", "--data-dir", tmp_path / "file")
+    assert done.returncode == 1
+    message = f"{tmp_path}/file is no folder: give data_dir the folder that has the files, such as {tmp_path}"
+    assert done.stderr == f"error: {message}\n"
+
+
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/ufldl"])
+@pytest.mark.parametrize("below", ["", "/data"])
+def test_a_data_dir_that_cannot_be_read(program, below, tmp_path, no_rights):
+    (tmp_path / "closed").mkdir(mode=0)
+    closed = f"{tmp_path}/closed{below}"
+    done = run(tmp_path, f"examples/{program}.py", "--data-dir", closed, prefix=no_rights)
+    assert done.returncode == 1
+    assert done.stderr == f"error: [Errno 13] Permission denied: {closed!r}\n"
+
+
+def test_an_empty_data_dir_is_none(tmp_path):
+    done = run(tmp_path, "examples/mnist_softmax.py", "--data-dir", "", "--epochs", "1")
+    assert done.returncode == 0
+    assert done.stderr.startswith("notice: training on the 1,797 digits")
+
+
+# Standard output and standard error
+
+
+PROGRAMS = {
+    "mnist_softmax": ["--dataset", "digits", "--epochs", "2"],
+    "quadratic_vs_cross_entropy": ["--dataset", "digits", "--epochs", "1", "--seeds", "1"],
+    **{
+        f"literature/{name}": ["--quick", "--seeds", "1"]
+        for name in ("cs231n", "nielsen", "raschka", "rashid", "ufldl")
+    },
+}
+programs = pytest.mark.parametrize(
+    "program",
+    [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("literature")) for name in PROGRAMS],
+)
+
+
+def redirected(tmp_path, how, program, *options):
+    """Run a program with what a shell does to its streams; return its exit status and what it wrote."""
+    command = [sys.executable, f"examples/{program}.py", *PROGRAMS[program], *map(str, options)]
+    script = f'"$@" {how}'
+    pipes = {"capture_output": True, "text": True, "timeout": 100}
+    done = subprocess.run(["sh", "-c", script, "sh", *command], cwd=EXAMPLES.parent, env=environment(tmp_path), **pipes)
+    return done.returncode, done.stdout, done.stderr
+
+
+@programs
+def test_a_closed_output_changes_nothing_else(program, tmp_path):
+    assert redirected(tmp_path, ">&-", program) == (0, "", "")
+    status, output, _ = redirected(tmp_path, "2>&-", program)
+    assert status == 0
+    assert output
+    assert redirected(tmp_path, "<&- >&- 2>&-", program) == (0, "", "")
+
+
+def test_with_a_closed_output_files_are_written(tmp_path):
+    files = ["--save", tmp_path / "net.npz", "--plot", tmp_path / "run.png", "--export-html", tmp_path / "draw.html"]
+    assert redirected(tmp_path, ">&-", "mnist_softmax", *files) == (0, "", "")
+    assert {"draw.html", "net.npz", "run.png"} <= set(os.listdir(tmp_path))
+    assert len(nn.load(tmp_path / "net.npz").layers) == 2
+
+
+@programs
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_nobody_reads_ends_the_program(program, unbuffered, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = run(tmp_path, f"examples/{program}.py", *PROGRAMS[program], stdout=theirs)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 32] Broken pipe\n")
+
+
+def test_the_first_line_alone(tmp_path):
+    status, output, errors = redirected(tmp_path, "| head -1", "mnist_softmax", "--epochs", "1000000")
+    assert (status, output.count("\n"), errors) == (0, 1, "error: [Errno 32] Broken pipe\n")
+
+
+@programs
+def test_an_output_on_a_full_disk_ends_the_program(program, tmp_path):
+    assert redirected(tmp_path, ">/dev/full", program) == (1, "", "error: [Errno 28] No space left on device\n")
+
+
+# Ctrl-C
 
 
 def test_interrupted_it_reports_saves_and_returns_130(tmp_path):
@@ -249,6 +447,48 @@ def test_interrupted_it_reports_saves_and_returns_130(tmp_path):
     epochs = int(re.search(r"^test accuracy 0\.\d+ after (\d+) epochs", rest, re.MULTILINE)[1])
     assert epochs >= 3
     assert np.isfinite(nn.load(tmp_path / "net.npz").parameters).all()
+
+
+# Runs a program, with a Ctrl-C so many seconds after `main` has begun. All modules are there by then.
+INTERRUPTED = """
+import runpy, signal, sys
+import numnet, threadpoolctl, tqdm
+
+def begin(frame, event, _):
+    if frame.f_code.co_name == "main":
+        sys.setprofile(None)
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, float(seconds))
+
+seconds, *sys.argv = sys.argv[1:]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+sys.setprofile(begin)
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("mnist_softmax", ["--save", "net.npz"]),
+        ("mnist_softmax", ["--epochs", "100000"]),
+        ("quadratic_vs_cross_entropy", ["--epochs", "100000"]),
+        ("literature/rashid", ["--seeds", "100000"]),
+    ],
+)
+def test_interrupted_at_any_moment_there_is_no_traceback(program, options, tmp_path):
+    options = [str(tmp_path / option) if option.endswith(".npz") else option for option in options]
+    for seconds in np.random.default_rng().uniform(0.001, 0.3, 6):
+        done = run(tmp_path, "-c", INTERRUPTED, seconds, f"examples/{program}.py", *PROGRAMS[program], *options)
+        assert done.returncode in (130, 0 if "--save" in options else 130), (seconds, done)
+        assert done.stderr in ("", "interrupted\n"), (seconds, done)
+        assert done.returncode == 130 or not done.stderr
+        if (tmp_path / "net.npz").exists():
+            nn.load(tmp_path / "net.npz")
 
 
 @pytest.mark.parametrize(("epochs", "seeds"), [(1, 1), pytest.param(3, 2, marks=pytest.mark.slow)])

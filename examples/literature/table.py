@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -28,25 +29,28 @@ def main(doc: str | None, seeds: int, results: Callable[[argparse.Namespace], It
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=seeds, help=f"runs of each kind ({seeds})")
     parser.add_argument("--quick", action="store_true", help="see that it runs, in seconds: the numbers mean nothing")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     options = parser.parse_args()
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, got {options.seeds}")
-    if options.quick:
-        print("--quick: the training is too short, so numnet's numbers mean nothing")
+    sys.stdout = sys.stdout or io.StringIO()  # Python has None if standard output is closed
     try:
-        print(f"{'':65}{'published':>21}{'numnet (lowest to highest)':>28}{'seeds':>7}{'CPU s':>8}")
+        if options.quick:
+            print("--quick: the training is too short, so numnet's numbers mean nothing")
+        print(f"{'':65}{'published':>21}{'numnet (lowest to highest)':>28}{'seeds':>7}{'CPU s':>8}", flush=True)
         for result in results(options):
             seconds = f"{result.seconds:8.1f}" if result.seconds else ""
             line = f"{result.what:65}{result.published:>21}{summary(result):>28}{len(result.found):7}{seconds}"
             print(line, flush=True)
+        return 0
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        message, status = "interrupted", 130
+    except (ValueError, OSError, MemoryError, ImportError) as error:
+        message, status = f"error: {str(error) or 'not enough memory'}", 1
+    print(message, file=sys.stderr)
+    with suppress(OSError):
+        sys.stdout.close()  # otherwise Python would try to write the rest at its end, and complain
+    return status
 
 
 def summary(result: Result) -> str:
@@ -59,4 +63,4 @@ def summary(result: Result) -> str:
 
 def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.Dataset]:
     """Return MNIST's training and test set; the small digits in the package for a quick run."""
-    return nn.datasets.digits() if options.quick else nn.datasets.mnist(options.data_dir)
+    return nn.datasets.digits() if options.quick else nn.datasets.mnist(options.data_dir or None)

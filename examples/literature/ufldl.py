@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.optimize import minimize  # type: ignore[import-untyped]
 from table import Result, load, main
 
 import numnet as nn
@@ -25,6 +24,8 @@ Array = nn.backend.Array
 
 def results(options: argparse.Namespace) -> Iterator[Result]:
     """Yield the lines of the table."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
     train, test = load(options)
     x = train.images.reshape(len(train), -1) / 255
     net = nn.Sequential(nn.Linear(x.shape[1], 10, bias=False), nn.Softmax(), dtype="float64")
