@@ -131,6 +131,7 @@ def load_run(
             raise ValueError(f"its number of threads cannot be {threads!r}")
         state = Snapshot(arrays["parameters"], velocity, _generator(header["generator"]), history, progress, best)
         cost: Cost = _class(Cost, header["cost"][0])(**header["cost"][1])
+        cost.pair(net.layers)  # ValueError if the cost does not fit the layers
     if lr is not None:
         optimizer.lr = SGD(lr).lr
     return net.to(device), cost, optimizer, state, threads

@@ -54,7 +54,7 @@ def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str
     """Return the header and the arrays of a file that is one of these kinds."""
     with open(readable(path), "rb") as file, blamed(path):
         arrays = _arrays(file)
-        header = json.loads(str(arrays.pop("header")))
+        header = json.loads(_text(arrays.pop("header")))
         kind, version = header["format"], header["version"]
         if kind in _VERSIONS and kind not in kinds:
             raise CheckpointError(f"{path} holds a network, not a run: load it with numnet.load")
@@ -70,8 +70,13 @@ def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str
 def _format(file: IO[bytes]) -> Any:
     """Return the format that the header of a file states; None if the file has no such header."""
     with suppress(Exception):  # other files can raise nearly any
-        return json.loads(str(_arrays(file, {"header.npy"})["header"]))["format"]
+        return json.loads(_text(_arrays(file, {"header.npy"})["header"]))["format"]
     return None
+
+
+def _text(array: Array) -> str:
+    """Return the text in an array. `str` would make a string of what are no characters, too, and fail with it later."""
+    return array.tobytes().decode("utf-32-be" if array.dtype.str.startswith(">") else "utf-32-le")
 
 
 def _arrays(file: IO[bytes], wanted: Collection[str] = _PARTS) -> dict[str, Array]:
@@ -101,10 +106,13 @@ def _arrays(file: IO[bytes], wanted: Collection[str] = _PARTS) -> dict[str, Arra
 
 @contextmanager
 def blamed(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn any error of the block into a CheckpointError: a damaged file can raise nearly any of them."""
+    """Turn any error of the block into a CheckpointError: a damaged file can raise nearly any of them.
+
+    A MemoryError stays: no more memory is asked for than a whole file needs.
+    """
     try:
         yield
-    except (CheckpointError, DeviceError):
+    except (CheckpointError, DeviceError, MemoryError):
         raise
     except Exception as error:
         said = textwrap.shorten(str(error), 300, placeholder=" ...")  # it may quote the file at length
