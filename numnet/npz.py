@@ -85,7 +85,8 @@ def _arrays(file: IO[bytes], wanted: Collection[str] = _PARTS) -> dict[str, Arra
     length = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > length or any(m.compress_type for m in members):
+        packed = any(member.compress_type or member.compress_size != member.file_size for member in members)
+        if packed or sum(member.file_size for member in members) > length:
             raise ValueError("its parts are packed, or claim to be longer than the file")
         if len(members) > len(_PARTS) or {member.filename for member in members} - _PARTS:
             raise ValueError(f"its parts are not {', '.join(sorted(_PARTS))}")
