@@ -9,7 +9,7 @@ import pytest
 
 import numnet as nn
 
-from .faults import fault  # noqa: F401
+from .faults import fault, situation  # noqa: F401
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)

@@ -1,18 +1,18 @@
-"""Tables of docs/ whose rows come from tests: a test checks its row, or writes it if NUMNET_WRITE_TABLES is set."""
+"""Tables whose rows come from tests: a test checks its row, or writes it if NUMNET_WRITE_TABLES is set."""
 
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
 
 
 class Table:
-    """A page of docs/: a text, then a table in each section, with one column for each name in `head`."""
+    """A page: a text, then a table in each section, with one column for each name in `head`."""
 
     def __init__(self, page: str, about: str, head: Sequence[str], sections: Sequence[str]) -> None:
-        self.page, self.about, self.sections = DOCS / page, about, sections
+        self.page, self.about, self.sections = ROOT / page, about, sections
         self.head = f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
 
     def rows(self) -> dict[str, dict[str, str]]:
@@ -35,14 +35,17 @@ class Table:
                 if found
             )
             self.page.write_text(self.about + "".join(tables), encoding="utf-8")
-        wrong = f"docs/{self.page.name} is out of date; NUMNET_WRITE_TABLES=1 pytest writes it"
+        wrong = f"{self.page.relative_to(ROOT)} is out of date; NUMNET_WRITE_TABLES=1 pytest writes it"
         assert self.rows()[section].get(cells[0]) == row, wrong
 
 
-def shown(seen: str | BaseException, folder: str | Path) -> str:
-    """Return the first lines of a message, without what differs from run to run."""
+def message(seen: str | BaseException, folder: str | Path) -> str:
+    """Return a message without what differs from run to run."""
     text = seen if isinstance(seen, str) else f"{type(seen).__name__}: {seen}".removesuffix(": ")
-    text = text.replace(str(folder), "…").replace("|", "\\|")
-    text = re.sub(r"http(s?)://(127\.0\.0\.1|localhost):\d+", r"http\1://…", text)
-    text = re.sub(r"\b[0-9a-f]{64}\b", "…", text)
-    return "<br>".join(line.strip() for line in text.splitlines()[:2])
+    text = re.sub(r"http(s?)://(127\.0\.0\.1|localhost):\d+", r"http\1://…", text.replace(str(folder), "…"))
+    return re.sub(r"\b[0-9a-f]{64}\b", "…", text)
+
+
+def shown(seen: str | BaseException, folder: str | Path) -> str:
+    """Return the first lines of a message for a cell of a table."""
+    return "<br>".join(line.strip() for line in message(seen, folder).replace("|", "\\|").splitlines()[:2])

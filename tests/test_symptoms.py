@@ -24,7 +24,7 @@ MEANING, DATA, RUN = "Numbers that mean nothing", "What the data show", "How it 
 MNIST, PLOTS, FILES = "What people bring, on MNIST", "Plots", "Files"
 LAYERS, BUSY = "Layers that gradcheck refuses", "A busy machine"
 TABLE = Table(
-    "when-it-does-not-learn.md",
+    "docs/when-it-does-not-learn.md",
     """# When it does not learn
 
 Find the symptom, and read what numnet says about the cause. A `DataWarning` is about data that are legal, but most
@@ -831,7 +831,7 @@ def test_another_format(row, tmp_path):
         "`read_idx` finds no IDX file",
         "another format under the name of one",
         error,
-        "as numnet says; it knows many formats, see [Faults](faults.md)",
+        "as numnet says; it knows many formats, see [If something goes wrong](faults.md)",
     )
 
 
