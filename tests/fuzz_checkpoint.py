@@ -68,9 +68,9 @@ def check_network(net: nn.Sequential, folder: Path) -> None:
     y = net(np.linspace(-1, 1, 3 * width).reshape(3, width))
     assert y.shape == (3, net.outputs or width)
     first, second = folder / "first.npz", folder / "second.npz"
-    net.save(first)
+    net.save(first, overwrite=True)
     again = nn.load(first)
-    again.save(second)
+    again.save(second, overwrite=True)
     assert repr(again) == repr(net)
     assert again.parameters.tobytes() == net.parameters.tobytes()
     assert first.read_bytes() == second.read_bytes()
@@ -79,9 +79,9 @@ def check_network(net: nn.Sequential, folder: Path) -> None:
 def check_run(trainer: nn.Trainer, folder: Path) -> None:
     """Check that a run is the same after it is saved and resumed."""
     first, second = folder / "first.npz", folder / "second.npz"
-    checkpoint.save_run(trainer, first)
+    checkpoint.save_run(trainer, first, overwrite=True)
     again = nn.Trainer.resume(first)
-    checkpoint.save_run(again, second)
+    checkpoint.save_run(again, second, overwrite=True)
     assert state(again) == state(trainer)
     assert first.read_bytes() == second.read_bytes()
 
