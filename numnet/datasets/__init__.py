@@ -460,4 +460,6 @@ def _cache() -> Path:
         folder = "~/Library/Caches"
     else:
         folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(folder).expanduser() / "numnet" / "mnist"
+    if (expanded := os.path.expanduser(folder)).startswith("~"):
+        raise DownloadError(f"the user has no home folder, so there is no {folder}: name a folder with data_dir")
+    return Path(expanded) / "numnet" / "mnist"

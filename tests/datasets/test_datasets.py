@@ -323,6 +323,16 @@ def test_the_cache_is_where_the_system_has_it(
     assert files_below(tmp_path / below) == GZIPPED
 
 
+def test_without_a_home_a_folder_must_be_named(published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system does not know
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with pytest.raises(
+        DownloadError, match=r"has no home folder, so there is no ~/\.cache: name a folder with data_dir"
+    ):
+        mnist()
+    assert same(mnist(tmp_path / "here"), small(1))
+
+
 def own(seed: int) -> dict[str, np.ndarray[Any, Any]]:
     """Return images and labels of one's own."""
     rng = np.random.default_rng(seed)
