@@ -387,7 +387,7 @@ def test_a_saver_tries_as_often_if_it_fails(every, fails, tmp_path, monkeypatch)
     trainer.progress = Progress(last=5, batch_size=1, samples=7)
     saver = checkpoint.Saver(trainer, tmp_path / "run.npz", every, "warn", False)
 
-    def save(run, path):
+    def save(run, path, overwrite):
         tried.append(place)
         if fails == "always" or (fails == "every other time" and next(told) % 2):
             raise OSError("no space left")

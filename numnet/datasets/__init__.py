@@ -318,7 +318,11 @@ def _load(
     target = folders[-1] / published.places[0]
     paths = [_find(published, role, folders, cache) for role in range(len(_ROLES))]
     missing = [next(iter(forms)) for forms, path in zip(published.files, paths, strict=True) if path is None]
-    there = "".join(f"{folder} has {listed(sorted(folder.iterdir()))}.\n" for folder in folders if folder.is_dir())
+    there = "".join(
+        f"{folder} has {listed(sorted(folder.iterdir()))}.\n"
+        for folder in folders
+        if folder.is_dir() and any(folder.iterdir())
+    )
     remedy = (
         f"{there}To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
         "or in another one that you name with data_dir or the environment variable NUMNET_DATA."
