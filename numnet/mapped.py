@@ -74,7 +74,8 @@ def in_use(path: str | os.PathLike[str]) -> bool:
     """Return whether a file, by whatever name, is mapped into the memory of this process."""
     with suppress(OSError):
         if not os.path.exists(_LIST):
-            files = [file_of(array) for array in gc.get_objects() if isinstance(array, np.memmap)]
+            # isinstance would ask objects for their class, at which some of PyTorch's warn.
+            files = [file_of(array) for array in gc.get_objects() if issubclass(type(array), np.memmap)]
             return any(os.path.samefile(path, file) for file in files if file is not None and os.path.exists(file))
         file = os.stat(path)
         number = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino}"
