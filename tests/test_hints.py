@@ -654,7 +654,7 @@ def test_a_learning_rate_that_is_too_large():
 
 
 @pytest.mark.parametrize("lr", [1.0, 10.0, 1e30])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99])
 def test_to_clip_helps_at_any_learning_rate(lr, momentum):
     train, test = numbers()
     message = refused(line(lr=lr, momentum=momentum).fit, train, 5, 64)
