@@ -62,7 +62,7 @@ class _Source:
         parts: list[ast.AST] = []
         match node:
             case ast.Constant(value=str(text)):
-                yield text
+                yield re.sub(r"\{\w*\}", "…", text)  # for str.format
             case ast.JoinedStr(values=values):
                 yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in values)
                 parts = [part.value for part in values if isinstance(part, ast.FormattedValue)]

@@ -451,9 +451,41 @@ def test_inputs_that_are_strings(kind):
 def test_a_data_set_in_place_of_an_array():
     data = Dataset(*TRAIN)
     net = net_of()
-    images, labels = (eval(code, {"data": data}) for code in quoted(refused(net, data), "data"))
+    images, labels = (eval(code, {"data": data}) for code in re.findall(r"data\.\w+", refused(net, data)))
     np.testing.assert_array_equal(net(images), net(X))
     assert net.accuracy(images, labels) == net.accuracy(*TRAIN)
+
+
+@hint(
+    "must have no masked entries, since numnet takes every entry for a number: fill them in, inputs.filled(value), or "
+    "leave out their samples, by the index ~np.ma.getmaskarray(inputs).reshape(len(inputs), -1).any(axis=1)",
+    "fill them in, targets.filled(value)",
+)
+def test_masked_entries():
+    missing = np.random.default_rng(0).random(X.shape) < 0.003
+    x, t = np.ma.array(X, mask=missing), np.ma.masked_equal(T, 9)
+    fill = quoted(refused(trainer_of().fit, (x, T), 5, 64), "filled")[0]
+    rest = re.search(r"by the index (.*)", heard[-1])[1]
+    assert learns(trainer_of(), (eval(fill, {"inputs": x, "value": 1.0}), T))
+    rows = eval(rest, {"np": np, "inputs": x})
+    assert learns(trainer_of(), (x[rows], T[rows]))
+    np.testing.assert_array_equal(rows, ~missing.any(axis=1))
+    rows = eval(re.search(r"by the index (.*)", refused(trainer_of().fit, (X, t), 5, 64))[1], {"np": np, "targets": t})
+    np.testing.assert_array_equal(rows, T != 9)
+    trainer_of().fit((X[rows], t[rows]), 1, 64)
+
+
+@hint("give inputs.toarray()")
+def test_sparse_inputs():
+    x = pytest.importorskip("scipy.sparse").csr_matrix(X)
+    np.testing.assert_array_equal(net_of()(given(refused(net_of(), x), "inputs", inputs=x)), net_of()(X))
+
+
+@hint("on the device meta it has a shape, but no numbers: make it on the CPU")
+def test_a_tensor_without_numbers():
+    torch = pytest.importorskip("torch")
+    refused(net_of(), torch.empty(3, 64, device="meta"))
+    np.testing.assert_array_equal(net_of()(torch.ones(3, 64)), net_of()(np.ones((3, 64))))
 
 
 @hint("unpack it, train, test = ..., and give each")
@@ -1346,6 +1378,18 @@ def test_images_with_numbers():
     )
 
 
+@hint(
+    "count the mistakes, pairs, counts = np.unique([t, net.predict(x)], axis=1, return_counts=True) for class indices t"
+)
+def test_a_confusion_matrix_of_many_classes(monkeypatch):
+    net = net_of()
+    shown = [text for text in texts(nn.plotting.confusion_matrix(net, TRAIN)) if text]
+    monkeypatch.setattr(nn.plotting, "_MOST_CLASSES", 9)
+    pairs, counts = given(refused(nn.plotting.confusion_matrix, net, TRAIN), "predict", net=net, x=X, t=T)
+    assert sorted(shown) == sorted(map(str, counts))
+    assert counts[pairs[0] == pairs[1]].sum() == round(net.accuracy(X, T) * len(T))
+
+
 @hint("compare net(x) with the targets; for yes or no, end the network in Sigmoid()")
 def test_a_confusion_matrix_of_numbers():
     message = refused(nn.plotting.confusion_matrix, net_of(nn.Linear(64, 1)), (X, T / 9))
@@ -1623,6 +1667,8 @@ def published(tmp_path, monkeypatch):
     "To provide the files by hand, put train-images-idx3-ubyte.gz, ",
     "or in another one that you name with data_dir or the environment variable NUMNET_DATA.",
     "has images.gz, labels.gz.",
+    "is no folder: give data_dir the folder that has the files, such as",
+    "name a folder with data_dir",
     "correct data_dir, or give download=True to fill it",
     "correct the variable or, for the user's cache folder, unset it",
     "could not be downloaded; every mirror failed",
@@ -1655,6 +1701,14 @@ def test_files_of_mnist_that_are_missing(published, tmp_path, monkeypatch):
     refused(mnist, other, download=False)
     for name, wrong in zip(published, ("images.gz", "labels.gz"), strict=False):
         (other / wrong).rename(other / name)
+    folder = re.search(r"such as (\S+)$", refused(mnist, other / "train-images-idx3-ubyte.gz"))[1]
+    assert folder == str(other)
+    with monkeypatch.context() as patch:
+        patch.delenv("XDG_CACHE_HOME")
+        patch.delenv("LOCALAPPDATA")
+        patch.setattr(os.path, "expanduser", os.fspath)  # as without a home
+        assert "data_dir" in refused(mnist)
+        assert repr(mnist(tmp_path / "here", download=False)) == repr((train, test))
     (tmp_path / "a file").write_bytes(b"")
     refused(mnist, tmp_path / "a file" / "below")
     assert "t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz of mnist" in refused(mnist, other, download=False)
@@ -1666,13 +1720,13 @@ def test_files_of_mnist_that_are_missing(published, tmp_path, monkeypatch):
 
 
 @hint(
-    "inputs are on the GPU, but the network is on the CPU: move it there with net.to('gpu'), or give inputs.get()",
+    "is on a GPU: give inputs.get(), or move the network to the GPU, net.to('gpu')",
     "move one with nn.backend.to(array, 'cpu') or 'gpu', and a whole network with net.to",
     "move it back before the callback ends, or move it between two calls of fit",
 )
 def test_arrays_on_another_device():
     net, x = net_of(), place(X, "gpu")
-    there, here = quoted(refused(net, x), "net")[0], quoted(heard[-1], "inputs")[0]
+    (there,), (here,) = quoted(refused(net, x), "net"), re.findall(r"inputs\.\w+\(\)", heard[-1])
     np.testing.assert_array_equal(net(eval(here, {"inputs": x})), net(X))
     np.testing.assert_allclose(host(eval(there, {"net": net})(x)), net_of()(X), rtol=1e-6)
     a, b = place(np.ones((3, 2)), "gpu"), np.ones((2, 3))
@@ -1747,21 +1801,21 @@ def test_no_gpu_that_works(what, monkeypatch):
 
 ELSEWHERE = {  # remedies that a test beside the code follows
     "datasets/test_idx.py test_a_file_of_another_kind_is_named_and_the_hint_opens_it": [
-        "a file compressed by xz: read_idx(lzma.open({})) reads it",
-        "a file compressed by bzip2: read_idx(bz2.open({})) reads it",
-        "a zip archive: read_idx(zipfile.ZipFile({}).open(name)) reads the file `name` in it",
+        "a file compressed by xz: read_idx(lzma.open(…)) reads it",
+        "a file compressed by bzip2: read_idx(bz2.open(…)) reads it",
+        "a zip archive: read_idx(zipfile.ZipFile(…).open(name)) reads the file `name` in it",
         "a tar archive: read_idx(tarfile.open(path).extractfile(name)) reads the file `name` in it",
-        "an array saved by NumPy (npy): np.load({}) reads it",
+        "an array saved by NumPy (npy): np.load(…) reads it",
         "arrays saved by NumPy (npz): np.load(…) reads them",
-        "a picture (PNG): matplotlib.pyplot.imread({}) reads it",
-        "a picture (JPEG): matplotlib.pyplot.imread({}) reads it",
-        "a picture (GIF): matplotlib.pyplot.imread({}) reads it",
+        "a picture (PNG): matplotlib.pyplot.imread(…) reads it",
+        "a picture (JPEG): matplotlib.pyplot.imread(…) reads it",
+        "a picture (GIF): matplotlib.pyplot.imread(…) reads it",
         "a pickle: pickle.load(…) reads it",
         "a table of text (CSV): np.loadtxt(…",
     ],
-    "datasets/test_idx.py test_a_matlab_file_is_named_and_the_hint_opens_it": ["scipy.io.loadmat({}) reads it"],
+    "datasets/test_idx.py test_a_matlab_file_is_named_and_the_hint_opens_it": ["scipy.io.loadmat(…) reads it"],
     "datasets/test_idx.py test_an_idx_file_gzipped_twice_is_named_and_the_hint_opens_it": [
-        "a file that was gzipped twice: read_idx({}) reads it"
+        "a file that was gzipped twice: read_idx(…) reads it"
     ],
     "datasets/test_idx.py test_a_little_endian_file_is_told_and_the_hint_reads_it": [
         "Its sizes are little-endian, …, which fits its data: … reads the file.",
