@@ -33,6 +33,8 @@ import numpy as np
 import numnet as nn
 from numnet import checkpoint, npz, training
 
+from .fuzz_idx import in_memory
+
 # What is read
 
 
@@ -96,8 +98,8 @@ def state(trainer: nn.Trainer) -> list[Any]:
 
 def finish(trainer: nn.Trainer) -> None:
     """Let a run of a few small epochs go on to its end. It may diverge, or be told that its settings do not fit."""
-    place, width = trainer.progress, trainer.net.inputs or 2
-    if place.samples > 64 or place.last - len(trainer.history) > 3:
+    place, width, before = trainer.progress, trainer.net.inputs or 2, len(trainer.history)
+    if place.samples > 64 or place.last - before > 3:
         return
     rng = np.random.default_rng(0)
     t = rng.random((place.samples, trainer.net.outputs or width))
@@ -105,7 +107,7 @@ def finish(trainer: nn.Trainer) -> None:
         trainer.fit((rng.random((place.samples, width)), t / t.sum(axis=1, keepdims=True)))
     except ValueError:
         return
-    assert len(trainer.history) == place.last
+    assert len(trainer.history) == max(before, place.last)
 
 
 def check_memory(content: bytes, folder: Path) -> int:
@@ -402,7 +404,8 @@ def as_text(text: str) -> bytes:
     return part.getvalue()
 
 
-def main() -> None:
+def fuzz(folder: Path) -> None:
+    """Try inputs in a folder for the files."""
     import resource
 
     import atheris
@@ -411,7 +414,6 @@ def main() -> None:
         importlib.reload(npz)
         importlib.reload(checkpoint)
     nn.load, training.load_run = checkpoint.load, checkpoint.load_run  # those that the fuzzer follows
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-checkpoint-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     corpus = folder / "corpus"
     corpus.mkdir()
     whole = seeds()
@@ -445,4 +447,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_memory(fuzz)

@@ -15,11 +15,13 @@ import gzip
 import importlib
 import io
 import math
+import os
 import sys
 import tempfile
 import tracemalloc
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +172,18 @@ def seeds() -> list[bytes]:
     return [*files, array * 2, packed, packed * 2, packed + bytes(9), named, options, bomb, large]
 
 
-def main() -> None:
+def in_memory(fuzz: Callable[[Path], None]) -> None:
+    """Call a function in a process of its own, which libFuzzer ends, with a folder that is removed afterwards."""
+    memory = Path("/dev/shm")  # files on a disk would take most of the time
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None) as folder:
+        child = os.fork()
+        if not child:
+            fuzz(Path(folder))
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def fuzz(folder: Path) -> None:
+    """Try inputs in a folder for the files."""
     import resource
 
     import atheris
@@ -179,7 +192,6 @@ def main() -> None:
     with atheris.instrument_imports(include=["gzip", "numnet.datasets.diagnosis", "numnet.datasets.idx"]):
         importlib.reload(diagnosis)
         importlib.reload(idx)
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-idx-"))
     corpus = folder / "corpus"
     corpus.mkdir()
     for i, seed in enumerate(seeds()):
@@ -206,4 +218,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_memory(fuzz)
