@@ -214,10 +214,10 @@ class Sequential:
             If the targets are no classes, or not as many as the images.
         """
         rows = checks.inputs(images, self)
-        t = backend.to(self.operations.asarray("targets", targets), "cpu")
+        found, t = self._classes(rows), backend.to(self.operations.asarray("targets", targets), "cpu")
         mapped.refuse_cut("targets", t)
         wanted = checks.wanted_classes(t, len(rows), self.outputs or rows.shape[1], self.layers[-1])
-        return float(np.mean(self._classes(rows) == wanted))
+        return float(np.mean(found == wanted))
 
     def _outputs(self, rows: Array) -> Iterator[Array]:
         """Yield the outputs for some rows at a time."""
