@@ -166,6 +166,16 @@ def test_a_file_in_another_format(tmp_path, situation):
 # Training
 
 
+def test_a_masked_array(situation):
+    first = np.arange(len(DIGITS)) < 30
+    x = np.ma.masked_array(DIGITS.images / 255, mask=(DIGITS.images == 16) & first[:, None, None])
+    error = refused(ValueError, a_trainer().fit, (x, DIGITS.labels), 1, 64)
+    situation("The data are a masked array", error)
+    kept = eval(str(error).rpartition(" the index ")[2], {"np": np, "inputs": x})
+    a_trainer().fit((x[kept], DIGITS.labels[kept]), 1, 64)
+    a_trainer().fit((x.filled(0), DIGITS.labels), 1, 64)
+
+
 def test_ctrl_c(tmp_path, situation):
     def press(trainer):
         if len(trainer.history) == 2:
@@ -189,6 +199,19 @@ def test_a_training_that_diverges(situation):
     assert trainer.fit(DIGITS, test=TEST).test_accuracy[-1] > 0.8
 
 
+def test_two_trainings_at_once(situation):
+    errors = []
+    trainer, alone = a_trainer(), a_trainer()
+
+    def again(trainer):
+        errors.append(refused(RuntimeError, trainer.fit, DIGITS, 1, 64))
+
+    trainer.fit(DIGITS, 2, 64, callbacks=[again])
+    situation("A second training begins before the first one has ended", errors[0])
+    alone.fit(DIGITS, 2, 64)
+    assert trainer.net.parameters.tobytes() == alone.net.parameters.tobytes()
+
+
 def test_data_that_change(situation, tmp_path):
     path = tmp_path / "images-idx3-ubyte"
     datasets.write_idx(path, DIGITS.images)
@@ -206,6 +229,28 @@ def test_data_that_change(situation, tmp_path):
 
 
 # Checkpoints and saved networks
+
+
+def test_a_place_that_is_none(tmp_path, situation):
+    path = tmp_path / "runs" / "run.npz"
+    error = refused(OSError, a_trainer().fit, DIGITS, 1, 64, checkpoint=path)
+    situation("A checkpoint cannot be where you want it", error)
+    path.parent.mkdir()
+    a_trainer().fit(DIGITS, 1, 64, checkpoint=path)
+
+
+def test_another_file_in_the_place(tmp_path, situation):
+    path = tmp_path / "labels.npy"
+    np.save(path, DIGITS.labels)
+    before = path.read_bytes()
+    situation("Another file is in the place", refused(OSError, a_trainer().fit, DIGITS, 1, 64, checkpoint=path))
+    assert path.read_bytes() == before
+    mapped = np.load(path, mmap_mode="r")
+    refused(OSError, a_trainer().fit, (DIGITS.images, mapped), 1, 64, checkpoint=path, overwrite=True)
+    assert path.read_bytes() == before
+    del mapped
+    gc.collect()  # the error has it, too
+    a_trainer().fit(DIGITS, 1, 64, checkpoint=path, overwrite=True)
 
 
 NO_ROOM_LATER = """
