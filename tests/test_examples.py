@@ -339,7 +339,7 @@ def test_a_network_that_does_not_fit_into_the_memory(tmp_path):
 # Data
 
 
-@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/ufldl"])
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/nielsen"])
 def test_a_data_dir_that_is_a_file(program, tmp_path):
     (tmp_path / "file").touch()
     done = run(tmp_path, f"examples/{program}.py", "--data-dir", tmp_path / "file")
@@ -348,7 +348,7 @@ def test_a_data_dir_that_is_a_file(program, tmp_path):
     assert done.stderr == f"error: {message}\n"
 
 
-@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/ufldl"])
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/nielsen"])
 @pytest.mark.parametrize("below", ["", "/data"])
 def test_a_data_dir_that_cannot_be_read(program, below, tmp_path, no_rights):
     (tmp_path / "closed").mkdir(mode=0)
@@ -377,7 +377,7 @@ PROGRAMS = {
 }
 programs = pytest.mark.parametrize(
     "program",
-    [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("literature")) for name in PROGRAMS],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "mnist_softmax")) for name in PROGRAMS],
 )
 
 
