@@ -1,4 +1,8 @@
-"""What can go wrong: the table of all faults, tests/faults.md, and the situations that users meet, docs/faults.md."""
+"""What can go wrong: the table of all faults, tests/faults.md, and the situations that users meet, docs/faults.md.
+
+A new row of the table needs a test that calls `fault`. A new situation needs a section on the page, with an empty block
+of text for what users see, and a test in test_faults.py that calls `situation`. NUMNET_WRITE_TABLES=1 fills both in.
+"""
 
 import os
 import re
@@ -59,6 +63,7 @@ def situation(tmp_path: Path) -> Situation:
         text = "".join(
             f"{textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False)}\n" for line in lines
         )
+        assert title in situations(), f"docs/faults.md has no section {title!r}"
         there = situations()[title]
         if os.environ.get("NUMNET_WRITE_TABLES"):
             before, heading, after = PAGE.read_text(encoding="utf-8").partition(f"### {title}\n")

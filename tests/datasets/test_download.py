@@ -635,6 +635,7 @@ def test_a_process_that_does_not_get_on_is_named(
     with pytest.raises(DownloadError, match=f"(?s){NAME} is being .* no progress in 0.5 s. Wait.*\n{REMEDY}") as info:
         get(server, tmp_path, "one", timeout=0.25)
     assert server.asked == []
+    assert (tmp_path / LOCK).exists()  # it is the other process's
     fault("Download", "another process has the download, and is suspended", info.value, "what that process left")
 
 
