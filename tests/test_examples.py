@@ -375,10 +375,12 @@ PROGRAMS = {
         for name in ("cs231n", "nielsen", "raschka", "rashid", "ufldl")
     },
 }
-programs = pytest.mark.parametrize(
-    "program",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name != "mnist_softmax")) for name in PROGRAMS],
-)
+
+
+def programs(*quick):
+    """Run a test with every program, with these also if the slow tests are left out."""
+    cases = [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in PROGRAMS]
+    return pytest.mark.parametrize("program", cases)
 
 
 def redirected(tmp_path, how, program, *options):
@@ -390,7 +392,7 @@ def redirected(tmp_path, how, program, *options):
     return done.returncode, done.stdout, done.stderr
 
 
-@programs
+@programs("mnist_softmax")
 def test_a_closed_output_changes_nothing_else(program, tmp_path):
     assert redirected(tmp_path, ">&-", program) == (0, "", "")
     status, output, _ = redirected(tmp_path, "2>&-", program)
@@ -406,7 +408,7 @@ def test_with_a_closed_output_files_are_written(tmp_path):
     assert len(nn.load(tmp_path / "net.npz").layers) == 2
 
 
-@programs
+@programs("mnist_softmax")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_an_output_that_nobody_reads_ends_the_program(program, unbuffered, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
@@ -422,7 +424,7 @@ def test_the_first_line_alone(tmp_path):
     assert (status, output.count("\n"), errors) == (0, 1, "error: [Errno 32] Broken pipe\n")
 
 
-@programs
+@programs("mnist_softmax", "quadratic_vs_cross_entropy")
 def test_an_output_on_a_full_disk_ends_the_program(program, tmp_path):
     assert redirected(tmp_path, ">/dev/full", program) == (1, "", "error: [Errno 28] No space left on device\n")
 
