@@ -361,6 +361,8 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
             return found
         why = "it is sparse" if hasattr(values, "toarray") else "it is no array"
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        if type(values).__module__.startswith("numnet."):  # a Dataset says itself what to give
+            raise ValueError(f"{name}: {error}") from None
         why = str(error).partition("\n")[0].rstrip(".")
     if _device(values) == "meta":
         why = "on the device meta it has a shape, but no numbers: make it on the CPU"

@@ -1181,18 +1181,18 @@ def test_files_that_hold_something_else(tmp_path):
 
 @hint("each argument of its __init__ must be kept as an attribute of the same name, and be a number, a string or None")
 def test_a_layer_that_cannot_be_saved(tmp_path):
-    class Power(nn.Layer):
+    class Exponent(nn.Layer):
         def __init__(self, power):
-            self.power = power if type(self) is Power else np.array(power)
+            self.power = power if type(self) is Exponent else np.array(power)
 
         def forward(self, x, out=None):
             return np.power(x, self.power, out=out)
 
-    class Lost(Power):
+    class Lost(Exponent):
         pass
 
     refused(net_of(Lost(2.0)).save, tmp_path / "net.npz")
-    net_of(Power(2.0)).save(tmp_path / "net.npz")
+    net_of(Exponent(2.0)).save(tmp_path / "net.npz")
     assert nn.load(tmp_path / "net.npz").layers[0].power == 2
 
 

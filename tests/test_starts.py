@@ -92,7 +92,6 @@ def test_a_start_of_ones_own(values):
     [
         (lambda rng, shape: rng.random(shape[::-1]), r"got an array of shape \(3, 2\) and dtype float64"),
         (lambda rng, shape: 0.5, r"got an array of shape \(\) and dtype float64"),
-        (lambda rng, shape: None, r"got an array of shape \(\) and dtype object"),
         (lambda rng, shape: np.full(shape, np.nan), r"got an array of shape \(2, 3\) and dtype float64"),
         (lambda rng, shape: np.full(shape, np.inf), r"got an array of shape \(2, 3\) and dtype float64"),
         (lambda rng, shape: np.full(shape, 1j), "and dtype complex128"),
@@ -102,6 +101,13 @@ def test_a_start_of_ones_own(values):
 def test_what_no_start_may_return(start, got):
     with pytest.raises(ValueError, match=rf"^the start of Linear\(2, 3\) must return finite weights of .*{got}"):
         nn.Linear(2, 3, start=start)
+
+
+def test_a_start_that_returns_nothing():
+    with pytest.raises(
+        ValueError, match=r"^the start of Linear\(2, 3\): weights must be an array, but NumPy makes none"
+    ):
+        nn.Linear(2, 3, start=lambda rng, shape: None)
 
 
 def test_a_layer_starts_as_before_if_nothing_is_asked_for():
