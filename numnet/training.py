@@ -27,8 +27,8 @@ from .optimizers import SGD
 from .run import NET_BUSY, Progress, Run
 
 _BUSY = (
-    "fit: this trainer is in a call of fit already, in another thread or in what has called the callback: wait until "
-    "that call has ended, or make a Trainer with a copy of the network, copy.deepcopy(net)"
+    "fit: this trainer is in a call of fit already, in another thread or because a callback calls fit: wait until that "
+    "call has ended, or make a Trainer with a copy of the network, copy.deepcopy(net)"
 )
 
 
@@ -214,7 +214,7 @@ class Trainer(Run):
             If an argument or the data is not usable; nothing is changed then. Or if the data have changed since the
             training began, in memory to what is not usable, or in any way in a file that they are mapped from.
         RuntimeError
-            If the trainer is in a call of `fit` already, in another thread or in the one that called a callback.
+            If the trainer is in a call of `fit` already, in another thread or because a callback calls `fit`.
         DivergenceError
             If the training cost becomes NaN or infinite.
         CheckpointError
