@@ -95,9 +95,11 @@ class SGD:
         self.velocity, self._step, self._decay_mask = (backend.to(array, device) for array in arrays)
 
     def options(self) -> dict[str, Any]:
-        """Return the constructor's arguments; if lr is a function, its entry is None."""
-        names = ("momentum", "nesterov", "weight_decay", "clip_norm")
-        return {"lr": None if callable(self.lr) else self.lr, **{name: getattr(self, name) for name in names}}
+        """Return the constructor's arguments, as numbers of Python's; if lr is a function, its entry is None."""
+        names = ("lr", "momentum", "nesterov", "weight_decay", "clip_norm")
+        values = {name: getattr(self, name) for name in names}
+        values["lr"] = None if callable(self.lr) else self.lr
+        return {n: v if v is None or isinstance(v, bool) else float(v) for n, v in values.items()}
 
     def __repr__(self) -> str:
         options = {**self.options(), "lr": self.lr}

@@ -71,6 +71,7 @@ class Snapshot(NamedTuple):
     history: list[Epoch]
     progress: Progress
     best: Best | None = None
+    trained: bool = True
 
 
 class Run:
@@ -94,7 +95,7 @@ class Run:
         """Return the state of the run. In the middle of an epoch, `rng` is still as it was at the epoch's beginning."""
         parameters, velocity = self.net.parameters.copy(), self.optimizer.velocity.copy()
         rng, history, progress = copy.deepcopy(self.rng), list(self.history), replace(self.progress)
-        return Snapshot(parameters, velocity, rng, history, progress, self.best)
+        return Snapshot(parameters, velocity, rng, history, progress, self.best, self.net.trained)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put the run into a state that `snapshot` returned, here or in another process."""
@@ -103,6 +104,7 @@ class Run:
         self.rng = copy.deepcopy(snapshot.rng)
         self.history[:] = snapshot.history
         self.progress, self.best = replace(snapshot.progress), snapshot.best
+        self.net.trained = snapshot.trained
 
     def show_best(self) -> None:
         """Give the network the parameters after the best epoch; `go_on` takes them back."""
@@ -137,6 +139,8 @@ class Run:
             while True:
                 try:
                     self.restore(before)
+                    for layer in self.net.layers:  # Ctrl-C may have come before `training` did so
+                        layer.training = False
                     break
                 except KeyboardInterrupt:  # again: the first error ends the run in any case
                     pass

@@ -392,7 +392,7 @@ class Trainer(Run):
         net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
-        trainer.file, net.trained = checks.file_state(os.path.expanduser(path)), True
+        trainer.file = checks.file_state(os.path.expanduser(path))
         checks.same_threads(path, threads_then, trainer.threads())
         return trainer
 

@@ -1,3 +1,4 @@
+import json
 import re
 
 import numpy as np
@@ -161,3 +162,12 @@ def test_an_optimizer_of_ones_own_is_asked_for_the_rate_of_each_epoch():
 
     trainer.fit((np.eye(3), [0, 1, 1]), 3, 3, callbacks=[halve])
     assert trainer.optimizer.asked == [0.5, 0.25, 0.125]
+
+
+def test_options_of_numpys_types_are_written_as_numbers():
+    optimizer = nn.SGD(0.5, momentum=0.9)
+    optimizer.lr, optimizer.momentum, optimizer.weight_decay = np.float32(0.25), np.float64(0.5), np.int64(0)
+    optimizer.clip_norm = np.float32(2)
+    written = json.loads(json.dumps(optimizer.options()))
+    assert written == {"lr": 0.25, "momentum": 0.5, "nesterov": False, "weight_decay": 0.0, "clip_norm": 2.0}
+    assert repr(nn.SGD(**written)) == "SGD(lr=0.25, momentum=0.5, clip_norm=2.0)"
