@@ -22,9 +22,12 @@ class KeepBest:
         if self.patience is not None and len(run.history) - best.epoch >= self.patience:
             raise StopIteration
 
-    def finish(self, run: Run) -> None:
-        """Leave the best parameters in the network; `fit` calls this at its end, also if an error ends it."""
-        if run.last is None and run.history and not math.isnan(getattr(run.history[-1], self.by)):
+    def finish(self, run: Run, trained: bool) -> None:
+        """Leave the best parameters in the network; `fit` calls this at its end, also if an error ends it.
+
+        `trained` says whether this call of `fit` has trained an epoch. If not, the parameters may be somebody else's.
+        """
+        if trained and run.last is None and not math.isnan(getattr(run.history[-1], self.by)):
             self._best(run)  # another callback may have failed before this one saw the epoch
         run.show_best()
 

@@ -256,7 +256,7 @@ class Trainer(Run):
             rates = self.learning_rates(plan.last) if callable(schedule) else {}
             checks.data_warnings(samples, tests)
             start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
-            self.progress = plan
+            self.progress, begun = plan, len(self.history)
             bar = Bar(self) if progress and visible() else None
             watchers = [watcher for watcher in (bar, saver) if watcher is not None]
             train_steps = samples.operations.repeated(self._train_steps)
@@ -280,7 +280,7 @@ class Trainer(Run):
                     bar.close()
                 for callback in callbacks:
                     if isinstance(callback, KeepBest):
-                        callback.finish(self)
+                        callback.finish(self, len(self.history) > begun)
             return self.history
 
     def _call_back(self, callbacks: Sequence[Callable[[Trainer], object]], device: str) -> None:

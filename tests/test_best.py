@@ -304,3 +304,19 @@ def test_another_callback_may_have_a_method_that_is_called_finish():
     recorder = Recorder()
     trainer_of().fit((X, T), 2, 4, callbacks=[recorder])
     assert len(recorder) == 2
+
+
+def test_parameters_that_somebody_assigns_are_not_those_of_the_last_epoch():
+    trainer = trainer_of()
+
+    def fail(trainer):
+        if len(trainer.history) == 3:
+            raise RuntimeError("the callback's own")
+
+    with pytest.raises(RuntimeError, match="the callback's own"):
+        trainer.fit((X, T), 3, 4, callbacks=[fail])
+    own = np.arange(trainer.net.parameters.size) / 10
+    trainer.net.parameters = own
+    trainer.fit((X, T), callbacks=[nn.keep_best("train_cost")])  # nothing is left to do
+    assert trainer.best is None
+    np.testing.assert_array_equal(trainer.net.parameters, own.astype(trainer.net.dtype))
