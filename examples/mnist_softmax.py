@@ -70,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--seed", type=int, default=0, help="of the starting weights and the shuffling (0)")
-    parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
+    parser.add_argument("--device", choices=["cpu", "gpu", "auto"], default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", metavar="FILE", help="save a figure of the run, as .png, .pdf or .svg")
     parser.add_argument("--save", metavar="FILE", help="save the network, for numnet.load")
     parser.add_argument("--export-html", metavar="FILE", help="save a page to draw digits on")

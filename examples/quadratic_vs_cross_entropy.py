@@ -91,7 +91,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=count, default=3, help="runs of each kind (3)")
     parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
-    parser.add_argument("--device", choices=nn.backend.DEVICES, default="cpu", help="where to train (cpu)")
+    parser.add_argument("--device", choices=["cpu", "gpu", "auto"], default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", metavar="FILE", help="save the figure")
     options = parser.parse_args()
     check_files(parser, options.plot)

@@ -240,11 +240,11 @@ def test_a_figure_is_known_again(ending, tmp_path):
 
 
 PLACES = {
-    "": "'' cannot be written: it is the name of a folder. Name a file in it",
+    "": "a file without a name cannot be written: the path is ''. Name a file",
     "folder": "/folder cannot be written: it is a folder. Name a file in it",
     "new/": "/new/' cannot be written: it is the name of a folder. Name a file in it",
     "missing/net.npz": "/missing/net.npz cannot be written: there is no folder {}/missing. Make the folder first",
-    "file/net.npz": "/file/net.npz cannot be written: there is no folder {}/file. Make the folder first",
+    "file/net.npz": "/file/net.npz cannot be written: {}/file is a file, and no folder. Name another file",
     "pipe": "/pipe cannot be written: it is a FIFO. Name a file",
     "/dev/full": "/dev/full cannot be written: it is a device. Name a file",
     "n" * 300: "[Errno 36] File name too long: '{}/" + "n" * 300 + "'",
@@ -287,6 +287,19 @@ def test_figures_that_cannot_be_written(program, name, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(r"error: .*\.png cannot be written: [^:\n]+\n$", done.stderr)
     assert done.stderr.count("error: ") == 1
+
+
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy"])
+def test_a_device_is_one_that_networks_take(program, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    options = "--dataset", "digits", "--epochs", "1", "--device"
+    done = run(tmp_path, f"examples/{program}.py", *options, "tpu")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "{cpu,gpu,auto}" in done.stderr
+    done = run(tmp_path, f"examples/{program}.py", *options, "gpu")  # there is none, and numnet says what is missing
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_two_files_in_one_place(tmp_path):
