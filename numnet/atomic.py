@@ -76,16 +76,24 @@ def writable(path: str | os.PathLike[str], kind: Kind, overwrite: bool = False) 
     IsADirectoryError
         If the path is a folder, or ends in a slash.
     FileNotFoundError
-        If there is no such folder.
+        If there is no such folder, or the path is empty.
+    NotADirectoryError
+        If there is a file in the place of the folder.
     PermissionError
         If the file is read-only, or the user may not write in the folder.
     OSError
         If the path is a device, a FIFO or a socket, the name is too long, or the disk is full.
+    TypeError
+        If the path is neither a string nor an os.PathLike.
     """
-    given = os.path.expanduser(os.fspath(path))
+    given = _expanded(path)
+    if not given:
+        raise FileNotFoundError("a file without a name cannot be written: the path is ''. Name a file")
     if os.path.basename(given) in ("", os.curdir, os.pardir):
         raise IsADirectoryError(f"{given!r} cannot be written: it is the name of a folder. Name a file in it")
     file = Path(os.path.realpath(given))
+    if file.parent.is_file():
+        raise NotADirectoryError(f"{file} cannot be written: {file.parent} is a file, and no folder. Name another file")
     if not file.parent.is_dir():
         raise FileNotFoundError(f"{file} cannot be written: there is no folder {file.parent}. Make the folder first")
     with suppress(FileNotFoundError):  # most often there is no old file
@@ -120,10 +128,19 @@ def readable(path: str | os.PathLike[str]) -> str:
         If there is nothing.
     OSError
         If the path is a device, a FIFO or a socket.
+    TypeError
+        If the path is neither a string nor an os.PathLike.
     """
-    path = os.path.expanduser(os.fspath(path))
+    path = _expanded(path)
     _refuse_special(path, os.stat(path).st_mode, "read")
     return path
+
+
+def _expanded(path: str | os.PathLike[str]) -> str:
+    """Return a path with the user's home for ``~``."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"a path must be a string or an os.PathLike, got {path!r}: give the name of a file, 'run.npz'")
+    return os.path.expanduser(os.fspath(path))
 
 
 def _refuse_special(path: str | Path, mode: int, done: str) -> None:

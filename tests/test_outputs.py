@@ -438,13 +438,13 @@ IMPOSSIBLE = {
     a_socket: (OSError, "cannot be written: it is a socket. Name a file$"),
     a_read_only_file: (PermissionError, "cannot be replaced: it is read-only. Name another file, or make it writable$"),
     a_link_to_itself: (OSError, "Too many levels of symbolic links"),
-    a_name_below_a_file: (FileNotFoundError, "cannot be written: there is no folder .*x. Make the folder first$"),
+    a_name_below_a_file: (NotADirectoryError, "cannot be written: .*x is a file, and no folder. Name another file$"),
 }
 SPELLED = {  # what is no path of pathlib's
     "new/": (IsADirectoryError, "'.*new/' cannot be written: it is the name of a folder. Name a file in it$"),
     "new/.": (IsADirectoryError, "it is the name of a folder"),
     "missing/..": (IsADirectoryError, "it is the name of a folder"),
-    "": (IsADirectoryError, "it is the name of a folder"),
+    "": (FileNotFoundError, "a file without a name cannot be written: the path is ''. Name a file$"),
     "missing/x": (FileNotFoundError, "cannot be written: there is no folder .*missing. Make the folder first$"),
     "n" * 256: (OSError, "File name too long"),
 }
