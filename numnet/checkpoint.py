@@ -27,7 +27,7 @@ _Kind = TypeVar("_Kind", Layer, Cost)
 
 
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
-    """Read a network that `Sequential.save` wrote, or that of a run that `Trainer.fit` wrote.
+    """Read a network that `Sequential.save` wrote, or the network of a run that `Trainer.fit` wrote.
 
     Of a run with `keep_best`, the network has the best parameters, as after `fit`.
 
@@ -47,7 +47,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     Raises
     ------
     CheckpointError
-        If the file is no such network; it says why.
+        If the file has no such network; the error says why.
     OSError
         If the file cannot be read: FileNotFoundError if there is no file, IsADirectoryError if the path is a folder.
         Also if the path is a device or a FIFO.
@@ -227,17 +227,21 @@ class Saver:
         there = checks.file_state(self._path)
         if self._overwrite or there is None or there == run.file or there[2] == 0:
             return
+        with open(self._path, "rb") as file:
+            if not RUN.holds(file):  # `atomic` says so
+                return
         try:
             header, _ = read(self._path, ("numnet run",))
             with blamed(self._path):
                 done = len(header["history"]), _progress(header, len(header["history"])).done
-                which = "such a" if all(header[k] == v for k, v in describe(run.net).items()) else "another"
+                alike = all(header[k] == v for k, v in describe(run.net).items())
         except CheckpointError as error:
             raise FileExistsError(f"{error}. To replace the file all the same, give overwrite=True") from error
         if done > (len(run.history), run.progress.done):
             raise CheckpointError(
                 f"fit: checkpoint {self._path!r} holds a run of {done[0]} epochs"
-                f"{f' and {done[1]} samples' if done[1] else ''} of {which} network. This run has "
+                f"{f' and {done[1]} samples' if done[1] else ''} of "
+                f"{'a network like this one' if alike else 'another network'}. This run has "
                 f"{len(run.history)} epochs and would replace the file. Go on with Trainer.resume({self._path!r}), "
                 "name another file, or give overwrite=True"
             )

@@ -508,8 +508,8 @@ def test_a_longer_run_of_the_same_network_is_not_replaced(tmp_path):
     with pytest.raises(nn.CheckpointError) as raised:
         trainer.fit(DATA, 5, 3, checkpoint=path)
     assert str(raised.value) == (
-        f"fit: checkpoint {str(path)!r} holds a run of 3 epochs of such a network. This run has 0 epochs and would "
-        f"replace the file. Go on with Trainer.resume({str(path)!r}), name another file, or give overwrite=True"
+        f"fit: checkpoint {str(path)!r} holds a run of 3 epochs of a network like this one. This run has 0 epochs and "
+        f"would replace the file. Go on with Trainer.resume({str(path)!r}), name another file, or give overwrite=True"
     )
     np.testing.assert_array_equal(net.parameters, start)
     assert len(trainer.history) == trainer.progress.last == 0
@@ -607,7 +607,7 @@ def test_a_longer_run_with_another_cost_is_not_replaced(tmp_path):
     path, net = tmp_path / "run.npz", nn.Sequential(nn.Linear(1, 2), nn.Softmax(), seed=0)
     data = DATA[0], np.arange(9) % 2
     nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).fit(data, 2, 3, checkpoint=path)
-    with pytest.raises(nn.CheckpointError, match="holds a run of 2 epochs of such a network"):
+    with pytest.raises(nn.CheckpointError, match="holds a run of 2 epochs of a network like this one"):
         nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).fit(data, 1, 3, checkpoint=path)
 
 
@@ -659,6 +659,14 @@ def test_a_run_that_cannot_be_judged_is_replaced_only_if_asked(change, tmp_path)
     assert len(nn.Trainer.resume(path).history) == 1
 
 
+def test_a_network_that_a_callback_puts_there_is_not_replaced(tmp_path):
+    path = tmp_path / "run.npz"
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(1, 2), seed=0), nn.Quadratic(), nn.SGD(0.1), seed=0)
+    with pytest.raises(FileExistsError, match=r"run.npz is there already, and is no numnet run, .* name another file"):
+        trainer.fit(DATA, 2, 3, checkpoint=path, callbacks=[lambda trainer: trainer.net.save(path)])
+    assert nn.load(path).parameters.tobytes() == trainer.net.parameters.tobytes()
+
+
 @pytest.mark.parametrize("failure", ["raise", "warn"])
 def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(failure, tmp_path):
     """Of two runs with one checkpoint, the run that is behind does not destroy the other."""
@@ -673,7 +681,7 @@ def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(failure, tmp_
     options = {"callbacks": [put], "checkpoint": path, "checkpoint_failure": failure}
     if failure == "raise":
         with pytest.raises(
-            nn.CheckpointError, match=r"holds a run of 5 epochs of such a network\. This run has 2 epochs"
+            nn.CheckpointError, match=r"holds a run of 5 epochs of a network like this one\. This run has 2 epochs"
         ):
             trainer.fit(DATA, 4, 3, **options)
     else:
