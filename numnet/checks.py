@@ -428,7 +428,16 @@ def images_and_labels(data: Any) -> tuple[Any, Any]:
                 "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each"
             )
         return data[0], data[1]
-    raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}")
+    hint = ""
+    if isinstance(data, (tuple, list)):
+        hint = f" of {len(data)}"
+    elif hasattr(data, "shape"):
+        hint = ": give the targets, too, as a pair, (x, t)"
+    elif hasattr(data, "tensors"):  # PyTorch's TensorDataset
+        hint = ": give data.tensors"
+    elif hasattr(getattr(data, "dataset", None), "tensors"):  # PyTorch's DataLoader
+        hint = ": give data.dataset.tensors"
+    raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}{hint}")
 
 
 def inputs(x: Any, net: Any) -> Array:
@@ -443,6 +452,7 @@ def inputs(x: Any, net: Any) -> Array:
         takes = "any number of" if net.inputs is None else net.inputs
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
+        hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
         raise ValueError(
             f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
         )
@@ -477,7 +487,18 @@ def finite(values: Array, given: Array, start: int = 0, rows: Array | None = Non
     if not math.isfinite(abs(np.dot(flat, flat))) and not np.isfinite(values).all():
         row, feature = np.argwhere(~np.isfinite(values))[0]
         sample = start + row if rows is None else rows[row]
-        raise ValueError(f"inputs must be finite, but feature {feature} of sample {sample} is {given[row, feature]}")
+        value, hint = given[row, feature], ""
+        if np.isfinite(value):
+            hint = f", and {values.dtype} ends at {np.finfo(values.dtype).max:.3g}: standardize the inputs"
+        elif rows is None:
+            hint = f": {_FILL_IN}"
+        raise ValueError(f"inputs must be finite, but feature {feature} of sample {sample} is {value}{hint}")
+
+
+_FILL_IN = (
+    "fill in numbers, or keep only samples without nan and inf, those with np.isfinite(np.asarray(x, float))"
+    ".reshape(len(x), -1).all(axis=1)"
+)
 
 
 def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
@@ -487,9 +508,10 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
         with np.errstate(all="ignore"):
             finite(part.astype(dtype, copy=False), part, rows.start)
     if len(x) == 0 or t.ndim == 0 or len(x) != len(t):
+        columns = ": for samples in columns give np.transpose(t)" * (t.ndim == 2 and t.shape[1] == len(x))
         raise ValueError(
-            f"one target for each of at least one sample is needed, got {len(x)} samples and targets of shape {t.shape}"
-            f"{_of_one_sample(t)}"
+            f"one target for each sample, and at least one sample, are needed, got {len(x)} samples and targets of "
+            f"shape {t.shape}{_of_one_sample(t) or columns}"
         )
 
 
@@ -504,7 +526,7 @@ def _remedy_for_labels(t: Array) -> str:
     """Return what makes class indices of labels of shape (n,) that are none."""
     numbers = floats(t)
     if numbers is None:  # words
-        return f"number the classes, {_NUMBERED}, or give Dataset.from_arrays(x, t)"
+        return f"number the classes, {_NUMBERED}, or give nn.datasets.Dataset.from_arrays(x, t)"
     if not np.isfinite(numbers).all():
         return "keep only samples with a label, those with np.isfinite(np.asarray(t, float))"
     if (numbers != np.rint(numbers)).any():
@@ -699,8 +721,8 @@ def wanted_classes(t: Array, samples: int, outputs: int, layer: Any) -> Array:
     """Return the classes that an accuracy compares outputs with."""
     if t.ndim == 0 or samples != len(t) or not samples:
         raise ValueError(
-            f"accuracy needs one target for each of at least one image, got {samples} images and targets of shape "
-            f"{t.shape}{_of_one_sample(t)}"
+            f"accuracy needs one target for each image, and at least one image, got {samples} images and targets of "
+            f"shape {t.shape}{_of_one_sample(t)}"
         )
     if t.ndim == 1 and outputs > 1:
         return labels(t, outputs)
@@ -739,7 +761,7 @@ def data_warnings(train: Any, tests: Any) -> None:
     low, high, is_bytes = float(x.min()), float(x.max()), train.x.dtype == np.uint8
     size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0).max()))
     if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:
-        floats = "np.asarray(x, np.float32), or x from before if it was divided by 255 and then made bytes"
+        floats = "np.asarray(x, np.float32), or, if x was divided by 255 and then made bytes, x as it was before"
         warn(
             f"train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is {most}: "
             f"give {floats if most == 1 else f'x / {most}'}"
@@ -850,7 +872,7 @@ def unchanged(files: Sequence[tuple[str, Any]]) -> None:
     """Refuse to go on with files that have changed. A deleted file is fine, since the mapping keeps its contents."""
     for path, before in files:
         if file_state(path) not in (before, None):
-            raise ValueError(f"the file {path} is not as it was: start again with what is in it now")
+            raise ValueError(f"the file {path} is not as it was: start again with what is in the file now")
 
 
 def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
@@ -867,8 +889,8 @@ def file_state(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
 _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-learn
     ("validation_data", "val_data", "valid", "validation", "eval_set"): "give the data in test=(x, t)",
     ("validation_split", "validation_fraction"): (
-        "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give "
-        "test=test"
+        "split the data before, for classes by train, test = nn.datasets.Dataset.from_arrays(x, t).split(0.1, seed=0), "
+        "and give test=test"
     ),
     ("lr", "learning_rate", "momentum", "weight_decay", "optimizer"): (
         "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"
@@ -915,7 +937,7 @@ def fit_arguments(
     for name in unknown:
         hint = next((f": {text}" for names, text in _ELSEWHERE.items() if name in names), "")
         raise TypeError(f"fit has no argument {name!r}{hint}")
-    if hasattr(epochs, "__len__"):
+    if hasattr(epochs, "__len__") and not isinstance(epochs, str):
         raise ValueError(
             "fit: epochs must be a whole number of at least 1, got an array or list: give inputs and targets as a "
             "pair, fit((x, t), epochs=..., batch_size=...)"

@@ -43,7 +43,8 @@ def refuse_cut(name: str, array: Any) -> None:
     if found is not None and os.path.exists(found[0]) and os.path.getsize(found[0]) < found[1]:
         raise ValueError(
             f"{name} are mapped from the file {found[0]}, which has {os.path.getsize(found[0])} bytes now, and they "
-            f"reach to byte {found[1]}: the file has been cut short since. Map it again"
+            f"reach to byte {found[1]}: the file has been cut short since. Map what is "
+            "there now, or write the whole file again and map that"
         )
 
 

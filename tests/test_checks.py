@@ -203,11 +203,11 @@ REFUSED = {
     # inputs and targets
     "a data set of another kind": (
         lambda: checks.images_and_labels(SOME),
-        "data must be a Dataset or a pair of arrays (x, t), got ndarray",
+        "data must be a Dataset or a pair of arrays (x, t), got ndarray: give the targets, too, as a pair, (x, t)",
     ),
     "three arrays": (
         lambda: checks.images_and_labels((1, 2, 3)),
-        "data must be a Dataset or a pair of arrays (x, t), got tuple",
+        "data must be a Dataset or a pair of arrays (x, t), got tuple of 3",
     ),
     "train and test together": (
         lambda: checks.images_and_labels((TRAIN, TRAIN)),
@@ -220,8 +220,7 @@ REFUSED = {
     ),
     "a data set as inputs": (
         lambda: checks.inputs(TRAIN, NET),
-        "inputs must be an array, but NumPy makes none of this numnet.Dataset (a Dataset is not an array: give its "
-        "images, data.images, or its labels, data.labels)",
+        "inputs: a Dataset is not an array: give its images, data.images, or its labels, data.labels",
     ),
     "masked inputs": (
         lambda: checks.inputs(np.ma.array(SOME, mask=SOME > 0), NET),
@@ -262,24 +261,26 @@ REFUSED = {
     ),
     "nan": (
         lambda: checks.finite(np.array([[1, 2], [3, np.nan]]), np.array([[1, 2], [3, np.nan]]), 10),
-        "inputs must be finite, but feature 1 of sample 11 is nan",
+        "inputs must be finite, but feature 1 of sample 11 is nan: fill in numbers, or keep only samples without nan "
+        "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
     ),
     "what becomes infinite": (
         lambda: checks.samples(np.array([[0.0, 1e39]]), LABELS[:1], np.dtype("float32")),
-        "inputs must be finite, but feature 1 of sample 0 is 1e+39",
+        "inputs must be finite, but feature 1 of sample 0 is 1e+39, and float32 ends at 3.4e+38: standardize the "
+        "inputs",
     ),
     "no samples": (
         lambda: checks.samples(SOME[:0], LABELS[:0], np.dtype("float32")),
-        "one target for each of at least one sample is needed, got 0 samples and targets of shape (0,)",
+        "one target for each sample, and at least one sample, are needed, got 0 samples and targets of shape (0,)",
     ),
     "too few targets": (
         lambda: checks.samples(SOME, LABELS[:2], np.dtype("float32")),
-        "one target for each of at least one sample is needed, got 3 samples and targets of shape (2,)",
+        "one target for each sample, and at least one sample, are needed, got 3 samples and targets of shape (2,)",
     ),
     "one target": (
         lambda: checks.samples(SOME, np.array(3), np.dtype("float32")),
-        "one target for each of at least one sample is needed, got 3 samples and targets of shape (): for a single "
-        "sample give np.reshape(t, 1)",
+        "one target for each sample, and at least one sample, are needed, got 3 samples and targets of shape (): for a "
+        "single sample give np.reshape(t, 1)",
     ),
     "labels that are floats": (
         lambda: checks.labels(np.array([0.0, 1.0]), 2),
@@ -313,7 +314,7 @@ REFUSED = {
     "labels that are words": (
         lambda: checks.targets(["a"], 2, "float32"),
         "targets of shape (n,) are class indices and must be integers, got dtype <U1: number the classes, "
-        f"{NUMBERED}, or give Dataset.from_arrays(x, t)",
+        f"{NUMBERED}, or give nn.datasets.Dataset.from_arrays(x, t)",
     ),
     "labels that are missing": (
         lambda: checks.labels(np.array([0, np.nan]), 2),
@@ -328,7 +329,7 @@ REFUSED = {
     "words for a single output": (
         lambda: checks.targets(["a"], 1, "float32"),
         f"targets must be real numbers, got dtype <U1: number the classes, {NUMBERED}, or give "
-        "Dataset.from_arrays(x, t)",
+        "nn.datasets.Dataset.from_arrays(x, t)",
     ),
     "rows of strings": (
         lambda: checks.targets([["1", "0"]], 2, "float32"),
@@ -430,15 +431,15 @@ REFUSED = {
     ),
     "fewer classes than outputs": (
         lambda: checks.wanted_classes(LABELS[:2], 3, 2, SOFTMAX),
-        "accuracy needs one target for each of at least one image, got 3 images and targets of shape (2,)",
+        "accuracy needs one target for each image, and at least one image, got 3 images and targets of shape (2,)",
     ),
     "an accuracy over nothing": (
         lambda: checks.wanted_classes(LABELS[:0], 0, 2, SOFTMAX),
-        "accuracy needs one target for each of at least one image, got 0 images and targets of shape (0,)",
+        "accuracy needs one target for each image, and at least one image, got 0 images and targets of shape (0,)",
     ),
     "an accuracy over a single number": (
         lambda: checks.wanted_classes(np.array(1), 1, 2, SOFTMAX),
-        "accuracy needs one target for each of at least one image, got 1 images and targets of shape (): for a "
+        "accuracy needs one target for each image, and at least one image, got 1 images and targets of shape (): for a "
         "single sample give np.reshape(t, 1)",
     ),
     "classes of other numbers": (
@@ -492,6 +493,7 @@ REFUSED = {
             ("by other names", (None,), {"x": SOME, "y": LABELS}),
         ]
     },
+    "epochs in words": (lambda: fit("10"), "fit: epochs must be a whole number of at least 1, got '10'"),
     "0 epochs": (lambda: fit(0), "fit: epochs must be a whole number of at least 1, got 0"),
     "an argument of nobody": (lambda: fit(colour="red"), "fit has no argument 'colour'"),
     **{
@@ -500,8 +502,8 @@ REFUSED = {
             ("validation_data", "give the data in test=(x, t)"),
             (
                 "validation_split",
-                "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), "
-                "and give test=test",
+                "split the data before, for classes by train, test = nn.datasets.Dataset.from_arrays(x, t).split(0.1, "
+                "seed=0), and give test=test",
             ),
             ("lr", "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"),
             ("learning_rate", "the optimizer has the option, Trainer(net, cost, SGD(lr=...))"),
@@ -675,7 +677,7 @@ def test_a_file_that_has_changed_is_refused(tmp_path):
         file.write(b"more")
     with pytest.raises(ValueError, match="the file") as raised:
         checks.unchanged([("no file", None), (path, before)])
-    assert str(raised.value) == f"the file {path} is not as it was: start again with what is in it now"
+    assert str(raised.value) == f"the file {path} is not as it was: start again with what is in the file now"
     path.unlink()
     checks.unchanged([(path, before)])
 
@@ -724,7 +726,7 @@ def test_each_refusal_is_among_these():
         finally:
             sys.settrace(before)
     assert [lines[i - 1].strip() for i in sorted(raising - ran)] == [
-        'raise ValueError(f"the file {path} is not as it was: start again with what is in it now")'
+        'raise ValueError(f"the file {path} is not as it was: start again with what is in the file now")'
     ]
 
 
@@ -824,7 +826,7 @@ def test_one_number_that_is_not_finite_is_found_anywhere(wrong, data):
     x[row, feature] = wrong
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         patch.setattr(checks, "CHUNK", data.draw(st.integers(1, 9)))
-        with pytest.raises(ValueError, match=f"but feature {feature} of sample {row} is {wrong}$"):
+        with pytest.raises(ValueError, match=f"but feature {feature} of sample {row} is {wrong}: fill in"):
             checks.samples(x, np.zeros(n, int), np.dtype("float32"))
 
 
@@ -945,7 +947,7 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
         both(lambda x: (x > 127).astype(np.uint8)),
         {},
         "train: the inputs are bytes, which numnet takes as intensities from 0 to 255, but the largest is 1: give "
-        "np.asarray(x, np.float32), or x from before if it was divided by 255 and then made bytes",
+        "np.asarray(x, np.float32), or, if x was divided by 255 and then made bytes, x as it was before",
         (both(lambda x: (x > 127).astype(np.uint8).astype(np.float32)), {}),
     ),
     "bytes from 0 to 15": (

@@ -182,7 +182,7 @@ LABELS = {  # how the labels are given, and what numnet then says
     "from 1 in a column of floats": (lambda t: t[:, None] + 1.0, FROM_1),
     "from -1": (lambda t: t - 1, f"number the classes from 0, {NUMBERED}"),
     "with gaps": (lambda t: 3 * t, f"number the classes from 0, {NUMBERED}"),
-    "words": (lambda t: WORDS[t], f"number the classes, {NUMBERED}, or give Dataset.from_arrays(x, t)"),
+    "words": (lambda t: WORDS[t], f"number the classes, {NUMBERED}, or give nn.datasets.Dataset.from_arrays(x, t)"),
     "words in a list": (lambda t: WORDS[t].tolist(), NUMBERED),
     "words in a column": (lambda t: WORDS[t][:, None], NUMBERED),
     "fractions": (lambda t: t + 0.5, f"if each number is a class, {NUMBERED}"),
@@ -244,6 +244,45 @@ def test_labels_that_are_missing():
     assert learns(trainer_of(), (x, given(refused(trainer_of().fit, (x, t), 5, 64), "t", t=t)))
 
 
+@hint("fill in numbers, or keep only samples without nan and inf, those with")
+def test_inputs_that_are_missing():
+    for missing in (np.nan, np.inf):
+        x = PIXELS / 255
+        x[::5, 3, 4] = missing
+        keep = given(refused(trainer_of().fit, (x, T), 5, 64), "x", x=x)
+        np.testing.assert_array_equal(keep, np.arange(len(x)) % 5 > 0)
+        assert learns(trainer_of(), (x[keep], T[keep]))
+        assert learns(trainer_of(), (np.where(np.isfinite(x), x, 0), T))
+
+
+@hint("and float32 ends at 3.4e+38: standardize the inputs")
+def test_inputs_beyond_float32():
+    x = X * 1e39
+    refused(trainer_of().fit, (x, T), 5, 64)
+    assert learns(trainer_of(lr=0.1), ((x - x.mean()) / x.std(), T), ((TEST[0] * 1e39 - x.mean()) / x.std(), TEST[1]))
+
+
+@hint("for samples in columns give np.transpose(x)", "for samples in columns give np.transpose(t)")
+def test_samples_in_columns():
+    x = given(refused(trainer_of().fit, (X.T, T), 5, 64), "x", x=X.T)
+    t = given(refused(trainer_of().fit, (x, ONE_HOT.T), 5, 64), "t", t=ONE_HOT.T)
+    assert learns(trainer_of(), (x, t))
+
+
+@hint("give the targets, too, as a pair, (x, t)")
+def test_inputs_without_targets():
+    refused(trainer_of().fit, X, 5, 64)
+    assert learns(trainer_of(), (X, T))
+
+
+@hint("give data.tensors", "give data.dataset.tensors")
+def test_data_of_pytorch():
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(T))
+    for wrong in (data, torch.utils.data.DataLoader(data)):
+        assert learns(trainer_of(), given(refused(trainer_of().fit, wrong, 5, 64), "data", data=wrong))
+
+
 @hint("classes, so give the network as many outputs")
 def test_more_classes_than_outputs():
     net = net_of(nn.Linear(64, 5), nn.Softmax())
@@ -264,13 +303,16 @@ def test_numbers_for_classes():
     assert explains(trainer_of(*layers, cost=cost, lr=0.05), (X, t))
 
 
-@hint("or give Dataset.from_arrays(x, t)", "number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)")
+@hint(
+    "or give nn.datasets.Dataset.from_arrays(x, t)",
+    "number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)",
+)
 def test_words_as_a_data_set():
     (x, t), (test_x, test_t) = ((x, WORDS[t]) for x, t in (TRAIN, TEST))
     some = test_t != "d"
     test_x, test_t = test_x[some], test_t[some]
     message = next(iter(quoted(refused(trainer_of().fit, (x, t), 5, 64), "from_arrays")))
-    train, test = (eval(message, {"Dataset": Dataset, "x": x, "t": t}) for x, t in ((x, t), (test_x, test_t)))
+    train, test = (eval(message, {"nn": nn, "x": x, "t": t}) for x, t in ((x, t), (test_x, test_t)))
     message = refused(trainer_of().fit, train, 5, 64, test)
     test = given(message, "from_arrays", x=test_x, t=test_t, train=train)
     trainer = trainer_of()
@@ -517,7 +559,7 @@ def pixels(change):
     return tuple((change(data.images), data.labels) for data in nn.datasets.digits())
 
 
-@hint("give np.asarray(x, np.float32), or x from before if it was divided by 255 and then made bytes")
+@hint("give np.asarray(x, np.float32), or, if x was divided by 255 and then made bytes, x as it was before")
 def test_bytes_of_0_and_1():
     train, test = pixels(lambda x: (x > 127).astype(np.uint8))
     code = quoted(warned(trainer_of().fit, train, 5, 64), "np.float32")[0]
@@ -933,8 +975,8 @@ def test_inputs_and_targets_as_two_arguments():
 
 @hint(
     "fit has no argument 'validation_data': give the data in test=(x, t)",
-    "split the data before, for classes by train, test = Dataset.from_arrays(x, t).split(0.1, seed=0), and give "
-    "test=test",
+    "split the data before, for classes by train, test = nn.datasets.Dataset.from_arrays(x, t).split(0.1, seed=0), "
+    "and give test=test",
     "the optimizer has the option, Trainer(net, cost, SGD(lr=...))",
     "the argument is called epochs",
     "the argument is called batch_size",
@@ -1046,6 +1088,9 @@ def test_a_second_training_at_once():
     "Make the folder first",
     "cannot be written: it is a folder. Name a file in it",
     "cannot be written: it is the name of a folder. Name a file in it",
+    "a file without a name cannot be written: the path is ''. Name a file",
+    "is a file, and no folder. Name another file",
+    "give the name of a file, 'run.npz'",
 )
 def test_a_file_that_has_no_place(tmp_path):
     path = tmp_path / "new" / "run.npz"
@@ -1056,6 +1101,14 @@ def test_a_file_that_has_no_place(tmp_path):
         refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=name)
         trainer_of().fit(TRAIN, 1, 64, checkpoint=os.path.join(name, "in it.npz"), overwrite=True)
         assert len(nn.Trainer.resume(os.path.join(name, "in it.npz")).history) == 1
+    (tmp_path / "file").touch()
+    for name in ("", tmp_path / "file" / "run.npz"):
+        refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=name)
+        trainer_of().fit(TRAIN, 1, 64, checkpoint=tmp_path / "another.npz", overwrite=True)
+    for name in (True, 3, [path], bytes(path)):
+        message = refused(trainer_of().fit, TRAIN, 1, 64, checkpoint=name)
+        assert refused(nn.Trainer.resume, name) == refused(net_of().save, name) == message
+    trainer_of().fit(TRAIN, 1, 64, checkpoint=tmp_path / re.search("'(.*npz)'$", message)[1])
 
 
 @hint(
@@ -1196,7 +1249,10 @@ def test_a_layer_that_cannot_be_saved(tmp_path):
     assert nn.load(tmp_path / "net.npz").layers[0].power == 2
 
 
-@hint("is not as it was: start again with what is in it now", "the file has been cut short since. Map it again")
+@hint(
+    "is not as it was: start again with what is in the file now",
+    "the file has been cut short since. Map what is there now, or write the whole file again and map that",
+)
 def test_a_mapped_file_that_changes(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(X.astype(np.float32).tobytes())
@@ -1208,6 +1264,8 @@ def test_a_mapped_file_that_changes(tmp_path):
     os.truncate(path, 1000 * 64 * 4)
     refused(trainer_of().fit, (x, T), 5, 64)
     assert learns(trainer_of(), (np.memmap(path, np.float32, "r", shape=(1000, 64)), T[:1000]))
+    path.write_bytes(X.astype(np.float32).tobytes())
+    assert learns(trainer_of(), (np.memmap(path, np.float32, "r", shape=X.shape), T))
 
 
 @hint(

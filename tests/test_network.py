@@ -138,7 +138,7 @@ def test_predict_and_accuracy(device):
     np.testing.assert_array_equal(single.predict([[-1.0], [1.0]]), [0, 1])
     assert single.accuracy([[-1.0], [1.0]], [0, 1]) == 1
     for targets, message in (
-        ([1], r"one target for each of at least one image, got 2 images and targets of shape \(1,\)"),
+        ([1], r"one target for each image, and at least one image, got 2 images and targets of shape \(1,\)"),
         ([1.0, 2.0], "must be integers, got dtype float64"),
         ([1, 3], "class indices must be from 0 to 2"),
         ([[1], [0]], r"rows of shape \(n, 3\)"),

@@ -306,7 +306,7 @@ def bad(array, index, value):
         ({"epochs": 5, "lr": lambda epoch: 1 if epoch < 3 else -1}, "the scheduled lr of epoch 3 must be finite"),
         ({"train": X}, r"train: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
         ({"train": (X, T[:5])}, r"train: one target for each .* got 10 samples and targets of shape \(5,\)"),
-        ({"train": (X[:0], T[:0])}, "train: one target for each of at least one sample"),
+        ({"train": (X[:0], T[:0])}, "train: one target for each sample, and at least one sample"),
         ({"train": (X[:, :2], T)}, r"train: the network takes batches of shape \(n, ...\) with 3 features"),
         ({"train": (X, T + 1)}, "train: class indices must be from 0 to 1 for 2 outputs"),
         ({"train": (X, T * 1.0)}, "train: .* class indices and must be integers, got dtype float64"),
@@ -544,7 +544,7 @@ def test_a_single_batch_that_diverges_is_named():
 
 
 def test_what_is_wrong_with_a_step_is_said_of_the_step():
-    with pytest.raises(ValueError, match=r"^step: one target for each of at least one sample is needed"):
+    with pytest.raises(ValueError, match=r"^step: one target for each sample, and at least one sample, are needed"):
         classifier(3, 2).step(X, T[:5])
 
 
@@ -694,7 +694,7 @@ def test_without_test_data_there_is_no_test_cost():
     ("data", "message"),
     [
         ((X, T + 1), "^data: class indices must be from 0 to 1"),
-        ((X[:0], T[:0]), "^data: one target for each of at least one sample"),
+        ((X[:0], T[:0]), "^data: one target for each sample, and at least one sample"),
         (X, r"^data: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
         ((bad(X, (7, 1), np.nan), T), "^data: inputs must be finite, but feature 1 of sample 7 is nan"),
     ],

@@ -89,7 +89,7 @@ def wrong_length(file: File, dtype: np.dtype[Any], sizes: bytearray, taken: int)
         fitting = (length // row, *shape[1:])
         opened = _opened(file, dtype, sizes, fitting)
         remedy = f"If the header is wrong, {opened} reads the file; otherwise download or copy it again."
-        return f"There are {length} bytes, enough for {_by(fitting)}. {remedy}"
+        return f"There are {length} bytes, enough for the shape {_by(fitting)}. {remedy}"
     return f"There are {length} bytes. {AGAIN}" if length > size else AGAIN
 
 

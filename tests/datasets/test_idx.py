@@ -170,7 +170,7 @@ FAULTS = {
     ),
     "cut after an image": (
         header((5, 2, 3)) + bytes(18),
-        r"ends after 18 bytes of data, its header claims 30 bytes.* enough for 3 x 2 x 3\. If .* otherwise .*again",
+        r"ends after 18 bytes of data, its header claims 30 bytes.* enough for the shape 3 x 2 x 3\. If .* otherwise .*again",
     ),
     "bytes after the data": (
         EXAMPLE + b"\0",
@@ -186,11 +186,11 @@ FAULTS = {
     ),
     "more images than claimed": (
         header((5, 2, 3)) + bytes(42),
-        r"There are 42 bytes, enough for 7 x 2 x 3\. If the header is wrong",
+        r"There are 42 bytes, enough for the shape 7 x 2 x 3\. If the header is wrong",
     ),
     "no images claimed": (
         header((0, 2, 3)) + bytes(42),
-        r"claims 0 bytes.* There are 42 bytes, enough for 7 x 2 x 3\. If the header",
+        r"claims 0 bytes.* There are 42 bytes, enough for the shape 7 x 2 x 3\. If the header",
     ),
     "little-endian sizes": (
         bytes.fromhex("00 00 08 01  84 03 00 00") + bytes(900),
