@@ -199,7 +199,8 @@ class Trainer(Run):
             What to do if the file cannot be written: raise the OSError, or warn, go on, and try again the next time.
         overwrite : bool, default False
             Whether the checkpoint may replace a file that holds no run, such as a network that `Sequential.save` wrote,
-            or a longer run, of which this run is no continuation. A run that is no longer is replaced in any case.
+            or a longer run, of which this run is no continuation. A run that has come no further than this run is
+            replaced in any case.
         **unknown
             Refused, with the name that numnet has for an argument of another library.
 
@@ -212,9 +213,11 @@ class Trainer(Run):
         ------
         ValueError
             If an argument or the data is not usable; nothing is changed then. Or if the data have changed since the
-            training began, in memory to what is not usable, or in any way in a file that they are mapped from.
+            training began: arrays in memory to values that are not usable, or a file that they are mapped from in any
+            way.
         RuntimeError
-            If the trainer is in a call of `fit` already, in another thread or because a callback calls `fit`.
+            If the trainer is in a call of `fit` already, in another thread or because a callback calls `fit`. Or if
+            another trainer trains the network at this moment.
         DivergenceError
             If the training cost becomes NaN or infinite.
         CheckpointError
@@ -349,9 +352,9 @@ class Trainer(Run):
         The run then ends with the same bits as if nothing had interrupted it, on the same machine, with the same
         versions and the same number of threads of BLAS, if all that the layers remember is in their `parameters`. (The
         bits of a small network, as `fit` calls it, do not depend on the threads.) The file does not hold the data, the
-        test data and the callbacks, nor whether further checkpoints are to be written: give them to `fit` again. Of a
-        run with `keep_best`, the network has the parameters after the last epoch until `fit` ends with a new
-        `keep_best`.
+        test data and the callbacks, nor whether further checkpoints are to be written: give them to `fit` again. If
+        the run had a `keep_best`, give `fit` a new one. The network has the parameters after the last epoch until that
+        `fit` has ended, and then the best parameters.
 
         Parameters
         ----------
