@@ -2,7 +2,7 @@
 
 Most of these functions raise an error if something is wrong, and return the checked thing in the form that the rest of
 numnet works with. A few only answer a question. One section warns of what is legal but most often a mistake. The files
-that a learner reads call these functions. This file imports no other file of numnet.
+that a learner reads call these functions. This file imports no other file of numnet, except mapped.py.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from . import mapped
 
 Array = npt.NDArray[Any]
 _P = ParamSpec("_P")
@@ -456,6 +458,7 @@ def inputs(x: Any, net: Any) -> Array:
         raise ValueError(
             f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
         )
+    mapped.refuse_cut("inputs", x)  # before reshape, which may copy
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
 
 

@@ -28,7 +28,6 @@ def checked(net: Sequential, pair: Pair, data: Data, name: str) -> tuple[Array, 
         x, t = checks.images_and_labels(data)
         x = checks.inputs(x, net)
         t = t if type(t) is np.ndarray else backend.to(net.operations.asarray("targets", t), "cpu")
-        mapped.refuse_cut("inputs", x)
         mapped.refuse_cut("targets", t)
         checks.samples(x, t, net.parameters.dtype)
         outputs = net.outputs or x.shape[1]

@@ -104,7 +104,8 @@ class _Mapping(NamedTuple):
 
 def _mappings() -> Iterator[_Mapping]:
     """Yield each mapping of a file; proc_pid_maps(5) says what a line of the list has."""
-    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape") as lines:
+    # Only a line feed ends a line: a name may have a carriage return.
+    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape", newline="\n") as lines:
         for line in lines:
             addresses, _, offset, device, number, *path = line.rstrip("\n").split(maxsplit=5)
             if path and path[0].startswith("/"):

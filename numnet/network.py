@@ -221,7 +221,6 @@ class Sequential:
 
     def _outputs(self, rows: Array) -> Iterator[Array]:
         """Yield the outputs for some rows at a time."""
-        mapped.refuse_cut("inputs", rows)
         return (self.infer(rows[part], part.start)[1] for part in checks.parts(len(rows), rows.shape[1], *self.widths))
 
     def _classes(self, rows: Array) -> npt.NDArray[np.intp]:
