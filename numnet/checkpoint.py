@@ -267,10 +267,15 @@ def _run_description(run: Run) -> dict[str, Any]:
     ):
         if type(thing) is not kind:
             raise CheckpointError(f"a run can be saved if its {name} is a {kind.__name__}, but it is {thing!r}")
+    options = run.optimizer.options()
+    try:  # a callback may have changed them
+        usable = SGD(**{**options, "lr": options["lr"] or 1.0})
+    except ValueError as error:
+        raise CheckpointError(f"a run with such an optimizer could not be resumed ({error})") from None
     return {
         **describe(run.net),
         "cost": [class_name(type(run.cost)), constructor_arguments(run.cost)],
-        "optimizer": run.optimizer.options(),
+        "optimizer": {**usable.options(), "lr": usable.lr if options["lr"] else None if options["lr"] is None else 0.0},
     }
 
 

@@ -310,9 +310,10 @@ def sgd_arguments(init: Callable[_P, None]) -> Callable[_P, None]:
     return called
 
 
-def scheduled_rate(lr: Any, epoch: int) -> float:
-    """Return the learning rate that a schedule gave for an epoch."""
-    _sgd_option(f"the scheduled lr of epoch {epoch}", lr, is_finite(lr) and lr >= 0, "finite and at least 0")
+def scheduled_rate(lr: Any, epoch: int | None = None) -> float:
+    """Return the learning rate that a schedule gave for an epoch, or somebody has assigned: 0 is a pause."""
+    name = "lr" if epoch is None else f"the scheduled lr of epoch {epoch}"
+    _sgd_option(name, lr, is_finite(lr) and lr >= 0, "finite and at least 0")
     return float(lr)
 
 

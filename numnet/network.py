@@ -292,7 +292,8 @@ class Sequential:
 
     def astype(self, dtype: npt.DTypeLike) -> Sequential:
         """Return a copy with the same parameters in another precision."""
-        vector = self._parameters.astype(checks.network_dtype(dtype))
+        with self.operations.quiet():
+            vector = self._parameters.astype(checks.network_dtype(dtype))
         net = copy.deepcopy(self)
         net._tie(vector, np.zeros_like(vector), self.device)
         return net

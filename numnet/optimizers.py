@@ -62,8 +62,8 @@ class SGD:
         self.clip_norm = None if clip_norm is None else float(clip_norm)
 
     def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, 1 being the first; ValueError if a schedule gives an unusable rate."""
-        return checks.scheduled_rate(self.lr(epoch), epoch) if callable(self.lr) else self.lr
+        """Return the learning rate of an epoch, 1 being the first; ValueError if the rate is not usable."""
+        return checks.scheduled_rate(self.lr(epoch), epoch) if callable(self.lr) else checks.scheduled_rate(self.lr)
 
     def start(self, net: Sequential) -> None:
         """Allocate what the updates of this network need, with the velocity at 0."""

@@ -366,6 +366,36 @@ def test_a_run_with_a_generator_of_ones_own_cannot_be_saved(tmp_path):
         checkpoint.Saver(trainer, tmp_path / "run.npz", 1, "raise", False)
 
 
+UNUSABLE = {
+    "lr": [-1.0, math.nan, math.inf, True, "fast", np.array(0.1)],
+    "momentum": [-0.5, 1.0, math.nan, "much", None],
+    "nesterov": [True, 1],
+    "weight_decay": [-1.0, math.inf, None],
+    "clip_norm": [0.0, -1.0, math.nan],
+}
+
+
+@pytest.mark.parametrize(("option", "value"), [(name, value) for name in UNUSABLE for value in UNUSABLE[name]])
+def test_a_run_with_options_that_no_optimizer_can_have_is_not_written(option, value, tmp_path):
+    trainer, path = a_trainer(), tmp_path / "run.npz"
+    checkpoint.save_run(trainer, path)
+    before = path.read_bytes()
+    setattr(trainer.optimizer, option, value)
+    with pytest.raises(nn.CheckpointError, match=r"a run with such an optimizer could not be resumed \(SGD: "):
+        checkpoint.save_run(trainer, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("lr", [0.5, np.float32(0.5), np.float64(0.5), 1, np.int64(1), 0, np.float32(0)])
+def test_options_may_be_numbers_of_numpy(lr, tmp_path):
+    trainer, path = a_trainer(), tmp_path / "run.npz"
+    trainer.progress = Progress(last=1, batch_size=1, samples=1)
+    trainer.optimizer.lr, trainer.optimizer.momentum = lr, np.float32(0.25)
+    checkpoint.save_run(trainer, path)
+    again = nn.Trainer.resume(path).optimizer
+    assert (again.lr, again.momentum) == (float(lr), 0.25)
+
+
 def test_a_saver_that_cannot_write_raises_or_warns(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space left")

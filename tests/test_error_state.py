@@ -107,6 +107,24 @@ def test_what_is_drawn_and_exported(state, tmp_path):
     assert (tmp_path / f"{state}.html").read_bytes() == (tmp_path / "warn.html").read_bytes()
 
 
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("number", [1e300, 1e-300])
+def test_numbers_that_float32_cannot_hold(number, state):
+    wide = np.full((4, 3), number)
+    with np.errstate(all=state, call=lambda *_: None), warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        net = nn.Sequential(nn.Linear(4, 3), nn.Softmax(), seed=0)
+        net.layers[0].weight = wide
+        net.parameters = np.full(15, number)
+        net.gradients = np.full(15, number)
+        double = nn.Sequential(nn.Linear(4, 3), nn.Softmax(), seed=0, dtype="float64")
+        double.parameters = np.full(15, number)
+        assert (double.astype("float32").parameters == net.parameters).all()
+        assert (nn.backend.matmul(wide, wide.T) == (np.inf if number > 1 else 0)).all()
+    assert (net.parameters == (np.inf if number > 1 else 0)).all()
+    assert (net.gradients == net.parameters).all()
+
+
 @pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Softmax])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_layer_that_is_called_by_itself(kind, dtype):

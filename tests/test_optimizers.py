@@ -108,6 +108,10 @@ def test_a_schedule_that_gives_no_learning_rate(lr):
     message = f"SGD: the scheduled lr of epoch 3 must be finite and at least 0, got {lr!r}$"
     with pytest.raises(ValueError, match=message):
         nn.SGD(lr=lambda epoch: lr).learning_rate(3)
+    sgd = nn.SGD(lr=0.1)
+    sgd.lr = lr  # as a callback can
+    with pytest.raises(ValueError, match=f"SGD: lr must be finite and at least 0, got {lr!r}$"):
+        sgd.learning_rate(3)
 
 
 @pytest.mark.parametrize(
