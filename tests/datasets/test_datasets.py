@@ -503,6 +503,23 @@ def test_one_file_of_four_that_is_another_is_noticed_in_every_form_place_and_mom
         assert same(mnist(given, download=False), arrays)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("later", [-(10**9), -1000, -1, 0, 1, 1000, 10**9], ids=lambda later: f"{later} ns")
+def test_a_file_in_the_cache_that_changes_is_checked_again_however_soon_and_small_the_change(
+    published: Any, cache: Path, name: str, later: int
+) -> None:
+    folder, arrays, time = put(cache / "numnet" / "mnist", small(1), ""), small(1), 10**18 + 123_456_789
+    for path in folder.iterdir():
+        os.utime(path, ns=(0, time))
+    assert same(mnist(download=False), arrays)
+    path = folder / name
+    content = other_in(arrays[name], -1) if later else arrays[name][1:]  # as long, or of the same time
+    write_idx(path, content)
+    os.utime(path, ns=(0, time + later))
+    with pytest.raises(DownloadError, match=f"{re.escape(str(path))} is not the published file"):
+        mnist(download=False)
+
+
 @pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80])
 def test_a_record_that_does_not_match_is_not_believed(
     published: Any, settled: Callable[[], list[Path]], hashed: list[str], record: str
