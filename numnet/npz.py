@@ -45,9 +45,12 @@ def describe(net: Any) -> dict[str, Any]:
 def write(path: str | os.PathLike[str], kind: Kind, overwrite: bool, header: Mapping[str, Any], **arrays: Any) -> None:
     """Write a header and arrays to a file of some kind: whole or not at all."""
     text = json.dumps({"format": kind.name, "version": _VERSIONS[kind.name], **header}, allow_nan=False)
-    values: dict[str, Any] = {name: backend.to(array, "cpu") for name, array in arrays.items()}
-    with atomic(path, kind, overwrite) as file:
-        np.savez(file, header=np.array(text), **values)
+    values: dict[str, Any] = {"header": np.array(text), **{name: backend.to(a, "cpu") for name, a in arrays.items()}}
+    # As np.savez does. But that of NumPy 1.26 leaves its archive open if the disk is full.
+    with atomic(path, kind, overwrite) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in values.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                npy.write_array(part, np.asanyarray(array), allow_pickle=False)
 
 
 def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:
