@@ -171,7 +171,7 @@ FAULTS = {
     ),
     "cut after an image": (
         header((5, 2, 3)) + bytes(18),
-        r"ends after 18 bytes of data, its header claims 30 bytes.* enough for the shape 3 x 2 x 3\. If .* otherwise .*again",
+        r"ends after 18 bytes of data, its header claims 30 bytes.* for the shape 3 x 2 x 3\. If .*otherwise .*again",
     ),
     "bytes after the data": (
         EXAMPLE + b"\0",
