@@ -107,9 +107,7 @@ def load_run(
                 f"{path}: the learning rate was a function of the epoch, which is not in the file: give it again, "
                 "Trainer.resume(path, lr=...)"
             )
-        optimizer = SGD(**{**options, "lr": options["lr"] or 1.0})
-        if options["lr"] == 0:  # which a callback has set, as a pause
-            optimizer.lr = 0.0
+        optimizer = _optimizer(options)
         history = [Epoch(row[0], *map(_number, row[1:])) for row in header["history"]]
         if [epoch.epoch for epoch in history] != list(range(1, len(history) + 1)):
             raise ValueError("its history does not count the epochs from 1")
@@ -135,6 +133,15 @@ def load_run(
     if lr is not None:
         optimizer.lr = SGD(lr).lr
     return net.to(device), cost, optimizer, state, threads
+
+
+def _optimizer(options: dict[str, Any]) -> SGD:
+    """Return an optimizer with such options. A callback may have set the learning rate or the momentum to 0."""
+    if type(options["nesterov"]) is not bool:
+        raise ValueError(f"SGD: nesterov must be True or False, got {options['nesterov']!r}")
+    optimizer = SGD(**{**options, "lr": options["lr"] or 1.0, "nesterov": False})
+    optimizer.lr, optimizer.nesterov = 0.0 if options["lr"] == 0 else optimizer.lr, options["nesterov"]
+    return optimizer
 
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:
@@ -207,11 +214,15 @@ class Saver:
             self._save(run)
 
     def _save(self, run: Run) -> None:
-        self._batches = 0
+        self._batches, before = 0, checks.file_state(self._path)
         try:
             self._refuse_longer_run(run)
             save_run(run, self._path, self._overwrite)
             run.file = checks.file_state(self._path)
+        except KeyboardInterrupt:  # perhaps when the file had been replaced
+            if (there := checks.file_state(self._path)) != before:
+                run.file = there
+            raise
         except (OSError, CheckpointError) as error:
             if self._failure == "raise":
                 raise
@@ -269,13 +280,13 @@ def _run_description(run: Run) -> dict[str, Any]:
             raise CheckpointError(f"a run can be saved if its {name} is a {kind.__name__}, but it is {thing!r}")
     options = run.optimizer.options()
     try:  # a callback may have changed them
-        usable = SGD(**{**options, "lr": options["lr"] or 1.0})
+        _optimizer(options)
     except ValueError as error:
         raise CheckpointError(f"a run with such an optimizer could not be resumed ({error})") from None
     return {
         **describe(run.net),
         "cost": [class_name(type(run.cost)), constructor_arguments(run.cost)],
-        "optimizer": {**usable.options(), "lr": usable.lr if options["lr"] else None if options["lr"] is None else 0.0},
+        "optimizer": options,
     }
 
 

@@ -85,7 +85,7 @@ class SGD:
             np.add(self.velocity, direction, out=self.velocity)
             if self.nesterov:
                 np.subtract(parameters, np.multiply(direction, lr, out=step), out=parameters)
-                lr = lr * self.momentum
+                lr = lr * float(self.momentum)
             direction = self.velocity
         np.subtract(parameters, np.multiply(direction, lr, out=step), out=parameters)
 
@@ -99,7 +99,7 @@ class SGD:
         names = ("lr", "momentum", "nesterov", "weight_decay", "clip_norm")
         values = {name: getattr(self, name) for name in names}
         values["lr"] = None if callable(self.lr) else self.lr
-        return {n: v if v is None or isinstance(v, bool) else float(v) for n, v in values.items()}
+        return {name: float(value) if isinstance(value, np.number) else value for name, value in values.items()}
 
     def __repr__(self) -> str:
         options = {**self.options(), "lr": self.lr}

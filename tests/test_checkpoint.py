@@ -369,7 +369,7 @@ def test_a_run_with_a_generator_of_ones_own_cannot_be_saved(tmp_path):
 UNUSABLE = {
     "lr": [-1.0, math.nan, math.inf, True, "fast", np.array(0.1)],
     "momentum": [-0.5, 1.0, math.nan, "much", None],
-    "nesterov": [True, 1],
+    "nesterov": [1, "yes"],
     "weight_decay": [-1.0, math.inf, None],
     "clip_norm": [0.0, -1.0, math.nan],
 }

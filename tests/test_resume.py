@@ -1010,3 +1010,58 @@ def test_without_a_wish_a_checkpoint_is_written_after_each_epoch(tmp_path):
     assert kept[0] is False
     assert kept[1] is not False
     assert kept[1] != kept[2] != path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, float])
+def test_options_that_a_callback_sets_are_those_of_a_resumed_run(kind, tmp_path):
+    def change(trainer):
+        trainer.optimizer.lr, trainer.optimizer.momentum = kind(0.1), kind(0.3)
+
+    whole, path = trainer_of(dtype="float64", momentum=0.9, nesterov=True), tmp_path / "run.npz"
+    whole.fit((X, T), 4, 8, callbacks=[change])
+    cut = trainer_of(dtype="float64", momentum=0.9, nesterov=True)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit((X, T), 4, 8, callbacks=[change, lambda t: stop_after(t, 2)], checkpoint=path)
+    again = nn.Trainer.resume(path)
+    again.fit((X, T), callbacks=[change])
+    assert outcome(again) == outcome(whole)
+
+
+def stop_after(trainer, epoch):
+    if len(trainer.history) == epoch:
+        raise KeyboardInterrupt
+
+
+def test_a_pause_of_the_momentum_can_be_resumed(tmp_path):
+    def pause(trainer):
+        trainer.optimizer.momentum = 0.0
+
+    whole, path = trainer_of(momentum=0.9, nesterov=True), tmp_path / "run.npz"
+    whole.fit((X, T), 4, 8, callbacks=[pause])
+    cut = trainer_of(momentum=0.9, nesterov=True)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit((X, T), 4, 8, callbacks=[pause, lambda t: stop_after(t, 2)], checkpoint=path)
+    again = nn.Trainer.resume(path)
+    assert again.optimizer.nesterov
+    again.fit((X, T))
+    assert outcome(again) == outcome(whole)
+
+
+def test_ctrl_c_when_a_checkpoint_has_been_replaced_leaves_a_file_that_is_the_runs_own(
+    tmp_path, small_blocks, monkeypatch
+):
+    trainer, path = trainer_of(), tmp_path / "run.npz"
+    sync, presses = numnet.atomic._sync_folder, []
+
+    def impatient(folder):
+        sync(folder)
+        presses.append(folder)
+        if len(presses) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(numnet.atomic, "_sync_folder", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 2, 8, checkpoint=path, checkpoint_every="2 batches")
+    assert nn.Trainer.resume(path).progress.done > trainer.progress.done  # the epoch was undone here
+    trainer.fit((X, T), checkpoint=path)
+    assert len(nn.Trainer.resume(path).history) == 2
