@@ -1,8 +1,8 @@
 """What a life with numnet must lead to, in plain NumPy.
 
 Written from numnet's documentation and derivations, not from its code, and with nothing of numnet. A network is a list
-of layers, ("linear", 3, 4) or ("scale", 4) or ("tanh",), over one vector of float64. Nothing here is undone: an epoch is
-computed on a copy, and the copy is taken over if the epoch is whole.
+of layers, ("linear", 3, 4) or ("scale", 4) or ("tanh",), over one vector of float64. Nothing here is ever undone: an
+epoch is computed on a copy, and the copy is taken over if the epoch is whole.
 """
 
 import copy
@@ -17,8 +17,8 @@ BLOCK = 64  # batches that are computed together: docs/design.md
 class Data:
     """Inputs and targets as a user has them, and what they mean."""
 
-    def __init__(self, x, t, outputs):
-        self.x, self.t = x, t
+    def __init__(self, x, t, outputs, name):
+        self.x, self.t, self.name = x, t, name
         self.inputs = x / 255 if x.dtype == np.uint8 else np.array(x, float)  # bytes are intensities from 0 to 1
         self.rows = np.eye(outputs)[t] if t.ndim == 1 and outputs > 1 else np.array(t, float).reshape(len(t), outputs)
         classes = self.rows.min() >= 0 and (outputs == 1 or np.allclose(self.rows.sum(axis=1), 1))
@@ -137,7 +137,6 @@ class Run:
     right: float = 0.0
     seconds: float = 0.0  # at least
     best: tuple | None = None  # epoch and parameters
-    after: np.ndarray | None = None  # the parameters after the last epoch and its callbacks
     shelved: np.ndarray | None = None  # the parameters after the last epoch, while the network has the best
     file: object = None  # the file that the run comes from, or wrote last
     begun: tuple | None = (
@@ -231,17 +230,26 @@ class File:
         return self
 
 
-class Full(Exception):
-    """The file could not be written."""
+class Unwritten(Exception):  # noqa: N818
+    """The file could not be written; `args` has the error."""
 
 
 class Saver:
     """Writes a run to files[name] after so many epochs or batches, and after the last epoch."""
 
-    def __init__(self, files, name, every):
+    def __init__(self, files, name, every, failure, overwrite):
         count, _, unit = str(every).partition(" ")
-        self.files, self.name, self.every, self.in_batches, self.since = files, name, int(count), bool(unit), 0
-        self.broken, self.raises, self.failed = False, True, 0
+        self.files, self.name, self.raises, self.overwrite = files, name, failure == "raise", overwrite
+        self.every, self.in_batches, self.since = int(count), bool(unit), 0
+        self.broken, self.failed = None, 0
+
+    def refusal(self, run):
+        """Return the error instead of which a file would be replaced: it holds no run, or a longer one of others."""
+        there = self.files.get(self.name)
+        if there is None or there is run.file or self.overwrite:
+            return None
+        longer = there.place is not None and there.place > (len(run.history), run.done)
+        return FileExistsError if there.place is None else ValueError if longer else None
 
     def after_block(self, run, batches):
         self.since += batches
@@ -254,10 +262,10 @@ class Saver:
 
     def write(self, run):
         self.since = 0
-        if not self.broken:
-            run.after = run.after if run.done else run.net.parameters.copy()
-            self.files[self.name] = run.file = File(run)
-        elif self.raises:
-            raise Full
-        else:
+        error = self.broken or self.refusal(run)
+        if error and self.raises:
+            raise Unwritten(error)
+        if error:
             self.failed += 1
+            return
+        self.files[self.name] = run.file = File(run)
