@@ -185,8 +185,9 @@ def _keep_permissions(path: Path, file: IO[bytes]) -> None:
     """Give a new file the owner and the permission bits of the file that it will replace, if there is such a file."""
     if hasattr(os, "fchmod") and path.exists():
         old = path.stat()
-        with suppress(OSError):  # only root may give files away
-            os.fchown(file.fileno(), old.st_uid, old.st_gid)
+        for owner in (-1, old.st_uid):  # the group by itself first: only root may give files away
+            with suppress(OSError):
+                os.fchown(file.fileno(), owner, old.st_gid)
         os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
 
 

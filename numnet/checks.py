@@ -451,8 +451,8 @@ def inputs(x: Any, net: Any) -> Array:
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
     features = math.prod(x.shape[1:])
-    if x.ndim < 2 or (net.inputs is not None and features != net.inputs):
-        takes = "any number of" if net.inputs is None else net.inputs
+    if x.ndim < 2 or not features or (net.inputs is not None and features != net.inputs):
+        takes = net.inputs or ("any number of" if features else "one or more")
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
@@ -530,6 +530,11 @@ def _remedy_for_labels(t: Array) -> str:
     """Return what makes class indices of labels of shape (n,) that are none."""
     numbers = floats(t)
     if numbers is None:  # words
+        kinds = [type(label).__name__ for label in t.ravel().tolist()]
+        most = max(set(kinds), key=kinds.count)
+        if len(set(kinds)) > 1:  # None, nan or pandas.NA among them, which cannot be sorted
+            those = f"np.array([type(label) is {most} for label in np.ravel(t)])"
+            return f"keep only samples with a label, those with {those}"
         return f"number the classes, {_NUMBERED}, or give nn.datasets.Dataset.from_arrays(x, t)"
     if not np.isfinite(numbers).all():
         return "keep only samples with a label, those with np.isfinite(np.asarray(t, float))"
@@ -808,11 +813,12 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         tests.labels = None  # if rows of test targets look like classes, they do so by chance
     other = tests.take(tests.spread)[0]
     if seen is not None and tests.labels is not None and train.size >= _FEW:
-        new = [int(label) for label in np.unique(tests.labels) if not (seen == label).any()]
+        new = [str(label) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:
+            names = ", ".join(new[:10] + ["..."] * (len(new) > 10))
             warn(
-                f"test: there is no sample of class {', '.join(map(str, new))} in the training data: shuffle before "
-                "you split, or split by train, test = data.split(0.2, seed=0)"
+                f"test: there is no sample of class {names} in the training data: shuffle before you split, or split "
+                "by train, test = data.split(0.2, seed=0)"
             )
     mean, other_mean = np.mean(x, axis=0), np.mean(other, axis=0)
     low, high = min(float(x.min()), float(other.min())), max(float(x.max()), float(other.max()))

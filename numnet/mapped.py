@@ -73,7 +73,7 @@ def _file_and_end(array: Any) -> tuple[str, int] | None:
 
 def in_use(path: str | os.PathLike[str]) -> bool:
     """Return whether a file, by whatever name, is mapped into the memory of this process."""
-    with suppress(OSError):
+    with suppress(FileNotFoundError, NotADirectoryError):  # but not that the list cannot be read
         if not os.path.exists(_LIST):
             # isinstance would ask objects for their class, at which some of PyTorch's warn.
             files = [file_of(array) for array in gc.get_objects() if issubclass(type(array), np.memmap)]

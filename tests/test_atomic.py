@@ -3,8 +3,10 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +157,25 @@ def test_the_owner_stays_the_owner(folder):
     os.chown(folder / "x", 1234, 2345)
     write(folder / "x")
     assert ((folder / "x").stat().st_uid, (folder / "x").stat().st_gid) == (1234, 2345)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_who_may_not_give_a_file_away_keeps_its_group():
+    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, which nobody else may enter
+        os.chmod(name, 0o777)
+        path, groups = Path(name, "x"), os.getgroups()
+        path.write_bytes(b"old")
+        os.chown(path, 1234, 2345)
+        path.chmod(0o664)
+        os.setgroups([2345])  # a member of the group, but not the owner
+        os.seteuid(5678)
+        try:
+            write(path)
+        finally:
+            os.seteuid(0)
+            os.setgroups(groups)
+        state = path.stat()
+        assert (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) == (5678, 2345, 0o664)
 
 
 def test_a_file_system_without_unnamed_files_takes_named_ones(tmp_path, monkeypatch):

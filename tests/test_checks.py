@@ -255,6 +255,10 @@ REFUSED = {
         lambda: checks.inputs(np.ones(5), ANY),
         "the network takes batches of shape (n, ...) with any number of features a sample, got (5,)",
     ),
+    "samples without features": (
+        lambda: checks.inputs(np.ones((5, 0)), ANY),
+        "the network takes batches of shape (n, ...) with one or more features a sample, got (5, 0)",
+    ),
     "a number": (
         lambda: checks.inputs(5, NET),
         "the network takes batches of shape (n, ...) with 4 features a sample, got ()",
@@ -1102,6 +1106,14 @@ def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():
             "train: the inputs range from 0 to 255",
             "test: there is no sample of class 8",
         ]
+
+
+def test_a_warning_names_ten_classes():
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(2, 1000), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1))
+    with pytest.warns(
+        nn.DataWarning, match=r"of class 500, 501, 502, 503, 504, 505, 506, 507, 508, 509, \.\.\. in the"
+    ):
+        trainer.fit((np.ones((500, 2)), np.arange(500)), 1, 64, (np.ones((500, 2)), np.arange(500, 1000)))
 
 
 def table(n, means, deviations, classes=3, seed=0):

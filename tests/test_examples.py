@@ -236,6 +236,14 @@ def test_a_figure_is_known_again(ending, tmp_path):
             assert example["is_figure"](file)
 
 
+@pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy"])
+@pytest.mark.parametrize("device", ["cpu", "gpu", "auto"])
+def test_every_device_can_be_named(program, device, monkeypatch):
+    example = runpy.run_path(str(EXAMPLES / f"{program}.py"))
+    monkeypatch.setattr(sys, "argv", [program, "--device", device])
+    assert example["parse_arguments"]().device == device
+
+
 # Places that cannot be written in. They are noticed before the training.
 
 

@@ -283,6 +283,20 @@ def test_data_of_pytorch():
         assert learns(trainer_of(), given(refused(trainer_of().fit, wrong, 5, 64), "data", data=wrong))
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pandas.NA], ids=str)
+@pytest.mark.parametrize("form", [np.asarray, pandas.Series])
+@hint("keep only samples with a label, those with np.array([type(label) is str for label in np.ravel(t)])", NUMBERED)
+def test_words_that_are_missing(form, missing):
+    t = WORDS[T].astype(object)
+    t[::5] = missing
+    t = form(t)
+    keep = given(refused(trainer_of().fit, (X, t), 5, 64), "t", t=t)
+    x, t = X[keep], np.asarray(t)[keep]
+    assert len(t) == np.count_nonzero(np.arange(len(T)) % 5)
+    (numbered, _) = quoted(refused(trainer_of().fit, (x, t), 5, 64), "t")
+    assert learns(trainer_of(), (x, eval(numbered, {"np": np, "t": t, "train_t": t})))
+
+
 @hint("classes, so give the network as many outputs")
 def test_more_classes_than_outputs():
     net = net_of(nn.Linear(64, 5), nn.Softmax())

@@ -1,7 +1,9 @@
 """Which files memory is mapped from, on systems that list mappings and on those that do not."""
 
+import contextlib
 import mmap
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -100,6 +102,25 @@ def test_a_new_file_of_the_old_name_is_not_mapped(path, way, tmp_path):
 @pytest.mark.parametrize("thing", [None, [1, 2], np.zeros(0), np.zeros(3), 7])
 def test_what_is_not_mapped(thing, way):
     assert mapped.file_of(thing) is None
+
+
+@pytest.mark.skipif(not LISTED, reason="the system lists no mappings")
+def test_a_list_that_cannot_be_read_is_no_sign_that_nothing_is_mapped(path):
+    array = np.load(path, mmap_mode="r")
+    before, files = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                files.append(open(path, "rb"))  # noqa: SIM115
+        with pytest.raises(OSError, match="Too many open files"):
+            mapped.in_use(path)
+    finally:
+        for file in files:
+            file.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert mapped.in_use(path)
+    assert array.size
 
 
 def test_a_file_that_is_not_there(tmp_path, way):
