@@ -239,6 +239,7 @@ def test_a_figure_is_known_again(ending, tmp_path):
 @pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy"])
 @pytest.mark.parametrize("device", ["cpu", "gpu", "auto"])
 def test_every_device_can_be_named(program, device, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))  # one program imports the other
     example = runpy.run_path(str(EXAMPLES / f"{program}.py"))
     monkeypatch.setattr(sys, "argv", [program, "--device", device])
     assert example["parse_arguments"]().device == device
