@@ -155,13 +155,13 @@ def to(array: Any, device: str, name: str = "array") -> Array:
     return DEVICES["gpu"].place(array)
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def assign(array: Any, values: Any, name: str = "values") -> None:
     """Copy values, from wherever they are, into an array."""
     array[...] = to(asarray(name, values).astype(array.dtype, copy=False), device_of(array))
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def matmul(a: npt.ArrayLike, b: npt.ArrayLike, out: Array | None = None) -> Array:
     """Return the matrix product, on the GPU if the operands are there.
 

@@ -108,6 +108,23 @@ class DataWarning(UserWarning):
     """
 
 
+# NumPy's error state
+
+
+def quiet(function: Callable[_P, _Result]) -> Callable[_P, _Result]:
+    """Let a function compute whatever the user's `numpy.seterr` says.
+
+    `numpy.errstate` itself as a decorator would, in NumPy 1, give a thread the state that another thread had.
+    """
+
+    @functools.wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+    return called
+
+
 # Numbers
 
 
@@ -763,7 +780,7 @@ _HUGE = 1000.0  # no float32 overflows from smaller numbers, except in many laye
 _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
 
 
-@np.errstate(all="ignore")
+@quiet
 def data_warnings(train: Any, tests: Any) -> None:
     """Warn of training and test samples that are most often a mistake."""
     x, t, labels = train.take(train.spread)
@@ -813,7 +830,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         tests.labels = None  # if rows of test targets look like classes, they do so by chance
     other = tests.take(tests.spread)[0]
     if seen is not None and tests.labels is not None and train.size >= _FEW:
-        new = [str(label) for label in np.unique(tests.labels) if not (seen == label).any()]
+        new = [str(int(label)) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:
             names = ", ".join(new[:10] + ["..."] * (len(new) > 10))
             warn(
@@ -848,7 +865,7 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         )
 
 
-@np.errstate(all="ignore")
+@quiet
 def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> None:
     """Warn if the cost after the first epoch is far above the cost of always giving the shares of the classes.
 

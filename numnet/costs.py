@@ -50,7 +50,7 @@ class Cost:
 
     analytic: bool = False
 
-    @np.errstate(all="ignore")
+    @checks.quiet
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         """Return the mean cost of outputs y for targets t.
 
@@ -190,7 +190,7 @@ class CrossEntropy(Cost):
     analytic = True
     _form: Cost | None = None  # the cross-entropy for the last layer, if the layer is known
 
-    @np.errstate(all="ignore")
+    @checks.quiet
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         derived, y = copy.copy(self), checks.cost_outputs(backend.asarray("y", y))
         derived._form = self._form or _form(y)

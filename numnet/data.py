@@ -21,7 +21,7 @@ _SPREAD = 1000  # samples, or fewer if they are so large that they would take mu
 BLOCK_BATCHES = 64  # at most in a block: few enough for a progress bar that moves, and to notice divergence soon
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def checked(net: Sequential, pair: Pair, data: Data, name: str) -> tuple[Array, Array]:
     """Return inputs of shape (n, features), and class indices of shape (n,) or targets of shape (n, outputs)."""
     with checks.named(name):
@@ -62,7 +62,7 @@ class Samples:
         The files that the inputs and targets are mapped from, each with its state.
     """
 
-    @np.errstate(all="ignore")
+    @checks.quiet
     def __init__(self, net: Sequential, pair: Pair, data: Data, name: str) -> None:
         self.net, self.pair, self.operations = net, pair, net.operations
         self.name, self.names = f"{name} has changed while in use", getattr(data, "classes", None)

@@ -123,7 +123,7 @@ class GradientReport(NamedTuple):
         return f"{text}\n{self.cause}" if self.cause else text
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def gradcheck(
     net: Sequential,
     cost: Cost,

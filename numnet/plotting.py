@@ -75,7 +75,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     """Show some images of a data set, each with the name or the number of its class above it.
 
@@ -125,7 +125,7 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
     return _titled(ax, f"{name}{': ' if name else ''}{len(chosen)} of {_counted(len(labels), 'image')}")
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def learning_curves(history: History | Mapping[str, History], ax: Axes | None = None) -> Axes:
     """Plot accuracy and cost by epoch, or compare several runs.
 
@@ -270,7 +270,7 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     return redraw
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def weight_images(
     net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None, shape: tuple[int, int] | None = None
 ) -> Axes:
@@ -335,7 +335,7 @@ def weight_images(
     return _titled(ax, f"Weights of {shown}{_counted(units, 'unit')}")
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axes:
     """Show how often each class was taken for each other class.
 
@@ -376,7 +376,7 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     return _confusion_matrix(_answers(net, data, _MORE if ax is None else _LETTERS), ax)
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = None) -> Axes:
     """Show the images about which the network is wrong and most certain.
 
@@ -416,7 +416,7 @@ def mistakes(net: Sequential, data: Data, count: int = 10, ax: Axes | None = Non
     return _mistakes(net, _answers(net, data), count, ax)
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes | None = None) -> Axes:
     """Plot y = f(x) (solid) and dy/dx (dashed, hollow markers) of elementwise layers, for x from -6 to 6.
 
@@ -472,7 +472,7 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     return _titled(ax, "Activations and their derivatives")
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def cost_surface(
     net: Sequential,
     x: npt.ArrayLike,
@@ -572,7 +572,7 @@ def cost_surface(
     return axes[0].figure.canvas.figure
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dict[str, float]:
     """Return the share of the outputs y of each Sigmoid and Softmax layer for which y (1 - y) is below a threshold.
 
@@ -637,7 +637,7 @@ def saturated(net: Sequential, x: npt.ArrayLike, threshold: float = 0.01) -> dic
     return {label: below[i] / of[i] for i, label in labels.items()}
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:
     """Plot how much of each layer is saturated, by epoch.
 
@@ -688,7 +688,7 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
     return _titled(ax, "Saturation")
 
 
-@np.errstate(all="ignore")
+@checks.quiet
 def report(net: Sequential, history: History, test: Data, title: str | None = None) -> Figure:
     """Put learning curves, confusion matrix, weight images and worst mistakes on one page, 1600 x 900 pixels.
 

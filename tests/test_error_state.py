@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 import warnings
 
 import matplotlib.pyplot as plt
@@ -105,6 +106,38 @@ def test_what_is_drawn_and_exported(state, tmp_path):
     for name in (*figures, "saturated"):
         assert pictures[state, name] == pictures["warn", name], name
     assert (tmp_path / f"{state}.html").read_bytes() == (tmp_path / "warn.html").read_bytes()
+
+
+class Waiting(nn.Layer):
+    """Waits in the middle of a call until somebody lets it go on."""
+
+    def __init__(self):
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def forward(self, x):
+        self.begun.set()
+        assert self.end.wait(60)
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
+def test_each_thread_keeps_its_own_state():  # NumPy 1 keeps the state of a decorator for all threads together
+    def first():
+        with np.errstate(all="raise"):
+            net.accuracy(X, T)
+            after.append(np.geterr()["over"])
+
+    waiting, after = Waiting(), []
+    net = nn.Sequential(nn.Linear(4, 3), waiting, nn.Softmax(), seed=0)
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert waiting.begun.wait(60)
+    nn.Sequential(nn.Linear(4, 3), nn.Softmax(), seed=0).accuracy(X, T)
+    waiting.end.set()
+    thread.join()
+    assert after == ["raise"]
 
 
 @pytest.mark.parametrize("state", STATES)
