@@ -6,6 +6,7 @@ them. There only NumPy's own mapped arrays are found.
 
 from __future__ import annotations
 
+import bisect
 import gc
 import os
 import sys
@@ -60,8 +61,10 @@ def _file_and_end(array: Any) -> tuple[str, int] | None:
         last = (
             address + array.itemsize + sum(max(s, 0) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
         )
-        for one in _mappings():
-            if one.first <= address < one.end and one.exists:
+        lines = _lines()  # in the order of the addresses; a list of thousands is not looked through for each batch
+        i = bisect.bisect_right(lines, address, key=lambda line: _addresses(line)[1])
+        for one in _mappings(lines[i : i + 1]):
+            if one.first <= address and one.exists:
                 return one.path, one.offset + last - one.first
         return None
     while array is not None:
@@ -81,7 +84,7 @@ def in_use(path: str | os.PathLike[str]) -> bool:
         file = os.stat(path)
         number = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino}"
         names = set()
-        for one in _mappings():
+        for one in _mappings(_lines()):
             if one.number == number:  # whatever its name was when it was mapped
                 return True
             if one.exists:
@@ -92,23 +95,32 @@ def in_use(path: str | os.PathLike[str]) -> bool:
 
 
 class _Mapping(NamedTuple):
-    """A mapping: its first address and its end, the file, and the place in the file at which the mapping begins."""
+    """A mapping: its first address, the file, and the place in the file at which the mapping begins."""
 
     first: int
-    end: int
     path: str
     offset: int
     number: str  # of the file, with its device
     exists: bool  # whether the file still has this name
 
 
-def _mappings() -> Iterator[_Mapping]:
-    """Yield each mapping of a file; proc_pid_maps(5) says what a line of the list has."""
+def _lines() -> list[str]:
+    """Return the lines of the list of mappings."""
     # Only a line feed ends a line: a name may have a carriage return.
-    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape", newline="\n") as lines:
-        for line in lines:
-            addresses, _, offset, device, number, *path = line.rstrip("\n").split(maxsplit=5)
-            if path and path[0].startswith("/"):
-                first, end = (int(address, 16) for address in addresses.split("-"))
-                name = path[0].replace("\\012", "\n")
-                yield _Mapping(first, end, name, int(offset, 16), f"{device} {number}", not name.endswith(" (deleted)"))
+    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape", newline="\n") as file:
+        return file.read().split("\n")[:-1]
+
+
+def _addresses(line: str) -> tuple[int, int]:
+    """Return the first address of a mapping and its end."""
+    first, _, end = line.partition(" ")[0].partition("-")
+    return int(first, 16), int(end, 16)
+
+
+def _mappings(lines: list[str]) -> Iterator[_Mapping]:
+    """Yield each mapping of a file; proc_pid_maps(5) says what a line of the list has."""
+    for line in lines:
+        _, _, offset, device, number, *path = line.split(maxsplit=5)
+        if path and path[0].startswith("/"):
+            name, there = path[0].replace("\\012", "\n"), not path[0].endswith(" (deleted)")
+            yield _Mapping(_addresses(line)[0], name, int(offset, 16), f"{device} {number}", there)
