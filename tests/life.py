@@ -6,7 +6,6 @@ import itertools
 import linecache
 import math
 import os
-import resource
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
+import pytest
 
 import numnet as nn
 from numnet import threads
@@ -28,6 +28,7 @@ NOT_YET = {
     "own file",  # after Ctrl-C while a checkpoint's folder is synced, the run does not know its own file
 }
 
+resource = pytest.importorskip("resource")  # of Unix
 PACKAGE = os.path.dirname(nn.__file__)
 COLUMNS = {"train_cost": 1, "train_accuracy": 2, "test_accuracy": 3, "test_cost": 5}
 SEEN = Counter()  # what has happened, over all lives

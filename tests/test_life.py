@@ -661,24 +661,65 @@ class Life(RuleBasedStateMachine):
         assert [array.tobytes() for array in life.ARRAYS] == life.CONTENTS
 
 
+OFTEN = {
+    "fit: None",
+    "finish: None",
+    "step",
+    "look",
+    "move",
+    "assign",
+    "initialize",
+    "save",
+    "new network",
+    "new trainer",
+}
+SOMETIMES = {
+    *(f"a callback ends: {name}" for name in ("None", "Burnt", "KeyboardInterrupt", "DeviceError")),
+    *(f"a layer ends: {name}" for name in ("Burnt", "KeyboardInterrupt", "DivergenceError")),
+    *(f"in a callback: {action}" for action in ACTIONS),
+    *(f"Ctrl-C in {what}" for what in ("save", "load", "resume", "evaluate", "predict", "step")),
+    *("Ctrl-C anywhere: KeyboardInterrupt", "data that change: ValueError", "diverges: DivergenceError"),
+    *(
+        "folder gone: FileNotFoundError",
+        "folder in its place: IsADirectoryError",
+        "disk full: OSError",
+        "disk full: None",
+    ),
+    *("fit: refused", "step refused", "resume refused", "save refused", "read meanwhile: None", "patience has an end"),
+    *(
+        "resume",
+        "resume in the middle of an epoch",
+        "finish from the middle of an epoch: None",
+        "load",
+        "load the best",
+    ),
+    *("an epoch from the same state as before", "another trainer within the first: None", "an optimizer used again"),
+    *("copy of a network", "copy of a trainer", "astype", "remove", "set an option"),
+}
+
+
 def test_a_life(request):
-    slow = request.config.getoption("--slow")
+    examples = settings().max_examples * (2 if request.config.getoption("--slow") else 1)
     SEEN.clear()
-    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    examples = settings().max_examples * (3 if slow else 1)
     run_state_machine_as_test(
-        Life, settings=settings(max_examples=examples, stateful_step_count=50, suppress_health_check=checks)
+        Life,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        ),
     )
-    print(sorted(SEEN.items(), key=lambda item: item[1]))
+    print(f"{SEEN['steps']:,} steps: {dict(sorted(SEEN.items()))}")
+    unseen = [name for name in OFTEN | (SOMETIMES if examples >= 200 else set()) if not SEEN[name]]
+    assert not unseen, "the lives were not as they should be"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", FILES)
-@pytest.mark.parametrize("every", [1, "1 batch"])
-def test_ctrl_c_at_each_line_of_a_file(where, every):
+@pytest.mark.parametrize("where", [file for file in FILES if file not in ("npz.py", "data.py")])
+def test_ctrl_c_at_each_line_of_a_file(where):
     options = {"lr": 0.05, "momentum": 0.5, "nesterov": False, "weight_decay": 0.01, "clip_norm": None}
-    plan = {"train": 2, "test": 1, "epochs": 2, "batch_size": 7, "keep": ("train_cost", None), "late": False}
-    checkpoint = {"name": "a/file", "every": every, "failure": "raise", "overwrite": False}
+    plan = {"train": 1, "test": 1, "epochs": 2, "batch_size": 1, "keep": ("train_cost", None), "late": False}
+    checkpoint = {"name": "a/file", "every": "1 batch", "failure": "raise", "overwrite": False}
     for at in itertools.count():
         one = Life()
         try:
