@@ -21,13 +21,6 @@ from numnet import threads
 from . import model
 from .devices import host
 
-# What numnet does not do yet, and what is accepted until it does.
-NOT_YET = {
-    "float32",  # with np.float32 as learning rate and Nesterov's momentum, a resumed run has other bits
-    "nesterov",  # a checkpoint of a run whose momentum was set to 0 with nesterov=True cannot be resumed
-    "own file",  # after Ctrl-C while a checkpoint's folder is synced, the run does not know its own file
-}
-
 resource = pytest.importorskip("resource")  # of Unix
 PACKAGE = os.path.dirname(nn.__file__)
 COLUMNS = {"train_cost": 1, "train_accuracy": 2, "test_accuracy": 3, "test_cost": 5}
@@ -552,5 +545,3 @@ class Fitting:
         plain.file = owned if found is states[0] else found
         if column and plain.file is not owned and epoch_of(held.best) != epoch_of(found.content.best):
             found.content.keep(column)  # Ctrl-C came after the best was known, and before the callback's end
-        if "own file" in NOT_YET and self.run.real.file != nn.checks.file_state(self.life.folder / name):
-            plain.file = owned
