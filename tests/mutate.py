@@ -1,104 +1,303 @@
-"""Mutation testing and branch coverage: pip install -e '.[dev]' mutmut pytest-cov; python tests/mutate.py [mutant ...].
+"""Mutation testing: break numnet in about ten thousand ways, one at a time, and see whether a test fails each time.
 
-Prints every mutant that no test notices, the score of each file, and the branches that no test takes; docs/testing.md
-says more. What mutmut changes is a copy. It leaves decorated functions alone, so there `f = decorator(f)` follows them.
+    pip install -e '.[dev]' coverage
+    NUMNET_DATA=... python tests/mutate.py --folder /tmp/mutants
+
+works in copies of this repository and prints the score of each file, and each mutant that no test notices. If it is
+stopped, the same command goes on. docs/testing.md says more; tests/mutants.py has the mistakes.
 """
 
-import ast
+import argparse
+import contextlib
+import gc
+import importlib
 import json
+import multiprocessing
 import os
-import re
+import resource
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import coverage
+import pytest
+from mutants import mutants
+
 ROOT = Path(__file__).parents[1]
-NAMES = ["layers", "costs", "network", "optimizers", "data", "run", "history", "training", "checkpoint", "npz"]
-FILES = [*(f"numnet/{name}.py" for name in NAMES), "numnet/datasets/idx.py"]
-# First the tests of the files themselves; then, for the mutants that are left, what is slower.
-ROUNDS = [
-    [
-        *(f"tests/test_{name}.py" for name in (*NAMES[:7], "checkpoint", "gradcheck")),
-        *("tests/datasets/test_idx.py", "numnet/network.py"),
-        *("-k", "not (truncated or flipped or threads or every_grad)"),
-    ],
-    [
-        *("tests/test_training.py", "tests/test_backend.py", "tests/test_resume.py", "tests/test_checks.py"),
-        "-k",
-        "test_training or test_checks or (test_backend and not missing and not cu)"
-        " or (test_resume and not killed and not ctrl_c_at and not truncated and not threads and not disk)",
-    ],
+FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("numnet/**/*.py") if path.name != "plotting.py")
+# Imported once, before numnet: what the tests need takes seconds to import, and a forked process has all of it.
+LIBRARIES = [
+    "_hypothesis_pytestplugin",
+    "hypothesis.extra.numpy",
+    "matplotlib.pyplot",
+    "requests",
+    "tqdm.auto",
+    "filelock",
 ]
-SURVIVED = (0, 33, None)  # mutmut's codes: the tests passed, there are none, it was not run
+LIBRARIES += ["threadpoolctl", "pandas", "scipy.special", "sklearn.datasets", "sympy", "torch", "nbformat", "IPython"]
+OPTIONS = [
+    "-q",
+    "-x",
+    "--no-header",
+    "--tb=no",
+    "--hypothesis-profile=quick",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+]
+OPTIONS += [
+    "-p",
+    "_hypothesis_pytestplugin",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:unraisableexception",
+    "-p",
+    "no:threadexception",
+]
+SLOW = 2.0  # seconds: a test that takes longer is left out, except if no other test reaches a line
+AT_MOST = 15.0  # seconds of tests for each mutant that no test notices
+ENVIRONMENT = {
+    **{"CI": "true", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    **{"PYTHONHASHSEED": "0", "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
+}
+ORIGINAL = 1_000_000_000  # the time of change of files without a mutant, so that what Python has compiled of them holds
 
 
-def undecorated(source):
-    lines = source.splitlines()
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
-    for node in sorted(functions, key=lambda node: -node.lineno):
-        if node.decorator_list:
-            name, decorator = node.name, ast.unparse(node.decorator_list[0])
-            if decorator.endswith(".setter"):
-                name = f"_set_{name}"
-                lines[node.lineno - 1] = lines[node.lineno - 1].replace(f"def {node.name}", f"def {name}")
-            lines.insert(node.end_lineno, f"{' ' * node.col_offset}{node.name} = {decorator}({name})")
-            del lines[node.decorator_list[0].lineno - 1 : node.lineno - 1]
-    return "\n".join(lines) + "\n"
+class Chosen:
+    """A plugin for pytest: runs the tests that are wanted, in their order, and notes when each begins and ends."""
+
+    def __init__(self, log, wanted=None, covered=None):
+        self.log, self.wanted, self.covered = log, wanted, covered
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        if self.wanted is not None:
+            order = {test: i for i, test in enumerate(self.wanted)}
+            items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        if self.covered:
+            self.covered.switch_context(item.nodeid)
+        if self.wanted:  # a mutant can turn a loop into an endless one
+            seconds = self.wanted[item.nodeid]
+            signal.setitimer(signal.ITIMER_PROF, 3 + 5 * seconds)
+            signal.setitimer(signal.ITIMER_REAL, 30 + 30 * seconds)
+        self.log(f"begin {item.nodeid}")
+        traced = sys.gettrace()
+        try:
+            return (yield)
+        finally:
+            sys.settrace(traced)  # some tests have trace functions of their own
+            self.log(f"end {item.nodeid}")
+
+    def pytest_runtest_logreport(self, report):
+        if not report.passed:
+            self.log(f"{report.outcome} {report.nodeid}")
 
 
-def copy_to(folder):
+def run_tests(folder, files, wanted=None, measured=None, options=OPTIONS):
+    """Run tests in a copy of the repository, in a process of their own; return its status and its notes."""
+    notes = folder / "notes.txt"
+    notes.write_text("")
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        os.chdir(folder / "main")
+        sys.path[0] = str(folder / "main")
+        os.environ.update(
+            ENVIRONMENT, PYTHONPATH=sys.path[0], HOME=str(folder), PYTHONDONTWRITEBYTECODE="" if measured else "1"
+        )
+        sys.dont_write_bytecode = not measured
+        resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
+        with open(os.devnull, "w") as nothing, open(notes, "a", buffering=1) as file:
+            for stream in (1, 2):
+                os.dup2(nothing.fileno(), stream)
+            covered = coverage.Coverage(measured, source=["numnet"], config_file=False) if measured else None
+            if covered:
+                covered.start()
+            log = lambda text: file.write(f"{time.perf_counter()} {text}\n")  # noqa: E731
+            status = pytest.main(
+                [*options, f"--basetemp={folder / 'temporary'}", *files], [Chosen(log, wanted, covered)]
+            )
+            if covered:
+                covered.stop()
+                covered.save()
+            file.flush()
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # what the tests have started
+    lines = (line.split(" ", 2) for line in notes.read_text().splitlines())
+    return status, [(float(at), what, test) for at, what, test in lines]
+
+
+def explore(folder, tests):
+    """Run all tests twice; return the seconds that each takes, and the tests that reach each line of each file."""
+    options, data = [option for option in OPTIONS if option != "-x"], folder / "coverage"
+    _, notes = run_tests(folder, tests, measured=data, options=options)
+    # Again, the quick ones first: mutants are run like this, and a test may depend on what ran before.
+    _, again = run_tests(folder, tests, dict(sorted(_passed(notes).items(), key=lambda item: item[1])), options=options)
+    seconds = _passed(again)
+    print(
+        "left out, because they do not always pass:", *sorted(_passed(notes).keys() - seconds), sep="\n  ", flush=True
+    )
+    measured = coverage.CoverageData(str(data))
+    measured.read()
+    reached = {}
+    for path in FILES:
+        lines = measured.contexts_by_lineno(str(folder / "main" / path))
+        reached[path] = {line: [test for test in found if test in seconds] for line, found in lines.items()}
+    return {"seconds": seconds, "reached": reached}
+
+
+def _passed(notes):
+    """Return the seconds of each test that passed."""
+    began = {test: at for at, what, test in notes if what == "begin"}
+    other = {test for _, what, test in notes if what in ("failed", "skipped")}
+    return {test: at - began[test] for at, what, test in notes if what == "end" and test not in other}
+
+
+def copied(folder):
+    """Copy the repository without what git ignores."""
     listed = ["git", "ls-files", "-co", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        content = (ROOT / name).read_bytes()
-        (folder / name).write_bytes(undecorated(content.decode()).encode() if name in FILES else content)
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+            os.utime(folder / name, (ORIGINAL, ORIGINAL))
 
 
-def run_round(folder, tests, mutants):
-    """Return mutmut's code for each mutant."""
-    options = {
-        "source_paths": ["numnet"],
-        "only_mutate": FILES,
-        "also_copy": ["README.md", "docs", "examples"],
-        "pytest_add_cli_args": ["--hypothesis-profile=quick", "-p", "no:cacheprovider"],
-        "pytest_add_cli_args_test_selection": tests,
-    }
-    table = "\n".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
-    (folder / "pyproject.toml").write_text(f"{(ROOT / 'pyproject.toml').read_text()}\n[tool.mutmut]\n{table}\n")
-    environment = {**os.environ, "CI": "true", "OPENBLAS_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    subprocess.run(["mutmut", "run", "--max-children", "2", *mutants], cwd=folder, env=environment, check=True)
-    found = [json.loads((folder / "mutants" / f"{path}.meta").read_text())["exit_code_by_key"] for path in FILES]
-    return [{name: code for name, code in codes.items() if not mutants or code is not None} for codes in found]
+def own_tests(path):
+    """Return the file of tests that has the name of a file of numnet."""
+    path = Path(path).relative_to("numnet")
+    name = (path.parent.name or "package") if path.stem == "__init__" else path.stem
+    return str("tests" / path.parent / f"test_{name}.py")
 
 
-def show(folder, path, name):
-    """Print a mutant as the line that it changes, before and after."""
-    text = subprocess.run(["mutmut", "show", name], cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
-    before, after = ([line[1:].strip() for line in re.findall(rf"^[{s}](?![{s}]{{2}}).*", text, re.M)] for s in "-+")
-    lines = [line.strip() for line in (ROOT / path).read_text().splitlines()]
-    places = [str(i) for i, line in enumerate(lines, 1) if line == before[0]]
-    print(f"{path}:{' or '.join(places)} {name}", *(f"  - {line}" for line in before), sep="\n")
-    print(*(f"  + {line}" for line in after), sep="\n", flush=True)
+class Worker:
+    """Runs mutants in a copy of its own."""
+
+    def __init__(self, folder, explored):
+        self.folder, self.seconds = folder, explored["seconds"]
+        self.reached = {
+            path: {int(line): tests for line, tests in lines.items()} for path, lines in explored["reached"].items()
+        }
+        self.killers = defaultdict(Counter)  # of each function, the tests that have noticed a mutant of it
+
+    def tests_of(self, mutant):
+        """Yield the tests that may notice a mutant: the file's own and those that noticed others, then the rest."""
+        own = own_tests(mutant.path)
+        tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
+        tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
+        tests = {test for test in tests if self.seconds[test] < SLOW} or tests
+        killers = self.killers[mutant.path, mutant.function]
+        files = {own, mutant.path, *(test.split("::")[0] for test in killers)}
+        near = {test for test in tests if test.split("::")[0] in files}
+        left = AT_MOST
+        for group in (near, tests - near):
+            wanted = {}
+            for test in sorted(group, key=lambda test: (-killers[test], self.seconds[test], test)):
+                if left > 0:
+                    wanted[test] = self.seconds[test]
+                    left -= self.seconds[test]
+            if wanted:
+                yield wanted
+
+    def run(self, mutant):
+        """Return how a mutant ended: the test that noticed it or None, how many tests it passed, and the seconds."""
+        original, path = (self.folder / name / mutant.path for name in ("../original", "main"))
+        source, began, passed, noticed = original.read_bytes(), time.perf_counter(), 0, None
+        path.write_bytes(source[: mutant.start] + mutant.new.encode() + source[mutant.stop :])
+        for wanted in self.tests_of(mutant):
+            status, notes = run_tests(self.folder, sorted({test.split("::")[0] for test in wanted}), wanted)
+            passed += len(notes) // 2 - (status == 1)
+            if status not in (0, 5):
+                noticed = notes[-1][2] if notes else "the import"
+                self.killers[mutant.path, mutant.function][noticed] += bool(notes)
+                break
+        shutil.copy2(original, path)
+        seconds = time.perf_counter() - began
+        return {"key": mutant.key, "noticed": noticed, "passed": passed, "late": status < 0, "seconds": seconds}
+
+
+def work(folder, explored, todo, results):
+    for path in FILES:  # a run that was stopped may have left a mutant
+        shutil.copy2(folder / "../original" / path, folder / "main" / path)
+    worker = Worker(folder, explored)
+    with open(results, "a", buffering=1) as file:
+        for mutant in todo:
+            file.write(json.dumps(worker.run(mutant)) + "\n")
+
+
+def read(results):
+    """Return what is known of each mutant; a line that was cut off is none."""
+    lines = results.read_text().splitlines() if results.exists() else []
+    return {one["key"]: one for one in map(json.loads, (line for line in lines if line.endswith("}")))}
+
+
+def report(every, known):
+    """Print the survivors by file and function, the score of each file, and the mutants that most tests let pass."""
+    ended = [(mutant, known[mutant.key]) for mutant in every]
+    for mutant, end in ended:
+        if not end["noticed"]:
+            print(f"{mutant.path}:{mutant.line} {mutant.key.removeprefix(f'{mutant.path}:')}")
+    for path in [*FILES, ""]:
+        found = [end for mutant, end in ended if mutant.path.startswith(path)]
+        if found:
+            killed, late = sum(bool(end["noticed"]) for end in found), sum(end["late"] for end in found)
+            print(f"{path or 'together'}: {killed} of {len(found)} killed, {killed / len(found):.1%}, {late} by time")
+    print("the hardest, each with the number of tests that passed before one failed:")
+    killed = sorted((item for item in ended if item[1]["noticed"]), key=lambda item: -item[1]["passed"])
+    for mutant, end in killed[:10]:
+        print(f"{end['passed']}: {mutant.key}, line {mutant.line}, noticed by {end['noticed']}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("only", nargs="*", help="files, or beginnings such as numnet/costs.py:Quadratic")
+    parser.add_argument("--folder", type=Path, help="where to work; a run that was stopped goes on there")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tests", nargs="+", default=["tests", "numnet"], help="only these files of tests")
+    parser.add_argument("--again", action="store_true", help="with the files as they are now, only what was not killed")
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    results, explored = folder / "results.jsonl", folder / "explored.json"
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    gc.freeze()  # a process that is forked does not look at all these objects again
+    known = read(results)
+    if arguments.again or not explored.exists():
+        known = {key: end for key, end in known.items() if end["noticed"]}
+        for old in [folder / "original", *folder.glob("[0-9]*")]:
+            shutil.rmtree(old)
+        copied(folder / "original")
+        shutil.copytree(folder / "original", folder / "0/main")
+        explored.write_text(json.dumps(explore(folder / "0", arguments.tests)))
+    only = tuple(arguments.only) or ("",)
+    files = [path for path in FILES if path.startswith(only) or any(part.startswith(path) for part in only)]
+    every = [m for path in files for m in mutants(path, (folder / "original" / path).read_text())]
+    every = [mutant for mutant in every if mutant.key.startswith(only)]
+    todo = [mutant for mutant in every if mutant.key not in known]
+    results.write_text("".join(json.dumps(end) + "\n" for end in known.values()))
+    workers = []
+    for i in range(arguments.processes):
+        if not (folder / str(i)).exists():
+            shutil.copytree(folder / "0", folder / str(i))
+        share = (folder / str(i), json.loads(explored.read_text()), todo[i :: arguments.processes], results)
+        workers.append(multiprocessing.get_context("fork").Process(target=work, args=share))
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    report(every, read(results))
 
 
 if __name__ == "__main__":
-    folder = Path(tempfile.mkdtemp())
-    copy_to(folder)
-    first = run_round(folder, ROUNDS[0], sys.argv[1:])
-    left = [name for codes in first for name, code in codes.items() if code in SURVIVED]
-    second = run_round(folder, ROUNDS[1], left) if left else [{} for _ in FILES]
-    for path, after in zip(FILES, second, strict=True):
-        for name, code in after.items():
-            if name in left and code in SURVIVED:
-                show(folder, path, name)
-    for path, before, after in zip(FILES, first, second, strict=True):
-        survived = sum(name in left and code in SURVIVED for name, code in after.items())
-        if before:
-            killed = len(before) - survived
-            print(f"{path}: {killed} of {len(before)} mutants killed, {killed / len(before):.1%}")
-    print(f"what mutmut has done is in {folder}")
-    # A test with a trace function of its own ends coverage's, in Python before 3.12.
-    coverage = ["pytest", "-q", "--cov", "--cov-report=term-missing", "-k", "not ctrl_c"]
-    subprocess.run(coverage, cwd=ROOT, check=True)
+    main()
