@@ -148,8 +148,7 @@ class Quadratic(Cost):
         return np.multiply(difference, 1 / len(y), out=difference)
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
-        closed = type(self).gradient is Quadratic.gradient and type(layers[-1]) is Sigmoid
-        return SigmoidQuadratic(self, layers[-1]) if closed else Pair(self, layers[-1])
+        return (SigmoidQuadratic if type(layers[-1]) is Sigmoid else Pair)(self, layers[-1])
 
 
 class SigmoidQuadratic(Pair):

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import itertools
 import re
 import textwrap
 import warnings
@@ -34,6 +35,7 @@ WORDS = [
     *("min max", "minimum maximum", "argmin argmax", "sum mean", "any all", "zeros ones", "int float", "floor ceil"),
     *("stat lstat", "startswith endswith", "width height", "start stop", "size ndim", "left right", "log log1p"),
 ]
+WHOLE_NAMES = {"st_mtime_ns": "st_mtime", "st_ino": "st_size", "tiny": "smallest_subnormal", "resolve": "absolute"}
 SWAPS = [(a, b) for pair in WORDS for a, b in (pair.split(), pair.split()[::-1])]
 LIBRARY = set(" ".join(WORDS[-15:]).split())
 COMMUTATIVE = ("min", "max", "multiply", "add", "minimum", "maximum", "array_equal", "shares_memory", "isinstance")
@@ -66,7 +68,7 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
         for old, new in _changes(node, names):
             try:
                 target, text = _text(old, new)
-                before = ast.unparse(target)
+                before = ast.unparse(_undecorated(target))
             except ValueError:  # a text in a text that this version of Python cannot write
                 continue
             start = starts[target.lineno - 1] + target.col_offset
@@ -117,13 +119,13 @@ def _unused(node: ast.AST, text: str) -> bool:
 
 def _place(node: ast.AST) -> tuple[str, range]:
     """Return the function or class around a node, and lines: the tests that reach one of these may notice a change."""
-    names, statement = [], None
-    while node.parent:
-        if statement is None and isinstance(node, ast.stmt):
-            statement = node
-        node = node.parent
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names.insert(0, node.name)
+    names, statement, part = [], None, node
+    while part:
+        if isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+            names.insert(0, part.name)
+        if statement is None and isinstance(part, ast.stmt):
+            statement = part
+        part = part.parent
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):  # a default, a decorator or a base
         lines = range(statement.body[0].lineno, statement.end_lineno + 1)
     elif isinstance(statement.parent, ast.Module):
@@ -178,12 +180,22 @@ def _changed(node: ast.AST, **fields: object) -> ast.AST:
     return new
 
 
+def _undecorated(node: ast.AST) -> ast.AST:
+    return _changed(node, decorator_list=[]) if isinstance(node, ast.FunctionDef) else node
+
+
+def _other(text: str) -> str:
+    return text.swapcase() if text != text.swapcase() else f"{text}XX"
+
+
 def _without(items: list, i: int) -> list:
     return items[:i] + items[i + 1 :]
 
 
 def _swapped(name: str, names: set[str]) -> Iterator[str]:
     """Yield other names that the file or a library knows, with one word of the name taken for another."""
+    if name in WHOLE_NAMES:
+        yield WHOLE_NAMES[name]
     parts = name.split("_")
     for i, part in enumerate(parts):
         for a, b in SWAPS:
@@ -195,6 +207,10 @@ def _swapped(name: str, names: set[str]) -> Iterator[str]:
 def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST | str]]:
     """Yield what a slip could put in place of a node or of a part of it."""
     parent = node.parent
+    body = getattr(node, "body", None)
+    for i, (statement, after) in enumerate(itertools.pairwise(body) if isinstance(body, list) else []):
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):  # in the wrong order
+            yield node, ast.unparse(_changed(_undecorated(node), body=[*body[:i], after, statement, *body[i + 2 :]]))
     match node:
         case ast.Compare(left=left, ops=ops, comparators=others):
             for i, op in enumerate(ops):
@@ -208,6 +224,9 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
                     yield node, f"isinstance({ast.unparse(left.args[0])}, {ast.unparse(others[0])})"
                 case ast.Is(), _:  # a name, or equality, for identity
                     yield node, _changed(node, ops=[ast.Eq()])
+                case ast.Eq(), ast.Constant(value=str(value)):  # "not a bias" for "a weight"
+                    for other in _swapped(value, {"weight", "bias", "train", "test"}):
+                        yield node, f"({ast.unparse(left)} != {other!r})"
         case ast.BoolOp(op=op, values=values):
             yield node, _changed(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
             for i in range(len(values)):  # a check of one form of two
@@ -229,11 +248,12 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
                 for i in range(len(value)):
                     yield node, repr(_without(value, i))
             else:
-                yield node, repr(f"XX{value}")
+                yield node, repr(_other(value))
         case ast.Constant(value=bytes(value)):
             yield node, repr(b"XX" + value)
-        case ast.JoinedStr(values=[*_, ast.Constant(value=str(value))]) if not isinstance(parent, ast.FormattedValue):
-            yield node, _changed(node, values=[*node.values[:-1], ast.Constant(f"{value}XX")])
+        case ast.JoinedStr(values=parts) if not isinstance(parent, ast.FormattedValue):
+            texts = [ast.Constant(_other(part.value)) if isinstance(part, ast.Constant) else part for part in parts]
+            yield node, _changed(node, values=texts)
         case ast.Subscript(slice=ast.Constant(value=0)):  # the last for the first
             yield node, _changed(node, slice=ast.Constant(-1))
         case ast.Subscript(slice=ast.UnaryOp(operand=ast.Constant(value=1))):
@@ -256,6 +276,10 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
                 ends = isinstance(node.body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break))
                 if isinstance(function, ast.FunctionDef) and not gives and not ends:  # an early return
                     yield node.body[-1], f"{ast.unparse(node.body[-1])}\nreturn"
+        case ast.FunctionDef(decorator_list=decorators):
+            for decorator in decorators:
+                if isinstance(decorator, ast.Call):
+                    yield decorator, "lambda function: function"
         case ast.For(iter=over, body=body):
             yield from _iterations(over)
             for statement in body if len(body) > 1 else []:  # once an epoch instead of once a block
@@ -268,6 +292,14 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
                 yield test, f"(({ast.unparse(test)}) or True)"
         case ast.With(items=[ast.withitem(optional_vars=None)], body=body):
             yield node, "if True:\n" + textwrap.indent("\n".join(map(ast.unparse, body)), "    ")
+        case ast.Try(body=body, finalbody=[_, *_] as last):  # only after success
+            rest = textwrap.indent("\n".join(map(ast.unparse, [*body, *last])), "    ")
+            yield (
+                node,
+                ast.unparse(_changed(node, body=[*body, *last], finalbody=[]))
+                if node.handlers
+                else f"if True:\n{rest}",
+            )
         case ast.ExceptHandler(body=body):
             yield body[0], "raise"
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Delete():  # a forgotten statement
@@ -283,8 +315,8 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
             yield node, "continue" if isinstance(node, ast.Break) else "break"
         case ast.Tuple(elts=parts, ctx=ast.Load()) | ast.Set(elts=parts) | ast.List(elts=parts, ctx=ast.Load()):
             types = isinstance(parent, (ast.Call, ast.ExceptHandler)) and isinstance(node, ast.Tuple)
-            constant = all(isinstance(part, ast.Constant) for part in parts)
-            if len(parts) > 1 and (constant or types):
+            alike = {type(part) for part in parts} in ({ast.Constant}, {ast.Attribute})
+            if len(parts) > 1 and (alike or types) and not isinstance(parent, (ast.Assign, ast.Subscript)):
                 for i in range(len(parts)):
                     yield node, _changed(node, elts=_without(parts, i))
         case ast.Call(func=func, args=args, keywords=keywords):
@@ -310,7 +342,9 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
                     yield node, args[0]
                 elif not args and isinstance(func, ast.Attribute) and "super()" not in called:
                     yield node, func.value
-        case ast.Name(id=name, ctx=ast.Load()):
+        case ast.Name(id=name, ctx=ast.Load()) if not (
+            isinstance(parent, ast.Call) and ast.unparse(parent.func) == "len"
+        ):
             for other in _swapped(name, names):
                 yield node, other
         case ast.Attribute(attr=name, ctx=ast.Load()):

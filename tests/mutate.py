@@ -87,7 +87,7 @@ class Chosen:
         if self.wanted:  # a mutant can turn a loop into an endless one
             seconds = self.wanted[item.nodeid]
             signal.setitimer(signal.ITIMER_PROF, 3 + 5 * seconds)
-            signal.setitimer(signal.ITIMER_REAL, 30 + 30 * seconds)
+            signal.setitimer(signal.ITIMER_REAL, 60 + 30 * seconds)
         self.log(f"begin {item.nodeid}")
         traced = sys.gettrace()
         try:
@@ -226,12 +226,14 @@ class Worker:
         return {"key": mutant.key, "noticed": noticed, "passed": passed, "late": status < 0, "seconds": seconds}
 
 
-def work(folder, explored, todo, results):
+def work(parent, folder, explored, todo, results):
     for path in FILES:  # a run that was stopped may have left a mutant
         shutil.copy2(folder / "../original" / path, folder / "main" / path)
     worker = Worker(folder, explored)
     with open(results, "a", buffering=1) as file:
         for mutant in todo:
+            if os.getppid() != parent:  # the run has been stopped
+                break
             file.write(json.dumps(worker.run(mutant)) + "\n")
 
 
@@ -276,7 +278,7 @@ def main():
     if arguments.again or not explored.exists():
         known = {key: end for key, end in known.items() if end["noticed"]}
         for old in [folder / "original", *folder.glob("[0-9]*")]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
         copied(folder / "original")
         shutil.copytree(folder / "original", folder / "0/main")
         explored.write_text(json.dumps(explore(folder / "0", arguments.tests)))
@@ -290,7 +292,13 @@ def main():
     for i in range(arguments.processes):
         if not (folder / str(i)).exists():
             shutil.copytree(folder / "0", folder / str(i))
-        share = (folder / str(i), json.loads(explored.read_text()), todo[i :: arguments.processes], results)
+        share = (
+            os.getpid(),
+            folder / str(i),
+            json.loads(explored.read_text()),
+            todo[i :: arguments.processes],
+            results,
+        )
         workers.append(multiprocessing.get_context("fork").Process(target=work, args=share))
     for worker in workers:
         worker.start()

@@ -11,10 +11,12 @@ from numnet import checks, costs
 from numnet.checks import targets as as_targets
 from numnet.costs import Pair
 
+from . import strict
 from .devices import DEVICES, host, place
 from .networks import backpropagated, draw_targets
 
 CLOSED_FORMS = [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic)]
+NO_ERROR = contextlib.nullcontext()
 
 
 @st.composite
@@ -123,6 +125,14 @@ def test_a_gap_of_2000_in_float32_costs_2000(offset, device):
     np.testing.assert_array_equal(host(pair.error(z, layer.forward(z), lower)), [[1, -1]])
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@given(gap=st.floats(80, 110, width=32))
+def test_a_probability_below_the_normal_floats_costs_what_its_gap_is(gap, device):
+    z, t = (place(np.array([row], np.float32), device) for row in ([0, -gap], [0, 1]))
+    layer, pair = pair_of(nn.Softmax, nn.CrossEntropy)
+    assert float(pair.value(z, layer.forward(z), t)) == pytest.approx(gap, rel=1e-6)
+
+
 @pytest.mark.parametrize(("z", "t", "expected"), [(2000, 0, 2000), (-2000, 1, 2000), (2000, 1, 0), (2000, 0.5, 1000)])
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_sigmoid_at_2000_in_float32_costs_2000(z, t, expected, device):
@@ -167,6 +177,41 @@ def test_a_called_cross_entropy_tells_distributions_from_independent_probabiliti
     assert nn.CrossEntropy()(place([[1.0], [1.0]], device), [1, 0]) == np.inf
     assert nn.CrossEntropy()(place([[0, 1], [1, 0]], device), [1, 0]) == 0
     assert str(nn.CrossEntropy()([[1, 0]], [0])) == "0.0"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_cross_entropy_knows_its_form_from_the_outputs_each_time_or_from_the_layer(device):
+    cost, t = nn.CrossEntropy(), [[0, 1]]
+    rows, independent = (place(y, device) for y in ([[0.5, 0.5]], [[0.5, 0.25]]))
+    for _ in range(2):  # what a call has found out is not kept
+        assert cost(rows, t) == pytest.approx(np.log(2))
+        assert cost(independent, t) == pytest.approx(np.log(2) + np.log(4))
+    t = place(np.array(t, float), device)
+    assert float(cost.value(independent, t)) == pytest.approx(np.log(2) + np.log(4))
+    np.testing.assert_allclose(host(cost.gradient(independent, t)), [[2, -4]])
+    assert cost.check("t", independent) is None
+
+    class Own(nn.CrossEntropy):
+        def value(self, y, t, out=None):
+            return super().value(y, t, out)
+
+    assert Own().pair([nn.Sigmoid()]).cost(rows, t) == pytest.approx(2 * np.log(2))
+
+
+def test_a_called_cost_computes_where_the_outputs_are():
+    strict.transfers.clear()
+    y = place(np.full((100, 2), 0.5), DEVICES[1].values[0])
+    for cost in (nn.CrossEntropy(), nn.Quadratic()):
+        cost(y, np.zeros(100, int))
+    assert max(strict.transfers.to_host, default=0) <= 8
+
+
+@pytest.mark.parametrize("cost", [nn.CrossEntropy, nn.Quadratic])
+def test_outputs_that_overflow_are_refused_or_cost_inf_in_any_error_state(cost):
+    with np.errstate(all="raise"):
+        y = np.full((2, 2), 3e38, np.float32)
+        with pytest.raises(ValueError, match="y must hold probabilities") if cost is nn.CrossEntropy else NO_ERROR:
+            assert cost()(y, -y) == np.inf
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -329,9 +374,11 @@ def test_cross_entropy_refuses_outputs_that_are_no_probabilities(last):
         nn.CrossEntropy().pair([nn.Linear(2, 2), last])
 
 
-@pytest.mark.parametrize("base", [nn.Softmax, nn.Sigmoid])
+@pytest.mark.parametrize(
+    ("base", "cost"), [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic)]
+)
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(base, device):
+def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(base, cost, device):
     class Cold(base):
         """The base layer at half the temperature: its closed form would be wrong by the factor 2."""
 
@@ -342,8 +389,8 @@ def test_a_layer_derived_from_softmax_or_sigmoid_goes_through_its_own_backward(b
             return 2 * super().backward(grad, out)
 
     net = nn.Sequential(nn.Linear(3, 2), Cold(), seed=1, device=device)
-    assert type(nn.CrossEntropy().pair(net.layers)) is Pair
-    nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
+    assert type(cost().pair(net.layers)) is Pair
+    nn.gradcheck(net, cost(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -365,6 +412,8 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last, device
     gradients = host(net.gradients).copy()
     assert float(ten.value(*backpropagated(net, ten, x, t), t)) == pytest.approx(10 * cost, rel=1e-12)
     np.testing.assert_allclose(host(net.gradients), 10 * gradients, rtol=1e-9)
+    if base is nn.CrossEntropy:  # analytic as before
+        assert nn.gradcheck(net, Tenfold(), np.eye(3), t).complex_step.error < 1e-12
 
 
 @pytest.mark.parametrize("override", [False, True])
