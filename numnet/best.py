@@ -33,13 +33,15 @@ class KeepBest:
 
     def _best(self, run: Run) -> Best:
         """Keep the last epoch if it is the best, and return the best."""
-        epoch = run.history[-1]
+        epoch, best = run.history[-1], run.best
         value = checks.recorded(self.by, getattr(epoch, self.by))
-        sign = 1 if self.by.endswith("accuracy") else -1
-        before = math.nan if run.best is None else sign * getattr(run.history[run.best.epoch - 1], self.by)
-        if run.best is None or math.isnan(before) or sign * value > before:  # nan if kept by another column before
-            run.best = Best(epoch.epoch, run.net.parameters.copy())
-        return run.best
+        if best is None or self._better(value, getattr(run.history[best.epoch - 1], self.by)):
+            run.best = best = Best(epoch.epoch, run.net.parameters.copy())
+        return best
+
+    def _better(self, value: float, before: float) -> bool:
+        """Return whether a value is better than that of the best epoch, which is nan if another column chose it."""
+        return math.isnan(before) or (value > before if self.by.endswith("accuracy") else value < before)
 
 
 def keep_best(by: Column = "test_accuracy", patience: int | None = None) -> KeepBest:

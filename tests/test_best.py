@@ -293,6 +293,36 @@ def test_a_best_epoch_of_another_column_that_has_no_number_here_is_no_best():
     assert trainer.evaluate((X, T))[0] == pytest.approx(np.nanmin(costs), rel=1e-6)  # fit has one thread of BLAS
 
 
+def failing(at):
+    def fail(trainer):
+        if len(trainer.history) == at:
+            raise RuntimeError("the callback's own")
+
+    return fail
+
+
+def test_an_error_of_another_callback_is_raised_also_if_the_column_has_no_number():
+    with pytest.raises(RuntimeError, match="the callback's own"):
+        trainer_of().fit((X, T), 3, 4, callbacks=[failing(1), nn.keep_best("test_cost")])
+
+
+def test_the_last_epoch_may_be_the_best_though_the_first_had_no_test():
+    trainer, script = trainer_of(), Scripted("test_cost", [math.nan, math.nan, 3, 1])
+    trainer.fit((X, T), 2, 4, callbacks=[script])
+    with pytest.raises(RuntimeError, match="the callback's own"):
+        trainer.fit((X, T), 2, 4, (X, T), callbacks=[script, failing(4), nn.keep_best("test_cost")])
+    assert trainer.best.epoch == 4
+    np.testing.assert_array_equal(trainer.net.parameters, script.parameters[3])
+
+
+def test_of_two_that_keep_the_best_none_takes_the_parameters_of_one_epoch_for_those_of_another():
+    trainer, script = trainer_of(), Scripted("train_cost", [1, 2])
+    callbacks = [script, Scripted("test_cost", [1, 0.5]), failing(2)]
+    with pytest.raises(RuntimeError, match="the callback's own"):
+        trainer.fit((X, T), 2, 4, (X, T), [*callbacks, nn.keep_best("train_cost"), nn.keep_best("test_cost")])
+    np.testing.assert_array_equal(trainer.best.parameters, script.parameters[trainer.best.epoch - 1])
+
+
 def test_another_callback_may_have_a_method_that_is_called_finish():
     class Recorder(list):
         def __call__(self, trainer):
