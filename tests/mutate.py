@@ -32,32 +32,13 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("numnet/**/*.py") if path.name != "plotting.py")
 # Imported once, before numnet: what the tests need takes seconds to import, and a forked process has all of it.
 LIBRARIES = [
-    "_hypothesis_pytestplugin",
-    "hypothesis.extra.numpy",
-    "matplotlib.pyplot",
-    "requests",
-    "tqdm.auto",
-    "filelock",
+    *("_hypothesis_pytestplugin", "hypothesis.extra.numpy", "matplotlib.pyplot", "requests", "tqdm.auto", "filelock"),
+    *("threadpoolctl", "pandas", "scipy.special", "sklearn.datasets", "sympy", "torch", "nbformat", "IPython"),
 ]
-LIBRARIES += ["threadpoolctl", "pandas", "scipy.special", "sklearn.datasets", "sympy", "torch", "nbformat", "IPython"]
 OPTIONS = [
-    "-q",
-    "-x",
-    "--no-header",
-    "--tb=no",
-    "--hypothesis-profile=quick",
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-]
-OPTIONS += [
-    "-p",
-    "_hypothesis_pytestplugin",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:unraisableexception",
-    "-p",
-    "no:threadexception",
+    *("-q", "--no-header", "--tb=no", "--hypothesis-profile=quick", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
+    *("-p", "no:unraisableexception", "-p", "no:threadexception"),
 ]
 SLOW = 2.0  # seconds: a test that takes longer is left out, except if no other test reaches a line
 AT_MOST = 15.0  # seconds of tests for each mutant that no test notices
@@ -71,8 +52,8 @@ ORIGINAL = 1_000_000_000  # the time of change of files without a mutant, so tha
 class Chosen:
     """A plugin for pytest: runs the tests that are wanted, in their order, and notes when each begins and ends."""
 
-    def __init__(self, log, wanted=None, covered=None):
-        self.log, self.wanted, self.covered = log, wanted, covered
+    def __init__(self, log, wanted, measured, limited):
+        self.log, self.wanted, self.measured, self.limited = log, wanted, measured, limited
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
@@ -82,9 +63,9 @@ class Chosen:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        if self.covered:
-            self.covered.switch_context(item.nodeid)
-        if self.wanted:  # a mutant can turn a loop into an endless one
+        if self.measured:
+            self.measured.switch_context(item.nodeid)
+        if self.limited:  # a mutant can turn a loop into an endless one
             seconds = self.wanted[item.nodeid]
             signal.setitimer(signal.ITIMER_PROF, 3 + 5 * seconds)
             signal.setitimer(signal.ITIMER_REAL, 60 + 30 * seconds)
@@ -101,8 +82,12 @@ class Chosen:
             self.log(f"{report.outcome} {report.nodeid}")
 
 
-def run_tests(folder, files, wanted=None, measured=None, options=OPTIONS):
-    """Run tests in a copy of the repository, in a process of their own; return its status and its notes."""
+def run_tests(folder, files, wanted=None, measured=None, limited=False):
+    """Run tests in a copy of the repository, in a process of their own; return its status and its notes.
+
+    `wanted` has the tests in their order, and how long each takes; `measured` is a file for the lines that it reaches.
+    If `limited`, the first test ends the process that fails or takes much longer.
+    """
     notes = folder / "notes.txt"
     notes.write_text("")
     pid = os.fork()
@@ -110,46 +95,37 @@ def run_tests(folder, files, wanted=None, measured=None, options=OPTIONS):
         os.setsid()
         os.chdir(folder / "main")
         sys.path[0] = str(folder / "main")
-        os.environ.update(
-            ENVIRONMENT, PYTHONPATH=sys.path[0], HOME=str(folder), PYTHONDONTWRITEBYTECODE="" if measured else "1"
-        )
         sys.dont_write_bytecode = not measured
+        os.environ.update(ENVIRONMENT, PYTHONPATH=sys.path[0], HOME=str(folder), PYTHONDONTWRITEBYTECODE="1")
         resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
-        with open(os.devnull, "w") as nothing, open(notes, "a", buffering=1) as file:
-            for stream in (1, 2):
-                os.dup2(nothing.fileno(), stream)
-            covered = coverage.Coverage(measured, source=["numnet"], config_file=False) if measured else None
-            if covered:
-                covered.start()
-            log = lambda text: file.write(f"{time.perf_counter()} {text}\n")  # noqa: E731
-            status = pytest.main(
-                [*options, f"--basetemp={folder / 'temporary'}", *files], [Chosen(log, wanted, covered)]
-            )
-            if covered:
-                covered.stop()
-                covered.save()
-            file.flush()
-            os._exit(status)
+        nothing, file = os.open(os.devnull, os.O_WRONLY), notes.open("a", buffering=1)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+        lines = coverage.Coverage(measured, source=["numnet"], config_file=False) if measured else None
+        if lines:
+            lines.start()
+        options = [*OPTIONS, *(["-x"] if limited else []), f"--basetemp={folder / 'temporary'}"]
+        plugin = Chosen(lambda text: file.write(f"{time.perf_counter()} {text}\n"), wanted, lines, limited)
+        status = pytest.main([*options, *files], [plugin])
+        if lines:
+            lines.stop()
+            lines.save()
+        os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # what the tests have started
-    lines = (line.split(" ", 2) for line in notes.read_text().splitlines())
-    return status, [(float(at), what, test) for at, what, test in lines]
+    noted = (line.split(" ", 2) for line in notes.read_text().splitlines())
+    return status, [(float(at), what, test) for at, what, test in noted]
 
 
 def explore(folder, tests):
     """Run all tests twice; return the seconds that each takes, and the tests that reach each line of each file."""
-    options, data = [option for option in OPTIONS if option != "-x"], folder / "coverage"
-    _, notes = run_tests(folder, tests, measured=data, options=options)
+    first = _passed(run_tests(folder, tests, measured=folder / "coverage")[1])
     # Again, the quick ones first: mutants are run like this, and a test may depend on what ran before.
-    _, again = run_tests(folder, tests, dict(sorted(_passed(notes).items(), key=lambda item: item[1])), options=options)
-    seconds = _passed(again)
-    print(
-        "left out, because they do not always pass:", *sorted(_passed(notes).keys() - seconds), sep="\n  ", flush=True
-    )
-    measured = coverage.CoverageData(str(data))
+    seconds = _passed(run_tests(folder, tests, dict(sorted(first.items(), key=lambda item: item[1])))[1])
+    print("left out, because they do not always pass:", *sorted(first.keys() - seconds), sep="\n  ", flush=True)
+    measured, reached = coverage.CoverageData(folder / "coverage"), {}
     measured.read()
-    reached = {}
     for path in FILES:
         lines = measured.contexts_by_lineno(str(folder / "main" / path))
         reached[path] = {line: [test for test in found if test in seconds] for line, found in lines.items()}
@@ -215,7 +191,9 @@ class Worker:
         source, began, passed, noticed = original.read_bytes(), time.perf_counter(), 0, None
         path.write_bytes(source[: mutant.start] + mutant.new.encode() + source[mutant.stop :])
         for wanted in self.tests_of(mutant):
-            status, notes = run_tests(self.folder, sorted({test.split("::")[0] for test in wanted}), wanted)
+            status, notes = run_tests(
+                self.folder, sorted({test.split("::")[0] for test in wanted}), wanted, limited=True
+            )
             passed += len(notes) // 2 - (status == 1)
             if status not in (0, 5):
                 noticed = notes[-1][2] if notes else "the import"

@@ -81,3 +81,5 @@ def test_a_history_is_a_list():
         assert twin == history
     with pytest.raises(AttributeError):
         history.train_cost = []
+    with pytest.raises(AttributeError, match=r"^'History' object has no attribute 'loss'$"):
+        history.loss  # noqa: B018
