@@ -10,9 +10,9 @@ import bisect
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,9 @@ def _file_and_end(array: Any) -> tuple[str, int] | None:
         last = (
             address + array.itemsize + sum(max(s, 0) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
         )
-        lines = _lines()  # in the order of the addresses; a list of thousands is not looked through for each batch
+        with _open_list() as file:
+            lines = file.readlines()  # in the order of the addresses
+        # A list of thousands is not looked through for each batch.
         i = bisect.bisect_right(lines, address, key=lambda line: _addresses(line)[1])
         for one in _mappings(lines[i : i + 1]):
             if one.first <= address and one.exists:
@@ -84,11 +86,12 @@ def in_use(path: str | os.PathLike[str]) -> bool:
         file = os.stat(path)
         number = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x} {file.st_ino}"
         names = set()
-        for one in _mappings(_lines()):
-            if one.number == number:  # whatever its name was when it was mapped
-                return True
-            if one.exists:
-                names.add(one.path)
+        with _open_list() as lines:
+            for one in _mappings(lines):
+                if one.number == number:  # whatever its name was when it was mapped
+                    return True
+                if one.exists:
+                    names.add(one.path)
         # The list may have other numbers than stat, as with layers of file systems.
         return any(os.path.samefile(path, name) for name in names if os.path.exists(name))
     return False
@@ -104,11 +107,9 @@ class _Mapping(NamedTuple):
     exists: bool  # whether the file still has this name
 
 
-def _lines() -> list[str]:
-    """Return the lines of the list of mappings."""
-    # Only a line feed ends a line: a name may have a carriage return.
-    with open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape", newline="\n") as file:
-        return file.read().split("\n")[:-1]
+def _open_list() -> IO[str]:
+    """Open the list of mappings. A name in the list may have any character but a line feed."""
+    return open(_LIST, encoding=sys.getfilesystemencoding(), errors="surrogateescape", newline="\n")
 
 
 def _addresses(line: str) -> tuple[int, int]:
@@ -117,10 +118,10 @@ def _addresses(line: str) -> tuple[int, int]:
     return int(first, 16), int(end, 16)
 
 
-def _mappings(lines: list[str]) -> Iterator[_Mapping]:
+def _mappings(lines: Iterable[str]) -> Iterator[_Mapping]:
     """Yield each mapping of a file; proc_pid_maps(5) says what a line of the list has."""
     for line in lines:
-        _, _, offset, device, number, *path = line.split(maxsplit=5)
+        _, _, offset, device, number, *path = line.removesuffix("\n").split(maxsplit=5)
         if path and path[0].startswith("/"):
             name, there = path[0].replace("\\012", "\n"), not path[0].endswith(" (deleted)")
             yield _Mapping(_addresses(line)[0], name, int(offset, 16), f"{device} {number}", there)
