@@ -40,6 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
+collect_ignore = ["mutate.py"]  # a program that needs coverage, and finds mutants.py only if it is started by itself
 _largest: dict[str, float] = {}
 
 
