@@ -74,7 +74,7 @@ class SGD:
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take one step in place; the gradients stay as they are unless they are clipped."""
         if self.clip_norm is not None and (norm := _norm(gradients)) > self.clip_norm:
-            np.multiply(gradients, self.clip_norm / norm, out=gradients)
+            np.multiply(gradients, float(self.clip_norm) / norm, out=gradients)  # as a resumed run does
         step, direction = self._step, gradients
         if self.weight_decay:
             np.multiply(self._decay_mask, parameters, out=step)

@@ -148,22 +148,22 @@ class Run:
 
     def rate(self, epoch):
         lr = self.options["lr"]
-        return lr(epoch) if callable(lr) else lr
+        return lr(epoch) if callable(lr) else float(lr)
 
     @np.errstate(all="ignore")
     def update(self, x, t, lr):
         """Take one step; return the sum of the samples' costs and the outputs, both from before the step."""
         values = self.net.forward(x)
         g = self.net.gradient(values, t)
-        if self.options["clip_norm"] and (norm := math.sqrt(g @ g)) > self.options["clip_norm"]:
-            g *= self.options["clip_norm"] / norm
+        clip, decay, momentum = (float(self.options[name] or 0) for name in ("clip_norm", "weight_decay", "momentum"))
+        if clip and (norm := math.sqrt(g @ g)) > clip:
+            g *= clip / norm
         self.net.gradients = g
         weights = np.zeros_like(g)
         for (kind, *_), part in zip(self.net.layers, self.net.parts(weights), strict=True):
             if kind == "linear":
                 part[0][...] = 1  # decay is for weights, and for nothing else
-        g = g + self.options["weight_decay"] * weights * self.net.parameters
-        direction, momentum = g, self.options["momentum"]
+        direction = g = g + decay * weights * self.net.parameters
         if momentum:  # as in PyTorch, there is no velocity without
             self.velocity = momentum * self.velocity + g
             direction = g + momentum * self.velocity if self.options["nesterov"] else self.velocity

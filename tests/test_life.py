@@ -50,16 +50,22 @@ HIDDEN = st.sampled_from(
 ENDINGS = st.sampled_from(list(life.ENDINGS))
 NAMES, DEVICES, SEEDS = st.sampled_from(["a/file", "b/file"]), st.sampled_from(["cpu", "gpu"]), st.integers(0, 9)
 COPIES = st.sampled_from([copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
-EACH_OPTION = {
-    "lr": st.sampled_from([0.03, 0.05, falling, 0.01, failing]),  # larger rates make large what is a last bit
-    "momentum": st.sampled_from([0.0, 0.5, 0.9]),
+OPTIONS = st.fixed_dictionaries(
+    {
+        "lr": st.sampled_from([0.03, 0.05, falling, 0.01, failing]),  # larger rates make large what is a last bit
+        "momentum": st.sampled_from([0.0, 0.5, 0.9]),
+        "nesterov": st.booleans(),
+        "weight_decay": st.sampled_from([0.0, 0.01]),
+        "clip_norm": st.sampled_from([None, 0.3]),
+    }
+)
+SET_LATER = {  # numbers of NumPy's, too, and a rate of 0
+    "lr": st.sampled_from([0.03, falling, failing, 0.0, np.float64(0.02), np.float32(0.02)]),
+    "momentum": st.sampled_from([0.0, 0.5, np.float32(0.9)]),
     "nesterov": st.booleans(),
-    "weight_decay": st.sampled_from([0.0, 0.01]),
-    "clip_norm": st.sampled_from([None, 0.3]),
+    "weight_decay": st.sampled_from([0.0, np.float32(0.01)]),
+    "clip_norm": st.sampled_from([None, 0.3, np.float32(0.3)]),
 }
-OPTIONS = st.fixed_dictionaries(EACH_OPTION)
-NUMBERS = [np.float64(0.02), np.float32(0.02)]
-SET_LATER = {**EACH_OPTION, "lr": st.sampled_from([0.03, falling, failing, 0.0, *NUMBERS])}
 KEEPS = st.tuples(st.sampled_from(["train_cost", "test_cost", *life.COLUMNS]), st.none() | st.integers(1, 2))
 PLANS = st.fixed_dictionaries(
     {
@@ -600,6 +606,8 @@ class Life(RuleBasedStateMachine):
             net.plain.parameters = np.array(host(real.net.parameters), float)
             run.plain.velocity = np.array(host(real.optimizer.velocity), float)
             net.plain.gradients, net.plain.trained = None, real.net.trained
+            for layer in real.net.layers:
+                layer.training = False  # as the next training leaves it
         self.check_file(name)
 
     def put_right(self, net):
