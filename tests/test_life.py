@@ -717,8 +717,10 @@ def test_a_life(request):
         ),
     )
     print(f"{SEEN['steps']:,} steps: {dict(sorted(SEEN.items()))}")
-    unseen = [name for name in OFTEN | (SOMETIMES if examples >= 200 else set()) if not SEEN[name]]
-    assert not unseen, "the lives were not as they should be"
+    assert not [name for name in OFTEN if not SEEN[name]], "the lives were not as they should be"
+    if examples >= 200:  # a rare event or two may be missing in some thousand steps
+        unseen = [name for name in SOMETIMES if not SEEN[name]]
+        assert len(unseen) <= 3, "the lives were not as they should be"
 
 
 @pytest.mark.slow
