@@ -84,6 +84,54 @@ def test_a_history_curve_is_its_column():
     assert cells(tree)[2] == ["2", "0.5", "50.00 %", "0.10"]
 
 
+# The curves of three epochs, to the pixel: from 58 to 258 by epoch, and from 130 (the lowest) up to 40 (the highest).
+ACCURACIES = """
+<svg role="img" aria-label="test accuracy 100.00 %, training accuracy 75.00 % after epoch 3" width="270" height="156" \
+font-family="sans-serif" font-size="12" fill="currentColor">
+<polyline points="58.0,100.0 158.0,70.0 258.0,40.0" fill="none" stroke-width="2" stroke="#0072B2"/>
+<path d="M58 8h26" fill="none" stroke-width="2" stroke="#0072B2"/>
+<text x="90" y="12">test accuracy</text>
+<polyline points="58.0,130.0 158.0,100.0 258.0,70.0" fill="none" stroke-width="2" stroke="#D55E00" \
+stroke-dasharray="6 3"/>
+<path d="M58 23h26" fill="none" stroke-width="2" stroke="#D55E00" stroke-dasharray="6 3"/>
+<text x="90" y="27">training accuracy</text>
+<text x="52" y="130" text-anchor="end" dominant-baseline="middle">25.00 %</text>
+<path d="M58 130H258" stroke="currentColor" stroke-opacity="0.25"/>
+<text x="52" y="40" text-anchor="end" dominant-baseline="middle">100.00 %</text>
+<path d="M58 40H258" stroke="currentColor" stroke-opacity="0.25"/>
+<text x="158" y="148" text-anchor="middle">epochs 1 to 3</text>
+</svg>"""
+COSTS = """
+<svg role="img" aria-label="test cost nan, training cost 0.5 after epoch 3" width="270" height="156" \
+font-family="sans-serif" font-size="12" fill="currentColor">
+<polyline points="58.0,40.0 158.0,94.0" fill="none" stroke-width="2" stroke="currentColor" stroke-dasharray="6 3 2 3"/>
+<path d="M58 8h26" fill="none" stroke-width="2" stroke="currentColor" stroke-dasharray="6 3 2 3"/>
+<text x="90" y="12">test cost</text>
+<polyline points="58.0,76.0 158.0,112.0 258.0,130.0" fill="none" stroke-width="2" stroke="#009E73" \
+stroke-dasharray="2 3"/>
+<path d="M58 23h26" fill="none" stroke-width="2" stroke="#009E73" stroke-dasharray="2 3"/>
+<text x="90" y="27">training cost</text>
+<text x="52" y="130" text-anchor="end" dominant-baseline="middle">0.5</text>
+<path d="M58 130H258" stroke="currentColor" stroke-opacity="0.25"/>
+<text x="52" y="40" text-anchor="end" dominant-baseline="middle">3</text>
+<path d="M58 40H258" stroke="currentColor" stroke-opacity="0.25"/>
+<text x="158" y="148" text-anchor="middle">epochs 1 to 3</text>
+</svg>"""
+
+
+def test_the_curves_of_three_epochs_to_the_pixel():
+    rows = [(1, 2.0, 0.25, 0.5, 1.0, 3.0), (2, 1.0, 0.5, 0.75, 2.0, 1.5), (3, 0.5, 0.75, 1.0, 2.0, math.nan)]
+    shown = nn.History(nn.Epoch(*row) for row in rows)._repr_html_()
+    assert shown.partition("<table>")[0] == (ACCURACIES + COSTS).replace("\n", "")
+
+
+def test_the_curve_of_a_constant_lies_in_the_middle_between_its_one_line():
+    tree = parsed(nn.History(nn.Epoch(i, 2.0, math.nan, math.nan, 1.0) for i in (1, 2)))
+    assert next(tree.iter("polyline")).get("points") == "58.0,85.0 258.0,85.0"
+    assert [path.get("d") for path in tree.iter("path")] == ["M58 8h26", "M58 85.0H258"]
+    assert [text.text for text in tree.iter("text")] == ["training cost", "2", "epochs 1 to 2"]
+
+
 def test_a_column_has_a_cell_for_each_epoch():
     nan = math.nan
     history = nn.History([nn.Epoch(1, 0.5, nan, nan, 0.1, nan), nn.Epoch(2, 0.25, 0.75, nan, 0.1, 0.625)])
@@ -102,7 +150,12 @@ def test_a_column_has_a_cell_for_each_epoch():
 def test_one_epoch_is_a_point_and_none_a_sentence():
     tree = parsed(nn.History([nn.Epoch(1, 0.5, 0.8, 0.9, 0.1, 0.6)]))
     circles = list(tree.iter("circle"))
-    assert len({(circle.get("stroke"), circle.get("cx"), circle.get("cy")) for circle in circles}) == 4
+    assert {(circle.get("stroke"), circle.get("cx"), circle.get("cy"), circle.get("r")) for circle in circles} == {
+        ("#0072B2", "158.0", "40.0", "3"),
+        ("#D55E00", "158.0", "130.0", "3"),
+        ("currentColor", "158.0", "40.0", "3"),
+        ("#009E73", "158.0", "130.0", "3"),
+    }
     assert {circle.get("style") for circle in circles} == {"stroke-dasharray: none"}  # dashes would leave a few pixels
     assert "epoch 1" in [text.text for text in tree.iter("text")]
     assert nn.History()._repr_html_() == "<p>History: no epochs yet</p>"
