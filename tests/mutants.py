@@ -22,16 +22,7 @@ OPERATORS = {
 # Words of names that a slip takes for one another. The first group is numnet's, the second is the libraries'.
 WORDS = [
     *("train test", "epoch batch", "epochs batches", "weight bias", "weights biases", "first last", "rows columns"),
-    *(
-        "x t",
-        "y t",
-        "z y",
-        "inputs outputs",
-        "parameters gradients",
-        "samples outputs",
-        "cost accuracy",
-        "before after",
-    ),
+    *("x t", "y t", "z y", "inputs outputs", "parameters gradients", "cost accuracy", "before after"),
     *("min max", "minimum maximum", "argmin argmax", "sum mean", "any all", "zeros ones", "int float", "floor ceil"),
     *("stat lstat", "startswith endswith", "width height", "start stop", "size ndim", "left right", "log log1p"),
 ]
@@ -39,8 +30,6 @@ WHOLE_NAMES = {"st_mtime_ns": "st_mtime", "st_ino": "st_size", "tiny": "smallest
 SWAPS = [(a, b) for pair in WORDS for a, b in (pair.split(), pair.split()[::-1])]
 LIBRARY = set(" ".join(WORDS[-15:]).split())
 COMMUTATIVE = ("min", "max", "multiply", "add", "minimum", "maximum", "array_equal", "shares_memory", "isinstance")
-# What is never changed: assertions that hold by construction.
-IGNORED_KEYWORDS = ("strict",)
 
 
 class Mutant(NamedTuple):
@@ -206,12 +195,9 @@ def _swapped(name: str, names: set[str]) -> Iterator[str]:
 
 def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST | str]]:
     """Yield what a slip could put in place of a node or of a part of it."""
-    parent = node.parent
-    body = getattr(node, "body", None)
-    for i, (statement, after) in enumerate(itertools.pairwise(body) if isinstance(body, list) else []):
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):  # in the wrong order
-            yield node, ast.unparse(_changed(_undecorated(node), body=[*body[:i], after, statement, *body[i + 2 :]]))
     match node:
+        case ast.stmt() | ast.ExceptHandler():
+            yield from _statement(node)
         case ast.Compare(left=left, ops=ops, comparators=others):
             for i, op in enumerate(ops):
                 yield node, _changed(node, ops=[*ops[:i], COMPARISONS[type(op)](), *ops[i + 1 :]])
@@ -240,18 +226,17 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
             yield node, repr(not value)
         case ast.Constant(value=int(value) | float(value)):
             yield node, repr(value + 1 if isinstance(value, int) else value * 2 or 1.0)
-            if isinstance(parent, ast.keyword) and parent.arg == "axis":  # the wrong axis
+            if isinstance(node.parent, ast.keyword) and node.parent.arg == "axis":  # the wrong axis
                 yield node, repr(1 - value)
-        case ast.Constant(value=str(value)) if not isinstance(parent, ast.JoinedStr):
-            letters = isinstance(parent, ast.Compare) and isinstance(parent.ops[0], (ast.In, ast.NotIn))
-            if letters and node in parent.comparators:
-                for i in range(len(value)):
+        case ast.Constant(value=str(value)) if not isinstance(node.parent, ast.JoinedStr):
+            if isinstance(node.parent, ast.Compare) and isinstance(node.parent.ops[0], (ast.In, ast.NotIn)):
+                for i in range(len(value)):  # letters, or the left side
                     yield node, repr(_without(value, i))
             else:
                 yield node, repr(_other(value))
         case ast.Constant(value=bytes(value)):
             yield node, repr(b"XX" + value)
-        case ast.JoinedStr(values=parts) if not isinstance(parent, ast.FormattedValue):
+        case ast.JoinedStr(values=parts) if not isinstance(node.parent, ast.FormattedValue):
             texts = [ast.Constant(_other(part.value)) if isinstance(part, ast.Constant) else part for part in parts]
             yield node, _changed(node, values=texts)
         case ast.Subscript(slice=ast.Constant(value=0)):  # the last for the first
@@ -265,104 +250,113 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
         case ast.IfExp(body=body, orelse=orelse):
             yield node, body
             yield node, orelse
-        case ast.If(test=test) | ast.While(test=test):
-            yield test, f"(({ast.unparse(test)}) and False)"
-            if isinstance(node, ast.If):
-                yield test, f"(({ast.unparse(test)}) or True)"
-                function = node.parent
-                while function.parent and not isinstance(function, ast.FunctionDef):
-                    function = function.parent
-                gives = any(isinstance(part, (ast.Return, ast.Yield)) and part.value for part in ast.walk(function))
-                ends = isinstance(node.body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break))
-                if isinstance(function, ast.FunctionDef) and not gives and not ends:  # an early return
-                    yield node.body[-1], f"{ast.unparse(node.body[-1])}\nreturn"
-        case ast.FunctionDef(decorator_list=decorators):
-            for decorator in decorators:
-                if isinstance(decorator, ast.Call):
-                    yield decorator, "lambda function: function"
-        case ast.For(iter=over, body=body):
-            yield from _iterations(over)
-            for statement in body if len(body) > 1 else []:  # once an epoch instead of once a block
-                if isinstance(statement, (ast.Expr, ast.If, ast.Assign, ast.AugAssign)):
-                    rest = _changed(node, body=_without(body, body.index(statement)))
-                    yield node, f"{ast.unparse(rest)}\n{ast.unparse(statement)}"
         case ast.comprehension(iter=over, ifs=ifs):
             yield from _iterations(over)
             for test in ifs:
                 yield test, f"(({ast.unparse(test)}) or True)"
-        case ast.With(items=[ast.withitem(optional_vars=None)], body=body):
-            yield node, "if True:\n" + textwrap.indent("\n".join(map(ast.unparse, body)), "    ")
-        case ast.Try(body=body, finalbody=[_, *_] as last):  # only after success
-            rest = textwrap.indent("\n".join(map(ast.unparse, [*body, *last])), "    ")
-            yield (
-                node,
-                ast.unparse(_changed(node, body=[*body, *last], finalbody=[]))
-                if node.handlers
-                else f"if True:\n{rest}",
-            )
-        case ast.ExceptHandler(body=body):
+        case ast.Tuple(elts=parts, ctx=ast.Load()) | ast.Set(elts=parts) | ast.List(elts=parts, ctx=ast.Load()):
+            types = isinstance(node.parent, (ast.Call, ast.ExceptHandler)) and isinstance(node, ast.Tuple)
+            alike = {type(part) for part in parts} in ({ast.Constant}, {ast.Attribute})
+            if len(parts) > 1 and (alike or types) and not isinstance(node.parent, (ast.Assign, ast.Subscript)):
+                for i in range(len(parts)):
+                    yield node, _changed(node, elts=_without(parts, i))
+        case ast.Call():
+            yield from _call(node)
+        case ast.Name(id=name, ctx=ast.Load()):
+            if not (isinstance(node.parent, ast.Call) and ast.unparse(node.parent.func) == "len"):  # alike for x and t
+                yield from ((node, other) for other in _swapped(name, names))
+        case ast.Attribute(attr=name, ctx=ast.Load()):
+            yield from ((node, _changed(node, attr=other)) for other in _swapped(name, names))
+
+
+def _call(node: ast.Call) -> Iterator[tuple[ast.AST, ast.AST | str]]:
+    """Yield what could be called instead, or given, or taken without a call."""
+    args, called = node.args, ast.unparse(node.func)
+    for i, keyword in enumerate(node.keywords):  # the default for what was given
+        if keyword.arg != "strict":  # an assertion, not a choice
+            yield node, _changed(node, keywords=_without(node.keywords, i))
+    plain = not any(isinstance(part, (ast.Starred, ast.GeneratorExp)) for part in args)
+    if len(args) > 1 and plain and called not in ("isinstance", "getattr", "zip"):
+        if len(args) > 2 or not called.startswith("np."):
+            yield node, _changed(node, args=args[:-1])
+        plausible = all(isinstance(part, (ast.Name, ast.Attribute)) for part in args[:2])
+        if plausible and called.split(".")[-1] not in COMMUTATIVE:
+            yield node, _changed(node, args=[args[1], args[0], *args[2:]])
+    if called == "isinstance" and isinstance(args[1], ast.Name):
+        yield node, f"(type({ast.unparse(args[0])}) is {args[1].id})"
+    if called == "len":
+        yield node, f"np.size({ast.unparse(args[0])})"
+    if re.search(r"(perf_counter|monotonic|time)$", called) and not args:  # whole seconds
+        yield node, f"int({called}())"
+    if not isinstance(node.parent, (ast.Raise, ast.Expr, ast.withitem)) and not node.keywords:
+        if len(args) == 1 and plain:  # what is not converted, or not copied
+            yield node, args[0]
+        elif not args and isinstance(node.func, ast.Attribute) and "super()" not in called:
+            yield node, node.func.value
+
+
+def _statement(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST | str]]:
+    """Yield what could be in place of a statement or of parts of it."""
+    body = getattr(node, "body", [])
+    for i, (statement, after) in enumerate(itertools.pairwise(body)):
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):  # in the wrong order
+            yield node, ast.unparse(_changed(_undecorated(node), body=[*body[:i], after, statement, *body[i + 2 :]]))
+    match node:
+        case ast.If(test=test) | ast.While(test=test):
+            yield test, f"(({ast.unparse(test)}) and False)"
+            if isinstance(node, ast.If):
+                yield test, f"(({ast.unparse(test)}) or True)"
+                parts = list(ast.walk(_function(node)))
+                gives = any(isinstance(part, (ast.Return, ast.Yield)) and part.value for part in parts)
+                ends = isinstance(body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break))
+                if not gives and not ends:  # an early return
+                    yield body[-1], f"{ast.unparse(body[-1])}\nreturn"
+        case ast.FunctionDef(decorator_list=decorators):
+            for decorator in decorators:
+                if isinstance(decorator, ast.Call):
+                    yield decorator, "lambda function: function"
+        case ast.For(iter=over):
+            yield from _iterations(over)
+            for i, statement in enumerate(body if len(body) > 1 else []):  # once an epoch instead of once a block
+                if isinstance(statement, (ast.Expr, ast.If, ast.Assign, ast.AugAssign)):
+                    yield node, f"{ast.unparse(_changed(node, body=_without(body, i)))}\n{ast.unparse(statement)}"
+        case ast.With(items=[ast.withitem(optional_vars=None)]):
+            yield node, ast.unparse(ast.If(ast.Constant(True), body, []))
+        case ast.Try(finalbody=[_, *_] as last):  # only after success
+            rest = ast.If(ast.Constant(True), [*body, *last], [])
+            yield node, ast.unparse(_changed(node, body=[*body, *last], finalbody=[]) if node.handlers else rest)
+        case ast.ExceptHandler():
             yield body[0], "raise"
-        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Delete():  # a forgotten statement
+        case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Delete():  # a forgotten statement
             yield node, "pass"
-            if isinstance(node, ast.AugAssign):
-                yield node, f"{ast.unparse(node.target)} = {ast.unparse(node.value)}"
-                if type(node.op) in OPERATORS:
-                    yield node, f"{ast.unparse(_changed(node, op=OPERATORS[type(node.op)]()))}"
+        case ast.AugAssign(target=target, op=op, value=value):
+            yield node, "pass"
+            yield node, f"{ast.unparse(target)} = {ast.unparse(value)}"
+            if type(op) in OPERATORS:
+                yield node, ast.unparse(_changed(node, op=OPERATORS[type(op)]()))
         case ast.Assign(targets=[target]) | ast.AnnAssign(target=target, value=ast.expr()):  # a stale state
             if isinstance(target, (ast.Attribute, ast.Subscript)) or _assigned_before(target, node):
                 yield node, "pass"
         case ast.Break() | ast.Continue():
             yield node, "continue" if isinstance(node, ast.Break) else "break"
-        case ast.Tuple(elts=parts, ctx=ast.Load()) | ast.Set(elts=parts) | ast.List(elts=parts, ctx=ast.Load()):
-            types = isinstance(parent, (ast.Call, ast.ExceptHandler)) and isinstance(node, ast.Tuple)
-            alike = {type(part) for part in parts} in ({ast.Constant}, {ast.Attribute})
-            if len(parts) > 1 and (alike or types) and not isinstance(parent, (ast.Assign, ast.Subscript)):
-                for i in range(len(parts)):
-                    yield node, _changed(node, elts=_without(parts, i))
-        case ast.Call(func=func, args=args, keywords=keywords):
-            for i, keyword in enumerate(keywords):  # the default for what was given
-                if keyword.arg not in IGNORED_KEYWORDS:
-                    yield node, _changed(node, keywords=_without(keywords, i))
-            called = ast.unparse(func)
-            plain = not any(isinstance(part, (ast.Starred, ast.GeneratorExp)) for part in args)
-            if len(args) > 1 and plain and called not in ("isinstance", "getattr", "zip"):
-                if len(args) > 2 or not called.startswith("np."):
-                    yield node, _changed(node, args=args[:-1])
-                plausible = all(isinstance(part, (ast.Name, ast.Attribute)) for part in args[:2])
-                if plausible and called.split(".")[-1] not in COMMUTATIVE:
-                    yield node, _changed(node, args=[args[1], args[0], *args[2:]])
-            if called == "isinstance" and isinstance(args[1], ast.Name):
-                yield node, f"(type({ast.unparse(args[0])}) is {args[1].id})"
-            if called == "len":
-                yield node, f"np.size({ast.unparse(args[0])})"
-            if re.search(r"(perf_counter|monotonic|time)$", called) and not args:  # whole seconds
-                yield node, f"int({called}())"
-            if not isinstance(parent, (ast.Raise, ast.Expr, ast.withitem)) and not keywords:
-                if len(args) == 1 and plain:
-                    yield node, args[0]
-                elif not args and isinstance(func, ast.Attribute) and "super()" not in called:
-                    yield node, func.value
-        case ast.Name(id=name, ctx=ast.Load()) if not (
-            isinstance(parent, ast.Call) and ast.unparse(parent.func) == "len"
-        ):
-            for other in _swapped(name, names):
-                yield node, other
-        case ast.Attribute(attr=name, ctx=ast.Load()):
-            for other in _swapped(name, names):
-                yield node, _changed(node, attr=other)
+
+
+def _function(node: ast.AST) -> ast.AST:
+    """Return the function around a node, or else the class or the module."""
+    while not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
+        node = node.parent
+    return node
 
 
 def _assigned_before(target: ast.AST, statement: ast.stmt) -> bool:
     """Return whether the function gives all names of an assignment a value at an earlier place, too."""
-    function = statement
-    while not isinstance(function, (ast.FunctionDef, ast.Module, ast.ClassDef)):
-        function = function.parent
+    function, earlier = _function(statement), set()
+    for part in ast.walk(function):
+        if isinstance(part, ast.arg):
+            earlier.add(part.arg)
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.lineno < statement.lineno:
+            earlier.add(part.id)
     here = {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
-    earlier = {part.arg for part in ast.walk(function) if isinstance(part, ast.arg)} | {
-        part.id
-        for part in ast.walk(function)
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.lineno < statement.lineno
-    }
     return isinstance(function, ast.FunctionDef) and here <= earlier
 
 
