@@ -63,7 +63,7 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
             start = starts[target.lineno - 1] + target.col_offset
             stop = starts[target.end_lineno - 1] + target.end_col_offset
             mutated = source.encode()[:start] + text.encode() + source.encode()[stop:]
-            if mutated in found:
+            if mutated in found or text == before:
                 continue
             found.add(mutated)
             try:
@@ -154,7 +154,8 @@ class _Replace(ast.NodeTransformer):
 
 
 def _shortened(before: str, after: str) -> str:
-    """Return what differs, with some characters around."""
+    """Return what differs, with some characters around, and without docstrings."""
+    before, after = (re.sub(r'"""[\s\S]*?"""', "", text) for text in (before, after))
     alike = lambda a, b: next((i for i, (c, d) in enumerate(zip(a, b)) if c != d), min(len(a), len(b)))  # noqa: B905, E731
     first = alike(before, after)
     last = alike(before[first:][::-1], after[first:][::-1])
@@ -309,7 +310,7 @@ def _statement(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST | str]]:
                 parts = list(ast.walk(_function(node)))
                 gives = any(isinstance(part, (ast.Return, ast.Yield)) and part.value for part in parts)
                 ends = isinstance(body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break))
-                if not gives and not ends:  # an early return
+                if not gives and not ends and node is not _function(node).body[-1]:  # an early return
                     yield body[-1], f"{ast.unparse(body[-1])}\nreturn"
         case ast.FunctionDef(decorator_list=decorators):
             for decorator in decorators:

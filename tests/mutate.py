@@ -40,8 +40,7 @@ OPTIONS = [
     *("-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
 ]
-SLOW = 2.0  # seconds: a test that takes longer is left out, except if no other test reaches a line
-AT_MOST = 15.0  # seconds of tests for each mutant that no test notices
+AT_MOST = 10.0  # seconds of tests for each mutant that no test notices
 ENVIRONMENT = {
     **{"CI": "true", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     **{"PYTHONHASHSEED": "0", "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
@@ -171,7 +170,6 @@ class Worker:
         own = own_tests(mutant.path)
         tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
         tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
-        tests = {test for test in tests if self.seconds[test] < SLOW} or tests
         killers = self.killers[mutant.path, mutant.function]
         files = {own, mutant.path, *(test.split("::")[0] for test in killers)}
         near = {test for test in tests if test.split("::")[0] in files}
@@ -179,7 +177,7 @@ class Worker:
         for group in (near, tests - near):
             wanted = {}
             for test in sorted(group, key=lambda test: (-killers[test], self.seconds[test], test)):
-                if left > 0:
+                if left > 0:  # the last one may take longer
                     wanted[test] = self.seconds[test]
                     left -= self.seconds[test]
             if wanted:

@@ -354,6 +354,13 @@ def test_a_called_cost_refuses_what_does_not_fit(y, t, message, device):
         nn.CrossEntropy()(y, t)
 
 
+@pytest.mark.parametrize("cost", [nn.CrossEntropy(), nn.Quadratic()])
+def test_the_argument_that_no_array_can_be_made_of_is_named(cost):
+    for name, y, t in (("y", [[1.0, 0.0], [1.0]], [0, 1]), ("t", [[1.0, 0.0]], [[1.0, 0.0], [1.0]])):
+        with pytest.raises(ValueError, match=f"^{name} must be an array, but NumPy makes none of this list"):
+            cost(y, t)
+
+
 class Derived(nn.Softmax):
     pass
 
@@ -417,6 +424,14 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last, device
     np.testing.assert_allclose(host(net.gradients), 10 * gradients, rtol=1e-9)
     if base is nn.CrossEntropy:  # analytic as before
         assert nn.gradcheck(net, Tenfold(), np.eye(3), t).complex_step.error < 1e-12
+
+
+@pytest.mark.parametrize("overridden", ["value", "gradient"])
+def test_a_cross_entropy_that_is_changed_in_one_method_is_not_bypassed(overridden):
+    own = type("Own", (nn.CrossEntropy,), {overridden: lambda self, y, t, out=None: 7 * y})
+    pair, y = own().pair([nn.Softmax()]), np.array([[0.25, 0.75]])
+    assert type(pair) is Pair
+    np.testing.assert_array_equal(getattr(pair.cost, overridden)(y, y), 7 * y)
 
 
 @pytest.mark.parametrize("override", [False, True])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import numnet as nn
@@ -147,6 +147,7 @@ class Terminal(io.StringIO):
     block=st.integers(1, 4),
     resumed=st.booleans(),
 )
+@example(n=40, batch_size=4, epochs=2, cut=4, block=1, resumed=True)  # resumed in the middle of an epoch
 def test_a_bar_is_as_long_as_what_is_left(n, batch_size, epochs, cut, block, resumed, tmp_path_factory):
     path, batches = tmp_path_factory.mktemp("runs") / "run.npz", math.ceil(n / batch_size)
     trainer, data = trainer_of(lr=0.1), (X[:n], T[:n])
