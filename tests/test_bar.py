@@ -2,6 +2,8 @@
 
 import io
 import sys
+import types
+import warnings
 
 import numpy as np
 import pytest
@@ -48,6 +50,25 @@ def test_a_bar_ends_its_line_also_after_an_error(monkeypatch):
         trainer.fit((X, T), 2, 4, callbacks=[fail])
     assert sys.stderr.getvalue().endswith("\n")
     assert error.tb  # which keeps the bar from ending because nobody knows it any more
+
+
+def test_in_a_notebook_without_ipywidgets_the_bar_is_one_of_characters_and_nothing_is_warned_of(monkeypatch):
+    import IPython
+    import tqdm.notebook
+
+    for name in ("tqdm.auto", "tqdm.autonotebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: types.SimpleNamespace(config={"IPKernelApp": {}}))
+    monkeypatch.setattr(tqdm.notebook, "IProgress", None)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Softmax()), nn.CrossEntropy(), nn.SGD(0.1))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        trainer.fit((X, T), 2, 4)
+        assert warnings.filters == filters
+    assert seen == []
+    assert "100%|" in sys.stderr.getvalue()
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO(), Terminal()])
