@@ -228,6 +228,19 @@ def test_a_second_call_looks_at_the_epochs_of_the_first_too():
     np.testing.assert_array_equal(trainer.net.parameters, script.parameters[5])
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_several_callbacks_that_keep_the_best_are_as_good_as_one(same):
+    one, several = trainer_of(), trainer_of()
+    keep = nn.keep_best("test_cost")
+    callbacks = [keep, keep] if same else [keep, nn.keep_best("test_cost", patience=9)]
+    for run, keeping in ((one, [nn.keep_best("test_cost")]), (several, callbacks)):
+        run.fit((X, T), 3, 4, (X, T), callbacks=[Scripted("test_cost", [3, 1, 2]), *keeping])
+    assert state(several) == state(one)
+    for run in (one, several):
+        run.fit((X, T), 2, 4)
+    assert state(several) == state(one)
+
+
 def test_what_is_best_stays_as_it_is_while_training_goes_on():
     trainer, script = trainer_of(), Scripted("test_cost", [1, 2])
     trainer.fit((X, T), 2, 4, (X, T), callbacks=[script, nn.keep_best("test_cost")])

@@ -359,6 +359,16 @@ def test_a_saver_writes_nothing_that_has_begun_to_diverge(what, tmp_path):
     assert path.exists() == (what is None)
 
 
+@given(what=st.sampled_from(["parameters", "velocity"]), value=st.sampled_from([math.inf, -math.inf, math.nan]))
+def test_a_saver_looks_at_every_number(what, value, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run.npz"
+    for place in range(8):
+        trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0), nn.Quadratic(), nn.SGD(0.5))
+        (trainer.net.parameters if what == "parameters" else trainer.optimizer.velocity)[place] = value
+        checkpoint.Saver(trainer, path, "1 batch", "raise", False).after_block(trainer, 1)
+        assert not path.exists()
+
+
 def test_a_run_with_a_generator_of_ones_own_cannot_be_saved(tmp_path):
     trainer = a_trainer()
     trainer.rng = object()

@@ -330,6 +330,36 @@ def test_a_gradient_that_is_replaced_and_not_filled_is_named():
         nn.gradcheck(net, nn.Quadratic(), np.ones((4, 2)), np.ones((4, 2)))
 
 
+class Shifted(nn.Layer):
+    """y = s x + c, of which one gradient is not filled."""
+
+    def __init__(self, inputs, missing=None):
+        self.inputs, self.missing = inputs, missing
+        self.parameters = {name: np.ones(inputs) for name in ("factor", "shift")}
+
+    def forward(self, x, out=None):
+        self.x = x
+        return np.add(x * self.parameters["factor"], self.parameters["shift"], out=out)
+
+    def backward(self, grad, out=None):
+        for name, gradient in (("factor", grad * self.x), ("shift", grad)):
+            if name != self.missing:
+                np.sum(gradient, axis=0, out=self.gradients[name])
+        return np.multiply(grad, self.parameters["factor"], out=out)
+
+
+@pytest.mark.parametrize("missing", ["factor", "shift", None])
+@pytest.mark.parametrize("first", [True, False])
+def test_each_gradient_that_is_not_filled_is_named(missing, first):
+    layers = [nn.Linear(3, 3), Shifted(3, missing)][:: -1 if first else 1]
+    net = nn.Sequential(*layers, nn.Linear(3, 2), seed=0)
+    if missing is None:
+        nn.gradcheck(net, nn.Quadratic(), np.ones((4, 3)), np.ones((4, 2)), raise_above=1e-7)
+        return
+    with pytest.raises(nn.GradientError, match=rf"adds to gradients\['{missing}'\], or leaves there what was there"):
+        nn.gradcheck(net, nn.Quadratic(), np.ones((4, 3)), np.ones((4, 2)))
+
+
 @settings(max_examples=max(1, EXAMPLES // 2))
 @given(case=cases(), samples=st.integers(1, 5))
 def test_a_right_network_is_never_blamed(case, samples):

@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import pickle
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -335,6 +336,41 @@ def test_whatever_a_layer_has_decay_acts_on_what_is_named_weight(shapes, device)
     for layer in net.layers:
         for name, array in layer.parameters.items():
             assert (host(array) == (0.75 if name == "weight" else 1)).all(), name
+
+
+def test_the_arrays_of_a_step_are_kept_for_two_sizes_of_batches_and_no_more():
+    net = small()
+    pair = nn.CrossEntropy().pair(net.layers)
+
+    def outputs(n):
+        return [id(y) for y in backpropagated(net, pair, RNG.random((n, 4), np.float32), np.eye(2)[[0] * n])]
+
+    whole, short = outputs(5), outputs(3)
+    for _ in range(3):  # epochs of whole batches and a short one
+        assert (outputs(5), outputs(5), outputs(3)) == (whole, whole, short)
+    tracemalloc.start()
+    for n in range(1, 100):
+        outputs(n)
+        if n == 50:
+            before = tracemalloc.get_traced_memory()[0]
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after - before < 100 * 4 * (4 + 4 * (3 + 3 + 2 + 2) + 2)  # the arrays for two batches of 100
+
+
+@pytest.mark.parametrize(("last", "middle", "no", "yes"), [(nn.Sigmoid, 0.5, 0.0, 1.0), (nn.Tanh, 0.0, -1.0, 1.0)])
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_output_at_the_very_middle_is_a_no(last, middle, no, yes, device):
+    net = nn.Sequential(nn.Linear(2, 1), last(), device=device)
+    net.parameters = 0
+    x = np.ones((3, 2))
+    assert net(x).ravel().tolist() == [middle] * 3
+    if last is nn.Sigmoid:
+        assert net.predict(x).tolist() == [0, 0, 0]
+    assert net.accuracy(x, [no, no, yes]) == pytest.approx(2 / 3)
+    history = nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-30)).fit((x, [no, no, yes]), 1, 3, (x, [no, yes, yes]))
+    assert history.train_accuracy == pytest.approx([2 / 3])
+    assert history.test_accuracy == pytest.approx([1 / 3])
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -169,6 +169,20 @@ def test_a_long_history_shows_its_ends(epochs, rows):
     assert [row[0] for row in table].count("⋮") == (epochs > 20)
 
 
+@pytest.mark.parametrize("epochs", [2, 269, 270, 271, 540, 1000, 12_345])
+def test_a_curve_goes_from_the_first_epoch_to_about_the_last(epochs):
+    history = nn.History(nn.Epoch(i, i / epochs, math.nan, math.nan, 0.1) for i in range(1, epochs + 1))
+    (panel,) = parsed(history).iter("svg")
+    ((x, y), *_, (last_x, last_y)) = (
+        tuple(map(float, point.split(","))) for point in next(panel.iter("polyline")).get("points").split()
+    )
+    left, right, bottom, top = 58, 258, 130, 40  # the frame
+    assert (x, y) == (left, bottom)
+    step = 2 * (right - left) / min(epochs, 270) if epochs >= 270 else 0  # not every point is drawn of very many
+    assert last_x == pytest.approx(right, abs=step + 0.1)
+    assert last_y == pytest.approx(top, abs=step / 2 + 0.1)
+
+
 def test_a_very_long_history_is_not_a_large_page():
     assert len(nn.History(nn.Epoch(i, 1.0, 0.5, 0.5, 0.1) for i in range(1, 100_001))._repr_html_()) < 30_000
 

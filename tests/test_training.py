@@ -948,6 +948,32 @@ def test_a_callback_that_raises_stop_iteration_ends_the_run_after_its_epoch(devi
         np.testing.assert_array_equal(host(run.net.parameters), host(whole.net.parameters))
 
 
+@pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt, RuntimeError])
+def test_a_further_call_trains_as_many_epochs_as_it_is_asked_for_however_the_last_one_ended(error):
+    trainer, whole = classifier(3, 2), classifier(3, 2)
+
+    def end(trainer):
+        if len(trainer.history) == 2:
+            raise error("as if")
+
+    with contextlib.nullcontext() if error is StopIteration else pytest.raises(error, match="as if"):
+        trainer.fit((X, T), 5, 4, callbacks=[end])
+    assert trainer.fit((X, T), 3, 4).epoch == [1, 2, 3, 4, 5]
+    whole.fit((X, T), 5, 4)
+    np.testing.assert_array_equal(trainer.net.parameters, whole.net.parameters)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, nn.DivergenceError])
+def test_the_bar_of_a_run_that_fails_ends_its_line(error, monkeypatch, capfd):
+    def fail(trainer):
+        raise error("as if")
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with pytest.raises(error, match="as if"):
+        classifier(3, 2).fit((X, T), 5, 4, callbacks=[fail])
+    assert capfd.readouterr().err.endswith("\n")
+
+
 def test_a_bar_of_a_run_that_stops_early(monkeypatch, capfd):
     def stop(trainer):
         raise StopIteration
