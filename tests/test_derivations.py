@@ -568,7 +568,11 @@ CODE = {  # what must still stand in each excerpt
         "np.log(np.exp(shifted).sum(axis=1))",
     ],
     ("optimizers.py", "SGD.update", "direction = self.velocity"): ["np.subtract(parameters, np.multiply(direction, lr"],
-    ("optimizers.py", "SGD.update"): ["self.clip_norm / norm", "self.weight_decay", "self.momentum, out=self.velocity"],
+    ("optimizers.py", "SGD.update"): [
+        "float(self.clip_norm) / norm",
+        "self.weight_decay",
+        "self.momentum, out=self.velocity",
+    ],
 }
 
 

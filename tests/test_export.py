@@ -394,7 +394,13 @@ def test_forward_refuses_the_wrong_number_of_pixels(page, digits_net):
 
 @pytest.mark.parametrize(
     ("data", "kind"),
-    [("digits", "mouse"), ("digits", "touch"), ("digits", "pen"), ("mnist", "mouse"), ("mnist", "touch")],
+    [
+        ("digits", "mouse"),
+        pytest.param("digits", "touch", marks=pytest.mark.slow),
+        ("digits", "pen"),
+        pytest.param("mnist", "mouse", marks=pytest.mark.slow),
+        ("mnist", "touch"),
+    ],
 )
 def test_a_drawn_digit_is_read(page, data, kind, request):
     net = request.getfixturevalue(f"{data}_net")
@@ -422,6 +428,7 @@ def test_mnists_images_are_seen_as_they_are(page, mnist, mnist_net, largest):
     assert difference < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [8, 13, 28])
 def test_as_mnist_gives_what_the_page_sees_of_a_drawing(page, side, largest):
     page.open(nn.Sequential(nn.Linear(side**2, 2)))

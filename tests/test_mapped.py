@@ -1,6 +1,7 @@
 """Which files memory is mapped from, on systems that list mappings and on those that do not."""
 
 import contextlib
+import gc
 import mmap
 import os
 import resource
@@ -20,7 +21,9 @@ def way(request, monkeypatch):
         monkeypatch.setattr(mapped, "_LIST", "/proc/self/no list")
     elif not LISTED:
         pytest.skip("the system lists no mappings")
-    return request.param
+    gc.freeze()  # the millions of objects of the tests before are not looked through
+    yield request.param
+    gc.unfreeze()
 
 
 @pytest.fixture(

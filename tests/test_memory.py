@@ -216,6 +216,7 @@ def test_memory_is_in_proportion(name, case, cases, largest):
     assert memory < limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["Sequential.predict", "Sequential.accuracy", "Trainer.fit", "Trainer.evaluate", "mistakes", "saturated"]
 )

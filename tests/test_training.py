@@ -969,9 +969,10 @@ def test_the_bar_of_a_run_that_fails_ends_its_line(error, monkeypatch, capfd):
         raise error("as if")
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with pytest.raises(error, match="as if"):
+    with pytest.raises(error, match="as if") as raised:  # which keeps the bar alive, as a traceback in a notebook does
         classifier(3, 2).fit((X, T), 5, 4, callbacks=[fail])
     assert capfd.readouterr().err.endswith("\n")
+    del raised
 
 
 def test_a_bar_of_a_run_that_stops_early(monkeypatch, capfd):

@@ -299,9 +299,7 @@ PARTIAL = [
 @pytest.mark.parametrize(
     ("failure", "good"),
     [
-        pytest.param(
-            failure, good, id=f"{name}-{failure}", marks=[pytest.mark.slow] * (name == "whole" and timeout < 1)
-        )
+        pytest.param(failure, good, id=f"{name}-{failure}", marks=[pytest.mark.slow] * (timeout < 1))
         for failure, (_, timeout, _) in FAILURES.items()
         for good, name in ((send(BODY), "whole"), (ranged, "ranged"))
     ],
@@ -316,6 +314,7 @@ def test_the_next_mirror_helps(server: Any, tmp_path: Path, failure: str, good: 
     assert (server.ranges[-1] is not None) == (failure in PARTIAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [BODY, send(b"", 503, Retry_After=1)], ids=["then well", "then busy"])
 def test_a_server_that_is_busy_for_a_moment_is_asked_once_more(
     server: Any, tmp_path: Path, again: bytes | Answer, fault: Any
