@@ -29,6 +29,28 @@ WORDS = [
 WHOLE_NAMES = {"st_mtime_ns": "st_mtime", "st_ino": "st_size", "tiny": "smallest_subnormal", "resolve": "absolute"}
 SWAPS = [(a, b) for pair in WORDS for a, b in (pair.split(), pair.split()[::-1])]
 LIBRARY = set(" ".join(WORDS[-15:]).split())
+BOUNDS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+# Calls that give what they are given, in another form.
+CONVERSIONS = {
+    *("copy", "float", "int", "str", "bool", "list", "tuple", "set", "sorted", "abs", "lower", "upper", "strip"),
+    *(
+        "resolve",
+        "absolute",
+        "expanduser",
+        "fspath",
+        "realpath",
+        "ravel",
+        "item",
+        "conj",
+        "to",
+        "place",
+        "scaled",
+        "fence",
+        "flush",
+        "escape",
+        "repr",
+    ),
+}
 COMMUTATIVE = ("min", "max", "multiply", "add", "minimum", "maximum", "array_equal", "shares_memory", "isinstance")
 
 
@@ -201,7 +223,8 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
             yield from _statement(node)
         case ast.Compare(left=left, ops=ops, comparators=others):
             for i, op in enumerate(ops):
-                yield node, _changed(node, ops=[*ops[:i], COMPARISONS[type(op)](), *ops[i + 1 :]])
+                if len(ops) > 1 or type(op) in BOUNDS or not _is_condition(node):
+                    yield node, _changed(node, ops=[*ops[:i], COMPARISONS[type(op)](), *ops[i + 1 :]])
             match ops[0], others[0]:
                 case ast.Is(), ast.Constant(value=None):  # falsy for None
                     yield node, f"(not {ast.unparse(left)})"
@@ -214,22 +237,22 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
                 case ast.Eq(), ast.Constant(value=str(value)):  # "not a bias" for "a weight"
                     for other in _swapped(value, {"weight", "bias", "train", "test"}):
                         yield node, f"({ast.unparse(left)} != {other!r})"
-        case ast.BoolOp(op=op, values=values):
-            yield node, _changed(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
+        case ast.BoolOp(values=values):
             for i in range(len(values)):  # a check of one form of two
                 yield node, _changed(node, values=_without(values, i)) if len(values) > 2 else values[1 - i]
         case ast.UnaryOp(operand=operand, op=ast.Not() | ast.USub() | ast.Invert()):
-            yield node, operand
-        case ast.BinOp(left=left, op=op) if type(op) in OPERATORS:
+            if not _is_condition(node):
+                yield node, operand
+        case ast.BinOp(op=op) if type(op) in OPERATORS:
             yield node, _changed(node, op=OPERATORS[type(op)]())
-            yield node, left
         case ast.Constant(value=bool(value)):
             yield node, repr(not value)
         case ast.Constant(value=int(value) | float(value)):
-            yield node, repr(value + 1 if isinstance(value, int) else value * 2 or 1.0)
+            if not isinstance(node.parent, ast.Subscript):
+                yield node, repr(value + 1 if isinstance(value, int) else value * 2 or 1.0)
             if isinstance(node.parent, ast.keyword) and node.parent.arg == "axis":  # the wrong axis
                 yield node, repr(1 - value)
-        case ast.Constant(value=str(value)) if not isinstance(node.parent, ast.JoinedStr):
+        case ast.Constant(value=str(value)) if value and not isinstance(node.parent, ast.JoinedStr):
             if isinstance(node.parent, ast.Compare) and isinstance(node.parent.ops[0], (ast.In, ast.NotIn)):
                 for i in range(len(value)):  # letters, or the left side
                     yield node, repr(_without(value, i))
@@ -265,7 +288,8 @@ def _changes(node: ast.AST, names: set[str]) -> Iterator[tuple[ast.AST, ast.AST 
             yield from _call(node)
         case ast.Name(id=name, ctx=ast.Load()):
             if not (isinstance(node.parent, ast.Call) and ast.unparse(node.parent.func) == "len"):  # alike for x and t
-                yield from ((node, other) for other in _swapped(name, names))
+                known = names if name in LIBRARY else _known(node)
+                yield from ((node, other) for other in _swapped(name, names) if other in known)
         case ast.Attribute(attr=name, ctx=ast.Load()):
             yield from ((node, _changed(node, attr=other)) for other in _swapped(name, names))
 
@@ -277,12 +301,9 @@ def _call(node: ast.Call) -> Iterator[tuple[ast.AST, ast.AST | str]]:
         if keyword.arg != "strict":  # an assertion, not a choice
             yield node, _changed(node, keywords=_without(node.keywords, i))
     plain = not any(isinstance(part, (ast.Starred, ast.GeneratorExp)) for part in args)
-    if len(args) > 1 and plain and called not in ("isinstance", "getattr", "zip"):
-        if len(args) > 2 or not called.startswith("np."):
-            yield node, _changed(node, args=args[:-1])
-        plausible = all(isinstance(part, (ast.Name, ast.Attribute)) for part in args[:2])
-        if plausible and called.split(".")[-1] not in COMMUTATIVE:
-            yield node, _changed(node, args=[args[1], args[0], *args[2:]])
+    name, names = called.split(".")[-1], all(isinstance(part, (ast.Name, ast.Attribute)) for part in args[:2])
+    if len(args) > 1 and plain and names and name not in COMMUTATIVE:
+        yield node, _changed(node, args=[args[1], args[0], *args[2:]])
     if called == "isinstance" and isinstance(args[1], ast.Name):
         yield node, f"(type({ast.unparse(args[0])}) is {args[1].id})"
     if called == "len":
@@ -290,9 +311,9 @@ def _call(node: ast.Call) -> Iterator[tuple[ast.AST, ast.AST | str]]:
     if re.search(r"(perf_counter|monotonic|time)$", called) and not args:  # whole seconds
         yield node, f"int({called}())"
     if not isinstance(node.parent, (ast.Raise, ast.Expr, ast.withitem)) and not node.keywords:
-        if len(args) == 1 and plain:  # what is not converted, or not copied
+        if len(args) == 1 and plain and (name in CONVERSIONS or called.startswith(("np.", "math.", "checks."))):
             yield node, args[0]
-        elif not args and isinstance(node.func, ast.Attribute) and "super()" not in called:
+        elif not args and isinstance(node.func, ast.Attribute) and name in CONVERSIONS:
             yield node, node.func.value
 
 
@@ -329,7 +350,8 @@ def _statement(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST | str]]:
         case ast.ExceptHandler():
             yield body[0], "raise"
         case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Delete():  # a forgotten statement
-            yield node, "pass"
+            if not (isinstance(node, ast.Raise) and isinstance(node.parent, ast.If) and len(node.parent.body) == 1):
+                yield node, "pass"
         case ast.AugAssign(target=target, op=op, value=value):
             yield node, "pass"
             yield node, f"{ast.unparse(target)} = {ast.unparse(value)}"
@@ -361,7 +383,28 @@ def _assigned_before(target: ast.AST, statement: ast.stmt) -> bool:
     return isinstance(function, ast.FunctionDef) and here <= earlier
 
 
+def _is_condition(node: ast.AST) -> bool:
+    """Return whether a node only decides between two ways, each of which is taken always by another mutant."""
+    parent = node.parent
+    return isinstance(parent, ast.BoolOp) or getattr(parent, "test", None) is node or node in getattr(parent, "ifs", [])
+
+
+def _known(node: ast.AST) -> set[str]:
+    """Return the names that are known where a node is."""
+    known = set()
+    while node:
+        if isinstance(node, (ast.FunctionDef, ast.Module, ast.GeneratorExp, ast.ListComp, ast.Lambda)):
+            for part in ast.walk(node) if not isinstance(node, ast.Module) else ast.iter_child_nodes(node):
+                if isinstance(part, ast.arg):
+                    known.add(part.arg)
+                elif isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+                    known.add(part.name)
+                elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                    known.add(part.id)
+        node = node.parent
+    return known
+
+
 def _iterations(over: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Yield the first of what is gone over alone, and all but the last."""
-    yield over, f"list({ast.unparse(over)})[:1]"
+    """Yield all but the last of what is gone over."""
     yield over, f"list({ast.unparse(over)})[:-1]"

@@ -82,6 +82,7 @@ def test_a_bar_is_seen_in_a_notebook(kernel, monkeypatch):
     import IPython
     from IPython.core.interactiveshell import InteractiveShell
 
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # of which IPython warns if Python is of another
     shell = InteractiveShell()
     if kernel:
         shell.kernel = object()
