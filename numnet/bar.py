@@ -24,7 +24,7 @@ class Bar:
         batches = math.ceil(progress.samples / progress.batch_size)
         # Without the batches a second, epoch, cost and test accuracy fit on a line of 80 columns.
         bar = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-        total = (progress.last - len(run.history)) * batches - progress.done // progress.batch_size
+        total = (progress.last - len(run.history)) * batches - math.ceil(progress.done / progress.batch_size)
         self._bar = tqdm(total=total, bar_format=bar)
 
     def after_block(self, run: Run, batches: int) -> None:

@@ -377,6 +377,8 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     convert: Any = np.from_dlpack if hasattr(values, "__dlpack__") and not hasattr(values, "__array__") else np.asarray
     try:
         found: Array = (take if there and take else convert)(values)
+        if there and found.dtype.kind == "V":  # so CuPy reads numbers that are unknown to it
+            raise TypeError(f"CuPy has no {values.dtype}")
         if found.ndim or found.dtype != object or isinstance(values, Number):
             return found
         why = "it is sparse" if hasattr(values, "toarray") else "it is no array"
@@ -506,7 +508,7 @@ def finite(values: Array, given: Array, start: int = 0, rows: Array | None = Non
     """
     flat = values.ravel(order="K")
     if not math.isfinite(abs(np.dot(flat, flat))) and not np.isfinite(values).all():
-        row, feature = np.argwhere(~np.isfinite(values))[0]
+        row, feature = map(int, np.argwhere(~np.isfinite(values))[0])  # `values` may be on a GPU, and `given` not
         sample = start + row if rows is None else rows[row]
         value, hint = given[row, feature], ""
         if np.isfinite(value):

@@ -40,7 +40,7 @@ OPTIONS = [
     *("-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
 ]
-AT_MOST = 10.0  # seconds of tests for each mutant that no test notices
+OVERHEAD = 0.01  # seconds that each test takes beside its own time
 ENVIRONMENT = {
     **{"CI": "true", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     **{"PYTHONHASHSEED": "0", "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
@@ -158,8 +158,8 @@ def own_tests(path):
 class Worker:
     """Runs mutants in a copy of its own."""
 
-    def __init__(self, folder, explored):
-        self.folder, self.seconds = folder, explored["seconds"]
+    def __init__(self, folder, explored, at_most):
+        self.folder, self.seconds, self.at_most = folder, explored["seconds"], at_most
         self.reached = {
             path: {int(line): tests for line, tests in lines.items()} for path, lines in explored["reached"].items()
         }
@@ -173,13 +173,13 @@ class Worker:
         killers = self.killers[mutant.path, mutant.function]
         files = {own, mutant.path, *(test.split("::")[0] for test in killers)}
         near = {test for test in tests if test.split("::")[0] in files}
-        left = AT_MOST
+        left = self.at_most
         for group in (near, tests - near):
             wanted = {}
             for test in sorted(group, key=lambda test: (-killers[test], self.seconds[test], test)):
                 if left > 0:  # the last one may take longer
                     wanted[test] = self.seconds[test]
-                    left -= self.seconds[test]
+                    left -= self.seconds[test] + OVERHEAD
             if wanted:
                 yield wanted
 
@@ -202,10 +202,10 @@ class Worker:
         return {"key": mutant.key, "noticed": noticed, "passed": passed, "late": status < 0, "seconds": seconds}
 
 
-def work(parent, folder, explored, todo, results):
+def work(parent, folder, explored, at_most, todo, results):
     for path in FILES:  # a run that was stopped may have left a mutant
         shutil.copy2(folder / "../original" / path, folder / "main" / path)
-    worker = Worker(folder, explored)
+    worker = Worker(folder, explored, at_most)
     with open(results, "a", buffering=1) as file:
         for mutant in todo:
             if os.getppid() != parent:  # the run has been stopped
@@ -241,6 +241,7 @@ def main():
     parser.add_argument("only", nargs="*", help="files, or beginnings such as numnet/costs.py:Quadratic")
     parser.add_argument("--folder", type=Path, help="where to work; a run that was stopped goes on there")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of tests for a mutant that none of them notices")
     parser.add_argument("--tests", nargs="+", default=["tests", "numnet"], help="only these files of tests")
     parser.add_argument("--again", action="store_true", help="with the files as they are now, only what was not killed")
     arguments = parser.parse_args()
@@ -267,11 +268,12 @@ def main():
     workers = []
     for i in range(arguments.processes):
         if not (folder / str(i)).exists():
-            shutil.copytree(folder / "0", folder / str(i))
+            shutil.copytree(folder / "0/main", folder / str(i) / "main")
         share = (
             os.getpid(),
             folder / str(i),
             json.loads(explored.read_text()),
+            arguments.seconds,
             todo[i :: arguments.processes],
             results,
         )

@@ -148,6 +148,7 @@ class Terminal(io.StringIO):
     resumed=st.booleans(),
 )
 @example(n=40, batch_size=4, epochs=2, cut=4, block=1, resumed=True)  # resumed in the middle of an epoch
+@example(n=1, batch_size=2, epochs=2, cut=2, block=1, resumed=True)  # resumed after all batches of an epoch
 def test_a_bar_is_as_long_as_what_is_left(n, batch_size, epochs, cut, block, resumed, tmp_path_factory):
     path, batches = tmp_path_factory.mktemp("runs") / "run.npz", math.ceil(n / batch_size)
     trainer, data = trainer_of(lr=0.1), (X[:n], T[:n])
