@@ -66,6 +66,10 @@ class Mutant(NamedTuple):
     stop: int
     new: str
 
+    def of(self, source: bytes) -> bytes:
+        """Return the source with the mistake in it."""
+        return source[: self.start] + self.new.encode() + source[self.stop :]
+
 
 def mutants(path: str, source: str) -> Iterator[Mutant]:
     """Yield every mutant of a file, in the order of its lines."""

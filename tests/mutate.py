@@ -11,9 +11,11 @@ import argparse
 import contextlib
 import gc
 import importlib
+import inspect
 import json
 import multiprocessing
 import os
+import random
 import resource
 import shutil
 import signal
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -81,40 +84,57 @@ class Chosen:
             self.log(f"{report.outcome} {report.nodeid}")
 
 
+def prepare(folder):
+    """Make this process one that tests a copy of the repository silently; return options for pytest."""
+    os.chdir(folder / "main")
+    sys.path[0] = str(folder / "main")
+    os.environ.update(ENVIRONMENT, PYTHONPATH=sys.path[0], HOME=str(folder), PYTHONDONTWRITEBYTECODE="1")
+    resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    return [*OPTIONS, f"--basetemp={folder / 'temporary'}"]
+
+
+def forked(folder, test):
+    """Call a function in a process of its own, with a function that notes a text; return its status and its notes."""
+    notes = folder / "notes.txt"
+    notes.write_text("")
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        file = notes.open("a", buffering=1)
+        try:
+            os._exit(test(lambda text: file.write(f"{time.perf_counter()} {text}\n")))
+        finally:
+            os._exit(70)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # what the tests have started
+    noted = (line.split(" ", 2) for line in notes.read_text().splitlines())
+    return status, [(float(at), what, test) for at, what, test in noted]
+
+
 def run_tests(folder, files, wanted=None, measured=None, limited=False):
     """Run tests in a copy of the repository, in a process of their own; return its status and its notes.
 
     `wanted` has the tests in their order, and how long each takes; `measured` is a file for the lines that it reaches.
     If `limited`, the first test ends the process that fails or takes much longer.
     """
-    notes = folder / "notes.txt"
-    notes.write_text("")
-    pid = os.fork()
-    if not pid:
-        os.setsid()
-        os.chdir(folder / "main")
-        sys.path[0] = str(folder / "main")
+
+    def run(log):
+        options = [*prepare(folder), *(["-x"] if limited else [])]
         sys.dont_write_bytecode = not measured
-        os.environ.update(ENVIRONMENT, PYTHONPATH=sys.path[0], HOME=str(folder), PYTHONDONTWRITEBYTECODE="1")
-        resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
-        nothing, file = os.open(os.devnull, os.O_WRONLY), notes.open("a", buffering=1)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
         lines = coverage.Coverage(measured, source=["numnet"], config_file=False) if measured else None
         if lines:
             lines.start()
-        options = [*OPTIONS, *(["-x"] if limited else []), f"--basetemp={folder / 'temporary'}"]
-        plugin = Chosen(lambda text: file.write(f"{time.perf_counter()} {text}\n"), wanted, lines, limited)
-        status = pytest.main([*options, *files], [plugin])
+        status = pytest.main([*options, *files], [Chosen(log, wanted, lines, limited)])
         if lines:
             lines.stop()
             lines.save()
-        os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # what the tests have started
-    noted = (line.split(" ", 2) for line in notes.read_text().splitlines())
-    return status, [(float(at), what, test) for at, what, test in noted]
+        return status
+
+    return forked(folder, run)
 
 
 def explore(folder, tests):
@@ -158,59 +178,159 @@ def own_tests(path):
 class Worker:
     """Runs mutants in a copy of its own."""
 
-    def __init__(self, folder, explored, at_most):
-        self.folder, self.seconds, self.at_most = folder, explored["seconds"], at_most
+    def __init__(self, folder, explored, at_most, results):
+        self.folder, self.seconds, self.at_most, self.results = folder, explored["seconds"], at_most, results
         self.reached = {
             path: {int(line): tests for line, tests in lines.items()} for path, lines in explored["reached"].items()
         }
         self.killers = defaultdict(Counter)  # of each function, the tests that have noticed a mutant of it
 
     def tests_of(self, mutant):
-        """Yield the tests that may notice a mutant: the file's own and those that noticed others, then the rest."""
+        """Return the tests that may notice a mutant: those that noticed others, the file's own, then the rest."""
         own = own_tests(mutant.path)
         tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
         tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
-        killers = self.killers[mutant.path, mutant.function]
-        files = {own, mutant.path, *(test.split("::")[0] for test in killers)}
-        near = {test for test in tests if test.split("::")[0] in files}
-        left = self.at_most
-        for group in (near, tests - near):
-            wanted = {}
-            for test in sorted(group, key=lambda test: (-killers[test], self.seconds[test], test)):
-                if left > 0:  # the last one may take longer
-                    wanted[test] = self.seconds[test]
-                    left -= self.seconds[test] + OVERHEAD
-            if wanted:
-                yield wanted
+        killers, wanted, left = self.killers[mutant.path, mutant.function], {}, self.at_most
+        near = {own, mutant.path, *(test.split("::")[0] for test in killers)}
+        for test in sorted(
+            tests, key=lambda test: (-killers[test], test.split("::")[0] not in near, self.seconds[test], test)
+        ):
+            if left > 0:
+                wanted[test] = self.seconds[test]
+                left -= self.seconds[test] + OVERHEAD
+        return wanted
 
-    def run(self, mutant):
-        """Return how a mutant ended: the test that noticed it or None, how many tests it passed, and the seconds."""
+    def run(self, mutant, test):
+        """Put a mutant into its file, call a function with the tests to run, and note what came of them."""
         original, path = (self.folder / name / mutant.path for name in ("../original", "main"))
-        source, began, passed, noticed = original.read_bytes(), time.perf_counter(), 0, None
-        path.write_bytes(source[: mutant.start] + mutant.new.encode() + source[mutant.stop :])
-        for wanted in self.tests_of(mutant):
-            status, notes = run_tests(
-                self.folder, sorted({test.split("::")[0] for test in wanted}), wanted, limited=True
-            )
-            passed += len(notes) // 2 - (status == 1)
-            if status not in (0, 5):
-                noticed = notes[-1][2] if notes else "the import"
-                self.killers[mutant.path, mutant.function][noticed] += bool(notes)
-                break
+        began, noticed, wanted = time.perf_counter(), None, self.tests_of(mutant)
+        path.write_bytes(mutant.of(original.read_bytes()))
+        status, notes = test(wanted)
+        if status not in (0, 5):
+            noticed = notes[-1][2] if notes else "the import"
+            self.killers[mutant.path, mutant.function][noticed] += bool(notes)
         shutil.copy2(original, path)
-        seconds = time.perf_counter() - began
-        return {"key": mutant.key, "noticed": noticed, "passed": passed, "late": status < 0, "seconds": seconds}
+        end = {"key": mutant.key, "noticed": noticed, "passed": len(notes) // 2 - (status == 1), "late": status < 0}
+        self.results.write(json.dumps({**end, "seconds": time.perf_counter() - began}) + "\n")
+
+    def run_anew(self, mutant):
+        """Run a mutant in a process that imports numnet with the mutant."""
+        files = lambda wanted: sorted({test.split("::")[0] for test in wanted})  # noqa: E731
+        self.run(mutant, lambda wanted: run_tests(self.folder, files(wanted), wanted, limited=True))
+
+
+class Swapper(Chosen):
+    """A plugin for pytest: collects all tests once, and runs each mutant that is within functions in a fork of that."""
+
+    def __init__(self, worker, todo, parent):
+        super().__init__(self.note, None, None, True)
+        self.worker, self.todo, self.parent, self.left = worker, todo, parent, []
+        self.log_of_the_fork, self.functions, self.called = None, defaultdict(list), set()
+
+    def note(self, text):
+        self.log_of_the_fork(text)
+        self.failed = self.failed or text.startswith("failed")
+
+    def import_all(self):
+        """Import numnet, and remember the functions that the import calls: what they gave is not changed later."""
+        sys.setprofile(lambda frame, event, _: self.called.add(frame.f_code) if event == "call" else None)
+        for path in FILES:
+            importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        sys.setprofile(None)
+
+    def pytest_runtestloop(self, session):
+        self.items, self.wanted = {item.nodeid: item for item in session.items}, self.worker.seconds
+        for part in gc.get_objects():
+            if type(part) is types.FunctionType and "/main/numnet/" in part.__code__.co_filename:
+                self.functions[part.__code__].append(part)
+        for mutant in self.todo:
+            if os.getppid() != self.parent:  # the run has been stopped
+                break
+            path = self.worker.folder / "main" / mutant.path
+            source = (self.worker.folder / "../original" / mutant.path).read_bytes()
+            old, new = (compile(text, path, "exec", dont_inherit=True) for text in (source, mutant.of(source)))
+            pairs, anew = changed_codes(old, new)
+            swaps = [(function, code) for a, code in pairs for function in self.functions[a]]
+            if anew & {old, *self.called} or any(a.co_freevars != b.co_freevars for a, b in pairs) or not swaps:
+                self.left.append(mutant)
+                continue
+            self.worker.run(mutant, lambda wanted, swaps=swaps: forked(self.worker.folder, self.test(wanted, swaps)))
+        (self.worker.folder / "left.json").write_text(json.dumps([mutant.key for mutant in self.left]))
+        return True
+
+    def test(self, wanted, swaps):
+        """Return a function that runs the tests with other code in some functions, and ends at the first that fails."""
+
+        def run(log):
+            self.log_of_the_fork, self.failed = log, False
+            for function, code in swaps:
+                function.__code__ = code
+            items = [self.items[test] for test in wanted]
+            for item, after in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+                if self.failed:
+                    return 1
+            return 0
+
+        return run
+
+
+def changed_codes(old, new):
+    """Return the pairs of code that differ, each with those around it, and the old ones that differ in themselves.
+
+    The module stands for all that runs at the import, as the bodies of classes do.
+    """
+    pairs, themselves = [], set()
+
+    def compare(a, b):
+        inner = [[part for part in code.co_consts if isinstance(part, types.CodeType)] for code in (a, b)]
+        function = a.co_flags & inspect.CO_OPTIMIZED
+        if _own(a) != _own(b) or len(inner[0]) != len(inner[1]):
+            themselves.add(a if function else old)
+            differ = True
+        else:
+            differ = any([compare(x, y) for x, y in zip(*inner, strict=True)])
+        if differ and function:
+            pairs.append((a, b))
+        return differ
+
+    compare(old, new)
+    return pairs, themselves
+
+
+def _own(code):
+    """Return what makes a code, without its lines and without the code in it."""
+    constants = [repr(part) for part in code.co_consts if not isinstance(part, types.CodeType)]
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    return (
+        code.co_code,
+        code.co_exceptiontable,
+        code.co_argcount,
+        code.co_kwonlyargcount,
+        code.co_flags,
+        names,
+        constants,
+    )
 
 
 def work(parent, folder, explored, at_most, todo, results):
     for path in FILES:  # a run that was stopped may have left a mutant
         shutil.copy2(folder / "../original" / path, folder / "main" / path)
-    worker = Worker(folder, explored, at_most)
     with open(results, "a", buffering=1) as file:
+        worker = Worker(folder, explored, at_most, file)
+        here = os.getpid()
+        pid = os.fork()
+        if not pid:
+            options, swapper = prepare(folder), Swapper(worker, todo, here)
+            swapper.import_all()
+            sys.dont_write_bytecode = True
+            pytest.main([*options, *sorted({test.split("::")[0] for test in worker.seconds})], [swapper])
+            os._exit(0)
+        os.waitpid(pid, 0)
+        left = set(json.loads((folder / "left.json").read_text()))
         for mutant in todo:
-            if os.getppid() != parent:  # the run has been stopped
-                break
-            file.write(json.dumps(worker.run(mutant)) + "\n")
+            if mutant.key in left and os.getppid() == parent:
+                worker.run_anew(mutant)
 
 
 def read(results):
@@ -221,7 +341,8 @@ def read(results):
 
 def report(every, known):
     """Print the survivors by file and function, the score of each file, and the mutants that most tests let pass."""
-    ended = [(mutant, known[mutant.key]) for mutant in every]
+    ended = [(mutant, known[mutant.key]) for mutant in every if mutant.key in known]
+    print(f"{len(ended):,} of {len(every):,} mutants have been run")
     for mutant, end in ended:
         if not end["noticed"]:
             print(f"{mutant.path}:{mutant.line} {mutant.key.removeprefix(f'{mutant.path}:')}")
@@ -244,6 +365,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=4.0, help="of tests for a mutant that none of them notices")
     parser.add_argument("--tests", nargs="+", default=["tests", "numnet"], help="only these files of tests")
     parser.add_argument("--again", action="store_true", help="with the files as they are now, only what was not killed")
+    parser.add_argument("--report", action="store_true", help="only print what is known so far")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
     results, explored = folder / "results.jsonl", folder / "explored.json"
@@ -263,7 +385,11 @@ def main():
     files = [path for path in FILES if path.startswith(only) or any(part.startswith(path) for part in only)]
     every = [m for path in files for m in mutants(path, (folder / "original" / path).read_text())]
     every = [mutant for mutant in every if mutant.key.startswith(only)]
+    if arguments.report:
+        report(every, known)
+        return
     todo = [mutant for mutant in every if mutant.key not in known]
+    random.Random(0).shuffle(todo)  # so that what a run has done when it is stopped is a sample
     results.write_text("".join(json.dumps(end) + "\n" for end in known.values()))
     workers = []
     for i in range(arguments.processes):
