@@ -51,6 +51,8 @@ CONVERSIONS = {
         "repr",
     ),
 }
+# Names of what may have more than one dimension.
+ARRAYS = {"x", "t", "y", "z", "array", "rows", "values", "value", "labels", "images", "targets", "part", "given"}
 COMMUTATIVE = ("min", "max", "multiply", "add", "minimum", "maximum", "array_equal", "shares_memory", "isinstance")
 
 
@@ -310,7 +312,7 @@ def _call(node: ast.Call) -> Iterator[tuple[ast.AST, ast.AST | str]]:
         yield node, _changed(node, args=[args[1], args[0], *args[2:]])
     if called == "isinstance" and isinstance(args[1], ast.Name):
         yield node, f"(type({ast.unparse(args[0])}) is {args[1].id})"
-    if called == "len":
+    if called == "len" and ast.unparse(args[0]).split(".")[-1] in ARRAYS:
         yield node, f"np.size({ast.unparse(args[0])})"
     if re.search(r"(perf_counter|monotonic|time)$", called) and not args:  # whole seconds
         yield node, f"int({called}())"

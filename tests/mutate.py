@@ -183,19 +183,26 @@ class Worker:
         self.reached = {
             path: {int(line): tests for line, tests in lines.items()} for path, lines in explored["reached"].items()
         }
-        self.killers = defaultdict(Counter)  # of each function, the tests that have noticed a mutant of it
+        self.noticed = defaultdict(
+            Counter
+        )  # of each function, the tests that have noticed mutants; of each file, the kinds
 
     def tests_of(self, mutant):
-        """Return the tests that may notice a mutant: those that noticed others, the file's own, then the rest."""
+        """Return the tests that may notice a mutant: those that noticed others, then one of each kind, and so on."""
         own = own_tests(mutant.path)
         tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
         tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
-        killers, wanted, left = self.killers[mutant.path, mutant.function], {}, self.at_most
-        near = {own, mutant.path, *(test.split("::")[0] for test in killers)}
-        for test in sorted(
-            tests, key=lambda test: (-killers[test], test.split("::")[0] not in near, self.seconds[test], test)
-        ):
-            if left > 0:
+        noticed, near = self.noticed[mutant.path, mutant.function], (f"{own}::", f"{mutant.path}::")
+        kinds, order = Counter(), []
+        for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
+            kind = test.split("[")[0]
+            order.append(
+                (-noticed[test], kinds[kind], -self.noticed[mutant.path][kind], not test.startswith(near), test)
+            )
+            kinds[kind] += 1
+        wanted, left = {}, self.at_most
+        for *_, test in sorted(order):
+            if left > 0:  # the last one may take longer
                 wanted[test] = self.seconds[test]
                 left -= self.seconds[test] + OVERHEAD
         return wanted
@@ -208,7 +215,8 @@ class Worker:
         status, notes = test(wanted)
         if status not in (0, 5):
             noticed = notes[-1][2] if notes else "the import"
-            self.killers[mutant.path, mutant.function][noticed] += bool(notes)
+            self.noticed[mutant.path, mutant.function][noticed] += bool(notes)
+            self.noticed[mutant.path][noticed.split("[")[0]] += 1
         shutil.copy2(original, path)
         end = {"key": mutant.key, "noticed": noticed, "passed": len(notes) // 2 - (status == 1), "late": status < 0}
         self.results.write(json.dumps({**end, "seconds": time.perf_counter() - began}) + "\n")
