@@ -15,6 +15,9 @@ hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
 hypothesis.settings.register_profile("thorough", parent=hypothesis.settings.get_profile("default"), max_examples=2500)
 hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("ci"), max_examples=15)
+# For mutate.py, which asks only whether a test fails.
+phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+hypothesis.settings.register_profile("mutants", parent=hypothesis.settings.get_profile("quick"), phases=phases)
 
 # A shell starts what runs in the background with Ctrl-C ignored, and processes pass that on.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -39,7 +39,14 @@ LIBRARIES = [
     *("threadpoolctl", "pandas", "scipy.special", "sklearn.datasets", "sympy", "torch", "nbformat", "IPython"),
 ]
 OPTIONS = [
-    *("-q", "--no-header", "--tb=no", "--hypothesis-profile=quick", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *(
+        "-q",
+        "--no-header",
+        "--tb=no",
+        "--hypothesis-profile=mutants",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ),
     *("-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
 ]
