@@ -1,4 +1,4 @@
-"""Write the measured tables into docs/performance.md and README.md, from the JSON files in benchmarks/results.
+"""Write the measured tables into README.md and pages of docs/, from the JSON files in benchmarks/results.
 
 python benchmarks/write_tables.py            # after measuring anew
 python benchmarks/write_tables.py --check    # exit 1 where a table is not what the JSON files give
@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from gpu import NETWORKS
 from versus import FRAMEWORKS, PEERS, goals
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-FILES = ["docs/performance.md", "README.md"]
+FILES = ["docs/performance.md", "docs/gpu.md", "README.md"]
 
 
 def main() -> int:
@@ -205,9 +206,21 @@ def checkouts() -> str:
     return f"{measured(report['machine'])} Data: {report['data']}.\n\n{text}"
 
 
+def gpu() -> str:
+    """Return milliseconds an epoch on a GPU, and how many times numnet's unrecorded time that is."""
+    names = {"numnet": "numnet", "recorded": "recorded", "eager": "PyTorch eager", "graph": "PyTorch CUDA graph"}
+    both = {**read("gpu_large")["epochs"], **read("gpu")["epochs"]}  # the second file has more rounds
+    rows = []
+    for key in sorted(both, key=lambda key: (key[0], int(key[2:]))):
+        medians, network = both[key]["medians"], "-".join(map(str, NETWORKS[key[0]]))
+        cells = [f"{1000 * medians[n]:.1f} ({medians[n] / medians['numnet']:.2f})" for n in names]
+        rows.append([f"{network}, batches of {key[2:]}", *cells])
+    return markdown(["ms an epoch (times numnet's)", *names.values()], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (machine, ratios, versus, reached, whole, step, scaling, small, checkouts)
+    for function in (machine, ratios, versus, reached, whole, step, scaling, small, checkouts, gpu)
 }
 
 if __name__ == "__main__":
