@@ -50,6 +50,13 @@ def refusing(real, times):
     return refuse
 
 
+def test_an_error_about_another_file_keeps_its_name(folder):
+    with pytest.raises(FileNotFoundError) as caught, atomic(folder / "x", TEXT):
+        os.stat(folder / "other")
+    assert caught.value.filename == str(folder / "other")
+    assert os.listdir(folder) == []
+
+
 def test_the_name_comes_with_the_end(folder):
     (folder / "x").write_bytes(b"old")
     with atomic(folder / "x", TEXT) as file:

@@ -538,7 +538,7 @@ def test_matmul_is_numpys_wherever_the_operands_are(device):
     result = nn.backend.matmul(place(a, device), place(b, device))
     assert backend.device_of(result) == device
     np.testing.assert_allclose(host(result), a @ b, rtol=1e-12)
-    out = place(np.empty((3, 2)), device)
+    out = place(np.full((3, 2), np.nan), device)
     assert nn.backend.matmul(place(a, device), place(b, device), out=out) is out
     np.testing.assert_allclose(host(out), a @ b, rtol=1e-12)
 
@@ -558,7 +558,7 @@ def test_large_products_of_the_host_go_to_the_device_once_switched_on(transfers)
     assert transfers.products == 0
     nn.backend.offload(1000)
     try:
-        out = np.empty((10, 10))
+        out = np.full((10, 10), np.nan)
         assert nn.backend.matmul(large, large, out=out) is out
         assert (out == 10).all()
         assert type(nn.backend.matmul(large, large)) is np.ndarray
@@ -702,7 +702,7 @@ def test_only_floats_are_offloaded(dtype):
     nn.backend.offload(0)
     try:
         a = np.ones((2, 2), dtype)
-        np.testing.assert_array_equal(nn.backend.matmul(a, a, out=np.empty_like(a)), a @ a)
+        np.testing.assert_array_equal(nn.backend.matmul(a, a, out=np.zeros_like(a)), a @ a)
     finally:
         nn.backend.offload(None)
 

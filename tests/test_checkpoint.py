@@ -264,15 +264,40 @@ def test_altered_it_is_refused(saved, change, arrays, message):
         (lambda h: None, {"velocity": np.zeros(3, "f4")}, "holds 3 velocities of float32, but its layers need 8 of"),
         (lambda h: None, {"parameters": np.zeros(9, "f4")}, "holds 9 parameters of float32, but its layers need 8 of"),
         (lambda h: h.pop("layers"), {}, "is nothing that numnet has saved, or is damaged"),
+        (lambda h: h.update(best=1), {"best": np.zeros(3, "f4")}, "holds 3 best parameters of float32, but its layers"),
+        *(
+            (
+                lambda h, best=best: h.update(best=best),
+                {"best": np.zeros(8, "f4")},
+                f".*its best epoch cannot be {best!r}",
+            )
+            for best in (0, 2, "1")
+        ),
+        *(
+            (lambda h, number=number: h.update(threads=number), {}, f".*its number of threads cannot be {number!r}")
+            for number in (0, -1, 2.0, True, "2")
+        ),
     ],
 )
 def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
     net = nn.Sequential(nn.Linear(3, 2), nn.Softmax())
     trainer, path = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5)), tmp_path / "run.npz"
-    checkpoint.save_run(trainer, path)
+    trainer.fit((np.eye(2, 3), [0, 1]), 1, 2, checkpoint=path)
     rewrite(path, change, **arrays)
     with pytest.raises(nn.CheckpointError, match=f"run.npz {message}"):
         checkpoint.load_run(path, "cpu", None)
+
+
+@pytest.mark.parametrize("number", [None, 1, 2, 64])
+def test_the_threads_of_a_run_are_read(tmp_path, number):
+    a_trainer().fit(([[1.0]], [[1.0]]), 1, 1, checkpoint=tmp_path / "run.npz")
+    rewrite(tmp_path / "run.npz", lambda header: header.update(threads=number))
+    assert checkpoint.load_run(tmp_path / "run.npz", "cpu", None)[-1] == number
+
+
+def test_a_network_from_a_file_counts_as_trained(saved):
+    _, path = saved
+    assert nn.load(path).trained
 
 
 # The places of a run in files: version 2 has sums, and version 1 has lists with one number for each block.

@@ -426,6 +426,17 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last, device
         assert nn.gradcheck(net, Tenfold(), np.eye(3), t).complex_step.error < 1e-12
 
 
+def test_a_cost_keeps_nothing_of_the_network_that_it_was_used_for():
+    cost = type(
+        "Own", (nn.CrossEntropy,), {"value": lambda self, y, t, out=None: super(type(self), self).value(y, t)}
+    )()
+    rows, before = np.array([[0.25, 0.75]]), vars(cost).copy()
+    for last in (nn.Softmax(), nn.Sigmoid()):
+        cost.pair([last])
+        assert vars(cost) == before
+    assert cost(rows, rows) == nn.CrossEntropy()(rows, rows)
+
+
 @pytest.mark.parametrize("overridden", ["value", "gradient"])
 def test_a_cross_entropy_that_is_changed_in_one_method_is_not_bypassed(overridden):
     own = type("Own", (nn.CrossEntropy,), {overridden: lambda self, y, t, out=None: 7 * y})
