@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -148,7 +149,12 @@ def test_others_may_read_it_as_they_may_any_new_file(folder):
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
 @pytest.mark.parametrize("refused", [False, True], ids=["linked", "copied"])
 def test_the_permission_bits_are_those_of_the_file_that_is_replaced(folder, mode, refused, monkeypatch):
+    def copied(file, copy, real=shutil.copyfileobj):
+        assert stat.S_IMODE(os.fstat(copy.fileno()).st_mode) == mode
+        real(file, copy)
+
     monkeypatch.setattr(os, "link", refusing(os.link, 99 * refused))
+    monkeypatch.setattr(shutil, "copyfileobj", copied)
     (folder / "x").write_bytes(b"old")
     (folder / "x").chmod(mode)
     with atomic(folder / "x", TEXT) as file:

@@ -691,6 +691,16 @@ def test_a_layer_of_ones_own_cannot_change_an_earlier_result():
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_a_network_that_is_initialized_stays_where_it_is(device):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Softmax(), seed=0, device=device)
+    start = host(net.parameters).copy()
+    net.parameters = np.zeros(start.size)
+    net.initialize(0)
+    assert net.device == backend.device_of(net.parameters) == device
+    np.testing.assert_array_equal(host(net.parameters), start)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @given(n=st.integers(1, 30), wide=st.integers(1, 12), wrong=st.integers(0, 29))
 def test_wide_rows_go_forward_a_few_at_a_time(device, n, wide, wrong):
     """The widest layer counts, here a hidden one."""

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import numnet as nn
 import numnet.data
@@ -56,6 +58,28 @@ def test_a_small_network_is_trained_with_one_thread():
     trainer.step(X, T)
     assert trainer.net.layers[1].seen == {1}
     assert counts() == {2}
+
+
+class Two(nn.Layer):
+    """y = x a b, with two weights in one layer."""
+
+    def __init__(self, a, b):
+        self.parameters = {"a": np.ones(a), "b": np.ones(b)}
+
+    def forward(self, x, out=None):
+        return x @ self.parameters["a"] @ self.parameters["b"]
+
+    def backward(self, grad, out=None):
+        return grad @ self.parameters["b"].T @ self.parameters["a"].T
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=4, max_size=4), batch_size=st.integers(1, 2000))
+def test_the_largest_weight_of_any_layer_decides_what_is_small(sizes, batch_size):
+    a, b, c, d = sizes
+    net = nn.Sequential(Two((a, b), (b, c)), nn.Linear(c, d), seed=0)
+    largest, small = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1))._largest(batch_size)
+    assert largest.size == max(a * b, b * c, c * d)
+    assert small == (largest.size * batch_size < 1_000_000)
 
 
 def test_a_batch_larger_than_the_data_is_as_large_as_the_data():
