@@ -378,10 +378,11 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     try:
         found: Array = (take if there and take else convert)(values)
         if there and found.dtype.kind == "V":  # so CuPy reads numbers that are unknown to it
-            raise TypeError(f"CuPy has no {values.dtype}")
-        if found.ndim or found.dtype != object or isinstance(values, Number):
+            why = f"CuPy has no {values.dtype}"
+        elif found.ndim or found.dtype != object or isinstance(values, Number):
             return found
-        why = "it is sparse" if hasattr(values, "toarray") else "it is no array"
+        else:
+            why = "it is sparse" if hasattr(values, "toarray") else "it is no array"
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         if type(values).__module__.startswith("numnet."):  # a Dataset says itself what to give
             raise ValueError(f"{name}: {error}") from None

@@ -1,4 +1,4 @@
-"""Mutation testing: break numnet in about ten thousand ways, one at a time, and see whether a test fails each time.
+"""Mutation testing: break numnet in some thousand ways, one at a time, and see whether a test fails each time.
 
     pip install -e '.[dev]' coverage
     NUMNET_DATA=... python tests/mutate.py --folder /tmp/mutants
@@ -39,15 +39,8 @@ LIBRARIES = [
     *("threadpoolctl", "pandas", "scipy.special", "sklearn.datasets", "sympy", "torch", "nbformat", "IPython"),
 ]
 OPTIONS = [
-    *(
-        "-q",
-        "--no-header",
-        "--tb=no",
-        "--hypothesis-profile=mutants",
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-    ),
-    *("-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
+    *("-q", "--no-header", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("--hypothesis-profile=mutants", "-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
 ]
 OVERHEAD = 0.01  # seconds that each test takes beside its own time
@@ -190,9 +183,7 @@ class Worker:
         self.reached = {
             path: {int(line): tests for line, tests in lines.items()} for path, lines in explored["reached"].items()
         }
-        self.noticed = defaultdict(
-            Counter
-        )  # of each function, the tests that have noticed mutants; of each file, the kinds
+        self.noticed = defaultdict(Counter)  # of each function, the tests that noticed mutants; of each file, the kinds
 
     def tests_of(self, mutant):
         """Return the tests that may notice a mutant: those that noticed others, then one of each kind, and so on."""
@@ -203,9 +194,8 @@ class Worker:
         kinds, order = Counter(), []
         for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
             kind = test.split("[")[0]
-            order.append(
-                (-noticed[test], kinds[kind], -self.noticed[mutant.path][kind], not test.startswith(near), test)
-            )
+            noticing = self.noticed[mutant.path][kind]
+            order.append((-noticed[test], kinds[kind], -noticing, not test.startswith(near), test))
             kinds[kind] += 1
         wanted, left = {}, self.at_most
         for *_, test in sorted(order):
@@ -315,17 +305,10 @@ def changed_codes(old, new):
 
 def _own(code):
     """Return what makes a code, without its lines and without the code in it."""
-    constants = [repr(part) for part in code.co_consts if not isinstance(part, types.CodeType)]
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
-    return (
-        code.co_code,
-        code.co_exceptiontable,
-        code.co_argcount,
-        code.co_kwonlyargcount,
-        code.co_flags,
-        names,
-        constants,
-    )
+    given = code.co_argcount, code.co_kwonlyargcount, code.co_flags
+    constants = [repr(part) for part in code.co_consts if not isinstance(part, types.CodeType)]
+    return code.co_code, code.co_exceptiontable, names, given, constants
 
 
 def work(parent, folder, explored, at_most, todo, results):
@@ -333,8 +316,8 @@ def work(parent, folder, explored, at_most, todo, results):
         shutil.copy2(folder / "../original" / path, folder / "main" / path)
     with open(results, "a", buffering=1) as file:
         worker = Worker(folder, explored, at_most, file)
-        here = os.getpid()
-        pid = os.fork()
+        (folder / "left.json").unlink(missing_ok=True)
+        here, pid = os.getpid(), os.fork()
         if not pid:
             options, swapper = prepare(folder), Swapper(worker, todo, here)
             swapper.import_all()
@@ -377,7 +360,7 @@ def main():
     parser.add_argument("only", nargs="*", help="files, or beginnings such as numnet/costs.py:Quadratic")
     parser.add_argument("--folder", type=Path, help="where to work; a run that was stopped goes on there")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of tests for a mutant that none of them notices")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of tests for a mutant that none of them notices")
     parser.add_argument("--tests", nargs="+", default=["tests", "numnet"], help="only these files of tests")
     parser.add_argument("--again", action="store_true", help="with the files as they are now, only what was not killed")
     parser.add_argument("--report", action="store_true", help="only print what is known so far")
