@@ -108,7 +108,7 @@ def test_what_becomes_unusable_in_memory_is_noticed_in_the_same_epoch(which, par
 @pytest.mark.parametrize("part", [0, 1])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["touched", "cut short", "made longer", "replaced", "rewritten"])
-@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("batch", [1, pytest.param(9, marks=pytest.mark.slow)])
 def test_a_mapped_file_that_changes_is_noticed_in_the_same_epoch(which, part, kind, how, batch, tmp_path):
     trainer, trigger = made(kind)
     data = data_of(kind, "mapped", tmp_path)

@@ -472,6 +472,7 @@ def test_all_that_is_drawn_is_seen(page, side):
 
 
 # 8 x 8 pixels, blown up, are squares rather than strokes, and wider than what was written.
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "smooth", "margin"), [("digits", False, 0.05), ("mnist", True, 0.03)])
 def test_where_and_how_large_a_digit_is_drawn_hardly_matters(page, data, smooth, margin, request):
     test = DIGITS[1] if data == "digits" else request.getfixturevalue("mnist")[1]

@@ -45,6 +45,7 @@ def column(name):
     return [cell for cell in cells if cell != name and not re.fullmatch("-*", cell)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_page_has_what_the_script_says_was_published(name, tmp_path):
     printed = [published for published, _ in lines(tmp_path, name, "--quick", "--seeds", "1").values() if published]

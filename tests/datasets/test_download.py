@@ -444,6 +444,7 @@ def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monke
     assert files_below(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [send(BODY), send(b"", 404), stall, stall_halfway])
 def test_no_thread_stays_for_long(server: Any, tmp_path: Path, answer: Answer) -> None:
     server.answers = {f"/one/{NAME}": answer, f"/two/{NAME}": BODY}
@@ -616,6 +617,7 @@ def hold(tmp_path: Path) -> Iterator[Callable[[int], None]]:
     processes[0].communicate()
 
 
+@pytest.mark.slow
 def test_a_process_that_gets_on_is_waited_for(
     server: Any, tmp_path: Path, hold: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
