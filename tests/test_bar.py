@@ -40,18 +40,6 @@ def test_a_bar_ends_full_with_the_numbers_of_the_last_epoch_on_a_line_of_its_own
     assert history[0].train_cost != history[1].train_cost
 
 
-def test_a_bar_ends_its_line_also_after_an_error(monkeypatch):
-    def fail(trainer):
-        raise RuntimeError("the callback's own")
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Softmax()), nn.CrossEntropy(), nn.SGD(0.1))
-    with pytest.raises(RuntimeError, match="the callback's own") as error:
-        trainer.fit((X, T), 2, 4, callbacks=[fail])
-    assert sys.stderr.getvalue().endswith("\n")
-    assert error.tb  # which keeps the bar from ending because nobody knows it any more
-
-
 def test_in_a_notebook_without_ipywidgets_the_bar_is_one_of_characters_and_nothing_is_warned_of(monkeypatch):
     import IPython
     import tqdm.notebook
