@@ -434,7 +434,7 @@ def _cause(worst: Comparison, slopes: tuple[float, float, float], faults: Sequen
         return f"{who}: from the left, this derivative is {left:.6g}, from the right {right:.6g}. Move x away"
     if named:
         return named[0]
-    if 1e-8 < worst.error < 1e-6 and worst.analytic:  # below, central differences may be that wrong
+    if 1e-8 < worst.error < 1e-6 and worst.analytic:  # noise of central differences is smaller, or alone
         return "rounding to float32 leaves errors of this size: is there float32 in a backward?"
     return ""
 
