@@ -43,6 +43,13 @@ OPTIONS = [
     *("--hypothesis-profile=mutants", "-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"),
     *("-p", "no:unraisableexception", "-p", "no:threadexception"),
 ]
+# These compare pages with the source. They would notice a mistake by its text, whatever it does.
+COMPARING = [
+    *("--ignore=tests/test_docs.py", "--ignore=tests/test_derivations.py", "--ignore=tests/test_chinese.py"),
+    "--deselect=tests/test_checks.py::test_each_refusal_is_among_these",
+    "--deselect=tests/test_hints.py::test_each_remedy_is_followed",
+    "--deselect=tests/test_hints.py::test_the_tests_elsewhere_are_there",
+]
 OVERHEAD = 0.01  # seconds that each test takes beside its own time
 ENVIRONMENT = {
     **{"CI": "true", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
@@ -93,7 +100,7 @@ def prepare(folder):
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
-    return [*OPTIONS, f"--basetemp={folder / 'temporary'}"]
+    return [*OPTIONS, *COMPARING, f"--basetemp={folder / 'temporary'}"]
 
 
 def forked(folder, test):
@@ -241,6 +248,8 @@ class Swapper(Chosen):
         sys.setprofile(lambda frame, event, _: self.called.add(frame.f_code) if event == "call" else None)
         for path in FILES:
             importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        importlib.import_module("tests.devices")
+        importlib.import_module("numnet.backend").to([1.0], "gpu")  # what makes the device is called once only
         sys.setprofile(None)
 
     def pytest_runtestloop(self, session):
