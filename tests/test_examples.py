@@ -203,6 +203,7 @@ def test_options_plot_save_and_export(tmp_path):
         (["--cost", "absolute"], 2, "invalid choice: 'absolute'"),
     ],
 )
+@pytest.mark.slow
 def test_wrong_options(options, status, message, tmp_path):
     done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", *options)
     assert done.returncode == status

@@ -20,6 +20,7 @@ def seeds():
     return fuzz_checkpoint.seeds()
 
 
+@pytest.mark.slow
 def test_files_of_all_versions_are_read(seeds, tmp_path):
     assert [fuzz_checkpoint.check(content, tmp_path) for content in seeds] == ["network"] * 4 + ["run"] * 9
     for content in seeds:

@@ -128,7 +128,8 @@ def test_targets_of_rashids_book():
     nn.Trainer(net, nn.Quadratic(), nn.SGD(0.2), seed=0).fit(*(next(pairs), 2, 1), test=next(pairs))
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1000, None])
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_mnist(mnist, form, count):
     train, test = (data.images[:count] for data in mnist)

@@ -222,6 +222,7 @@ def test_a_data_set_shows_the_names_of_its_classes():
     assert says == ["images of class 0", "images of class 1 dress", "images of class 2 <b>", 'images of class 3 "']
 
 
+@pytest.mark.slow
 def test_a_kernel_is_known_from_a_process_that_only_has_the_package(monkeypatch):
     import ipykernel.kernelapp  # noqa: F401
     import nbclient

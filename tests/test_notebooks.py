@@ -124,6 +124,7 @@ def test_why_cross_entropy(notebook, data):
     assert numbers(r"from y = 0.50 to y = (0\.\d+), where t = 1", book).ravel().tolist() == [0.99, 0.01]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["digits", RUNS[1], "committed"], indirect=True)  # the shortest run of them
 def test_write_your_own_layer(notebook, data):
     book = notebook("03-write-your-own-layer.ipynb")

@@ -44,9 +44,8 @@ class TorchOrder:
         return torch.randperm(n).numpy()
 
 
-@pytest.mark.parametrize(
-    "variant", ["cross-entropy", *(pytest.param(v, marks=pytest.mark.slow) for v in [*VARIANTS][1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_curve(variant, mnist, largest):
     train, test = mnist
     cost, lr = VARIANTS[variant]
