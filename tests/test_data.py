@@ -267,6 +267,7 @@ CLASSES = {  # name: last layer, targets, and the classes that they are; None if
     "several labels": (nn.Sigmoid, [[1, 1, 0], [0, 0, 0], [0, 1, 0]], None),
     "several labels, in some rows one": (nn.Sigmoid, [[1, 0, 0], [0, 0, 1], [0, 1, 1]], None),
     "rows of any probabilities": (nn.Sigmoid, [[0.25, 0.5, 0.75], [0.5, 0.0, 1.0]], None),
+    "rows with one highest number": (nn.Sigmoid, [[0.0, 0.5, 1.0], [1.0, 0.0, 0.5]], None),
     "rows beyond a sigmoid": (nn.Sigmoid, [[0.0, 1.5, 0.0], [1.0, 0.0, 0.0]], refused(0, 1, "Sigmoid")),
     "-1 and 1 of a tanh": (nn.Tanh, [-1, 1, 1, -1], [0, 1, 1, 0]),
     "numbers of a tanh": (nn.Tanh, [0.0, 0.5, -0.75], None),

@@ -121,9 +121,15 @@ def test_a_schedule_that_gives_no_learning_rate(lr):
             ({"lr": lr}, "SGD: lr must be a finite number above 0")
             for lr in (0, -0.5, np.nan, np.inf, "0.5", None, True, 10**400)
         ],
-        *[({"momentum": m}, "SGD: momentum must be from 0 to below 1") for m in (-0.1, 1, np.nan, "0.9")],
-        *[({"weight_decay": w}, "SGD: weight_decay must be finite and at least 0") for w in (-1e-4, np.inf, None)],
-        *[({"clip_norm": c}, "SGD: clip_norm must be a finite number above 0, or None") for c in (0, -1, np.nan)],
+        *[({"momentum": m}, "SGD: momentum must be from 0 to below 1") for m in (-0.1, 1, np.nan, "0.9", False)],
+        *[
+            ({"weight_decay": w}, "SGD: weight_decay must be finite and at least 0")
+            for w in (-1e-4, np.inf, None, True)
+        ],
+        *[
+            ({"clip_norm": c}, "SGD: clip_norm must be a finite number above 0, or None")
+            for c in (0, -1, np.nan, np.inf, "5", True)
+        ],
         ({"nesterov": "no"}, "SGD: nesterov must be True or False"),
         ({"nesterov": True, "momentum": 0.0}, "SGD: momentum must be above 0 with nesterov=True"),
     ],
