@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -149,6 +149,10 @@ REFUSED = {
         lambda: checks.widths([nn.Tanh(), Three(), nn.Linear(4, 1)]),
         "layer 1, Three(3), gives 3 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
     ),
+    "widths that a layer gives without fixing what it takes": (
+        lambda: checks.widths([nn.Linear(4, 3), Pooled(), nn.Linear(4, 1)]),
+        "layer 1, Pooled(), gives 2 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
+    ),
     "a bias that is an array": (
         lambda: nn.Linear(2, 3, np.zeros(3)),
         "Linear: bias must be True or False, got array([0., 0., 0.]): assign values to layer.bias afterwards",
@@ -237,6 +241,13 @@ REFUSED = {
         lambda: checks.images_and_labels((1, 2, 3)),
         "data must be a Dataset or a pair of arrays (x, t), got tuple of 3",
     ),
+    **{
+        f"something that has {name} alone": (
+            lambda name=name: checks.images_and_labels(types.SimpleNamespace(**{name: SOME})),
+            "data must be a Dataset or a pair of arrays (x, t), got SimpleNamespace",
+        )
+        for name in ("images", "labels")
+    },
     "a list of three arrays": (
         lambda: checks.images_and_labels([1, 2, 3]),
         "data must be a Dataset or a pair of arrays (x, t), got list of 3",
@@ -356,6 +367,11 @@ REFUSED = {
         lambda: checks.labels(np.array([0, np.nan]), 2),
         "targets of shape (n,) are class indices and must be integers, got dtype float64: keep only samples with a "
         "label, those with np.isfinite(np.asarray(t, float))",
+    ),
+    "a label that is a word among numbers": (
+        lambda: checks.labels(np.array([0, 1, 1, "?"], object), 2),
+        "targets of shape (n,) are class indices and must be integers, got dtype object: keep only samples with a "
+        "label, those with np.array([type(label) is int for label in np.ravel(t)])",
     ),
     "numbers for labels": (
         lambda: checks.labels(np.array([0, 0.5]), 2),
@@ -522,6 +538,10 @@ REFUSED = {
     "a layer with arguments that it does not have": (
         lambda: checks.no_arguments(nn.ReLU, (0.1,), {"dim": 1}),
         "ReLU() takes no arguments, got 0.1, dim",
+    ),
+    "a layer with one argument that it does not have": (
+        lambda: nn.ReLU(0.1),
+        "ReLU() takes no arguments, got 0.1",
     ),
     "a column of classes": (
         lambda: checks.targets([[1], [0]], 3, "float32"),
@@ -860,6 +880,7 @@ def test_every_finite_number_is_finite(values):
         checks.finite(values, values, 0)
 
 
+@example(rows=0, widths=[10**9])
 @given(
     rows=st.integers(0, 10**5),
     widths=st.lists(st.none() | st.integers(1, 10**5) | st.integers(10**6, 10**9), min_size=1, max_size=4),
@@ -1239,7 +1260,7 @@ def whole(data):
 SUITS = "the size of about 1 that suits a network: "
 STANDARDIZE, KIND = f"far beyond {SUITS}standardize each feature", "test: the inputs are of another kind or range"
 TINY, INVERTED = f"far below {SUITS}divide pixels by 255 only once", "test: the images look inverted"
-UNKNOWN = "test: there is no sample of class 2 in the training data"
+ALIKE, UNKNOWN = "train: all targets are of class 0", "test: there is no sample of class 2 in the training data"
 SAID = {  # training data, test data, and what is said of them
     "one large feature of fifty": (table(100, [0] * 50, [99] + [1] * 49), None, [STANDARDIZE]),
     "one large sample of a thousand": ((np.eye(1000, 4)[::-1] * 99, np.arange(1000) % 2), None, []),
@@ -1247,16 +1268,21 @@ SAID = {  # training data, test data, and what is said of them
     "whole numbers from 0 to 300": (whole(even(50, 0, 300)), None, [STANDARDIZE]),
     "whole numbers from 0 to 60": (whole(even(50, 0, 60)), None, [STANDARDIZE]),
     "whole numbers from -9 to 255": (whole(even(50, -9, 255)), None, [STANDARDIZE]),
-    "fractions from 0 to 255": (even(50, 0, 255), None, [STANDARDIZE]),
+    "fractions from 0.5 to 249.25": (
+        (0.5 + 1.25 * np.arange(200).reshape(50, 4), np.arange(50) % 2),
+        None,
+        [f"train: the inputs range from 0.5 to 249.25, {STANDARDIZE}"],
+    ),
+    "one class and a test of two": ((even(50)[0], np.zeros(50, int)), even(50), [ALIKE, UNKNOWN.replace("2", "1")]),
     "9 tiny samples": (even(9, 0, 1e-3), None, []),
     "10 tiny samples": (even(10, 0, 1e-3), None, [TINY]),
     "another class, inverted": (stripes(50, 0, 1), (stripes(50, 1, 0)[0], np.arange(50) % 3), [UNKNOWN, INVERTED]),
     "other stripes": (stripes(50, 0, 1), stripes(50, 0, 1, "0011"), []),
     "9 samples that are smaller": (even(50), even(9, 0, 0.09), []),
     "10 samples that are smaller": (even(50), even(10, 0, 0.09), [KIND]),
-    "99 samples three times as large": (even(100), even(99, 0, 3), []),
-    "99 samples to train on, and a test of numbers three times as large": (even(99), even(100, 0, 3), []),
-    "100 samples three times as large": (even(100), even(100, 0, 3), [KIND]),
+    "99 samples more than twice as large": (even(100), even(99, 0, 2.5), []),
+    "99 samples to train on, and a test of numbers more than twice as large": (even(99), even(100, 0, 2.5), []),
+    "100 samples more than twice as large": (even(100), even(100, 0, 2.5), [KIND]),
     "small samples, and one to train on that is large": (
         (np.eye(1000, 4) * 99, np.arange(1000) % 2),
         even(99, 0, 0.1),
@@ -1322,7 +1348,8 @@ def test_nine_samples_say_nothing_about_the_learning_rate():
         (IMAGES / 255 * 0.9, False),
         (IMAGES / 100, False),
         ((1 - IMAGES / 255) - 0.1, False),  # what is below 0 is no brightness
-        ((1 - IMAGES / 255)[:, :1, 0:15], False),  # fewer than 16 numbers are no image
+        ((1 - IMAGES / 255)[:, :2], True),
+        ((1 - IMAGES / 255)[:, :2, 1:], False),  # fewer than 16 numbers are no image
     ],
 )
 def test_the_ground_is_bright_if_most_of_an_image_is(x, bright):
