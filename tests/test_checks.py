@@ -261,6 +261,10 @@ REFUSED = {
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",
     ),
+    "an array of one object": (
+        lambda: checks.inputs(np.array("a", object), NET),
+        "inputs must be real numbers, got dtype object",
+    ),
     "a data set as inputs": (
         lambda: checks.inputs(TRAIN, NET),
         "inputs: a Dataset is not an array: give its images, data.images, or its labels, data.labels",
@@ -1257,6 +1261,10 @@ def whole(data):
     return np.rint(data[0]), data[1]
 
 
+def every_fourth(data):
+    return data[0][:, ::4], data[1]
+
+
 SUITS = "the size of about 1 that suits a network: "
 STANDARDIZE, KIND = f"far beyond {SUITS}standardize each feature", "test: the inputs are of another kind or range"
 TINY, INVERTED = f"far below {SUITS}divide pixels by 255 only once", "test: the images look inverted"
@@ -1275,8 +1283,10 @@ SAID = {  # training data, test data, and what is said of them
     ),
     "one class and a test of two": ((even(50)[0], np.zeros(50, int)), even(50), [ALIKE, UNKNOWN.replace("2", "1")]),
     "9 tiny samples": (even(9, 0, 1e-3), None, []),
+    "small numbers that are no bytes": (even(50, 0, 0.1), None, []),
     "10 tiny samples": (even(10, 0, 1e-3), None, [TINY]),
     "another class, inverted": (stripes(50, 0, 1), (stripes(50, 1, 0)[0], np.arange(50) % 3), [UNKNOWN, INVERTED]),
+    "a table of four features, inverted": (every_fourth(stripes(50, 0, 1)), every_fourth(stripes(50, 1, 0)), []),
     "other stripes": (stripes(50, 0, 1), stripes(50, 0, 1, "0011"), []),
     "9 samples that are smaller": (even(50), even(9, 0, 0.09), []),
     "10 samples that are smaller": (even(50), even(10, 0, 0.09), [KIND]),
@@ -1364,6 +1374,12 @@ def test_a_warning_in_a_thread_that_has_no_call_outside_numnet():
         _thread.start_new_thread(network_for(data, hidden=None).fit, (data, 1, 64), options)
         assert ended.wait(5)
     assert [warning.category for warning in given] == [nn.DataWarning]
+
+
+def test_indices_may_test_what_was_trained_on_numbers():
+    net = nn.Sequential(nn.Linear(4, 2), seed=0)
+    x, t = table(150, *IRIS)
+    nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((x, x[:, :2]), 2, 16, (x, t % 2))
 
 
 def test_mnist_is_not_warned_of(mnist):

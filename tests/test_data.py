@@ -287,6 +287,7 @@ CLASSES = {  # name: last layer, targets, and the classes that they are; None if
     "labels 1 and 2 as numbers": (None, [1, 2, 2], None),
     "indices of a linear layer": (None, [2, 0, 1, 1], [2, 0, 1, 1]),
     "one-hot rows of a linear layer": (None, [[0, 1], [1, 0], [0, 1]], [1, 0, 1]),
+    "two rows of one value and another": (None, [[2.0, 5.0], [5.0, 2.0]], [1, 0]),
     "rows of numbers": (None, [[0.5, 2.0], [3.0, 0.0], [0.0, 1.0]], None),
     "numbers of a ReLU": (nn.ReLU, [0, 1, 1], None),
     "indices of a ReLU": (nn.ReLU, [2, 0, 1, 1], [2, 0, 1, 1]),
