@@ -1,5 +1,7 @@
 """What is refused, in exactly these words, and what is not refused."""
 
+import _thread
+import abc
 import contextlib
 import inspect
 import linecache
@@ -7,12 +9,13 @@ import math
 import os
 import re
 import sys
+import threading
 import types
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -34,6 +37,23 @@ SOME, LABELS = np.ones((3, 4)), np.array([0, 1, 1])
 
 class Three(nn.Layer):
     inputs = 3
+
+
+class Pooled(nn.Layer):
+    """The sum and the mean of any number of features."""
+
+    outputs = 2
+
+    def forward(self, x):
+        return np.stack([x.sum(axis=1), x.mean(axis=1)], axis=1)
+
+
+class AbstractLayer(nn.Layer, metaclass=abc.ABCMeta):
+    pass
+
+
+class AbstractCost(nn.Cost, metaclass=abc.ABCMeta):
+    pass
 
 
 def run_of(last=0, batch_size=0, samples=0, done=0, epochs=0, device="cpu"):
@@ -101,6 +121,10 @@ REFUSED = {
         lambda: checks.layers([LINEAR, nn.Tanh], nn.Layer),
         "layer 1 must be a numnet Layer, got <class 'numnet.layers.Tanh'>: write Tanh(...)",
     ),
+    "an abstract class of layers": (
+        lambda: checks.layers([AbstractLayer], nn.Layer),
+        f"layer 0 must be a numnet Layer, got {AbstractLayer!r}: write AbstractLayer(...)",
+    ),
     "another class": (
         lambda: checks.layers([int], nn.Layer),
         "layer 0 must be a numnet Layer, got <class 'int'>",
@@ -124,6 +148,10 @@ REFUSED = {
     "widths that a layer fixes without giving them": (
         lambda: checks.widths([nn.Tanh(), Three(), nn.Linear(4, 1)]),
         "layer 1, Three(3), gives 3 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
+    ),
+    "widths that a layer gives without fixing what it takes": (
+        lambda: checks.widths([nn.Linear(4, 3), Pooled(), nn.Linear(4, 1)]),
+        "layer 1, Pooled(), gives 2 features, but layer 2, Linear(4, 1), takes 4: make the two equal",
     ),
     "a bias that is an array": (
         lambda: nn.Linear(2, 3, np.zeros(3)),
@@ -168,6 +196,10 @@ REFUSED = {
         lambda: checks.trainer_parts(None, cost=(nn.Quadratic, nn.Cost)),
         "Trainer: cost must be a Cost, got <class 'numnet.costs.Quadratic'>: write Quadratic(...)",
     ),
+    "an abstract class of costs": (
+        lambda: checks.trainer_parts(None, cost=(AbstractCost, nn.Cost)),
+        f"Trainer: cost must be a Cost, got {AbstractCost!r}: write AbstractCost(...)",
+    ),
     "no optimizer": (
         lambda: checks.trainer_parts(None, optimizer=(0.1, nn.SGD)),
         "Trainer: optimizer must be an SGD, got 0.1",
@@ -209,6 +241,17 @@ REFUSED = {
         lambda: checks.images_and_labels((1, 2, 3)),
         "data must be a Dataset or a pair of arrays (x, t), got tuple of 3",
     ),
+    **{
+        f"something that has {name} alone": (
+            lambda name=name: checks.images_and_labels(types.SimpleNamespace(**{name: SOME})),
+            "data must be a Dataset or a pair of arrays (x, t), got SimpleNamespace",
+        )
+        for name in ("images", "labels")
+    },
+    "a list of three arrays": (
+        lambda: checks.images_and_labels([1, 2, 3]),
+        "data must be a Dataset or a pair of arrays (x, t), got list of 3",
+    ),
     "train and test together": (
         lambda: checks.images_and_labels((TRAIN, TRAIN)),
         "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each",
@@ -217,6 +260,10 @@ REFUSED = {
     "complex numbers": (
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",
+    ),
+    "an array of one object": (
+        lambda: checks.inputs(np.array("a", object), NET),
+        "inputs must be real numbers, got dtype object",
     ),
     "a data set as inputs": (
         lambda: checks.inputs(TRAIN, NET),
@@ -325,6 +372,11 @@ REFUSED = {
         "targets of shape (n,) are class indices and must be integers, got dtype float64: keep only samples with a "
         "label, those with np.isfinite(np.asarray(t, float))",
     ),
+    "a label that is a word among numbers": (
+        lambda: checks.labels(np.array([0, 1, 1, "?"], object), 2),
+        "targets of shape (n,) are class indices and must be integers, got dtype object: keep only samples with a "
+        "label, those with np.array([type(label) is int for label in np.ravel(t)])",
+    ),
     "numbers for labels": (
         lambda: checks.labels(np.array([0, 0.5]), 2),
         "targets of shape (n,) are class indices and must be integers, got dtype float64: for a regression end the "
@@ -353,15 +405,19 @@ REFUSED = {
         "targets must be class indices of shape (n,) or rows of shape (n, 2) for 2 outputs, got shape (3, 4)",
     ),
     "targets that become infinite": (
-        lambda: checks.targets([[0, 1], [0, 1e39]], 2, "float32"),
+        lambda: checks.targets([[0, 1], [0, 1e39], [2e39, 0]], 2, "float32"),
         "targets must be finite in float32, but t[1, 1] is 1e+39",
     ),
     "no probability": (
         lambda: checks.probabilities("t", np.array([[0.5, 1.5], [-1 / 3, 0]])),
         "t must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from -0.333333 to 1.5",
     ),
+    "a probability below 0": (
+        lambda: checks.probabilities("t", np.array([[0.5, -0.25]])),
+        "t must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from -0.25 to 0.5",
+    ),
     "no distribution": (
-        lambda: checks.distributions("t", np.array([[0.5, 0.5], [0.5, 0.25]])),
+        lambda: checks.distributions("t", np.array([[0.5, 0.5], [0.5, 0.25], [0.5, 0.125]])),
         "each row of t must sum to 1 for a softmax output, but row 1 sums to 0.75: give class indices, one-hot rows or "
         "probabilities, or end the network in Sigmoid() for several yes/no",
     ),
@@ -399,6 +455,19 @@ REFUSED = {
         "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 0 to 2: for 3 "
         "classes end the network in Linear(..., 3), Softmax()",
     ),
+    "labels of three classes from 1 for a single probability": (
+        lambda: checks.reachable(np.array([[1.0], [3.0], [2.0]]), SIGMOID),
+        "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 1 to 3: for 3 "
+        "classes end the network in Linear(..., 3), Softmax()",
+    ),
+    **{
+        f"{n} numbers that a probability cannot reach": (
+            lambda n=n: checks.reachable(np.arange(n)[:, None] + 0.5, SIGMOID),
+            "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 0.5 to "
+            f"{n - 0.5}: scale the targets, or end the network in a Linear layer",
+        )
+        for n in (2, 3)
+    },
     "labels of one class that a probability cannot reach": (
         lambda: checks.reachable(np.array([[2.0], [2.0]]), SIGMOID),
         "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 2 to 2: scale "
@@ -474,6 +543,10 @@ REFUSED = {
         lambda: checks.no_arguments(nn.ReLU, (0.1,), {"dim": 1}),
         "ReLU() takes no arguments, got 0.1, dim",
     ),
+    "a layer with one argument that it does not have": (
+        lambda: nn.ReLU(0.1),
+        "ReLU() takes no arguments, got 0.1",
+    ),
     "a column of classes": (
         lambda: checks.targets([[1], [0]], 3, "float32"),
         "targets must be class indices of shape (n,) or rows of shape (n, 3) for 3 outputs, got shape (2, 1): for a "
@@ -497,7 +570,13 @@ REFUSED = {
             ("by other names", (None,), {"x": SOME, "y": LABELS}),
         ]
     },
-    "epochs in words": (lambda: fit("10"), "fit: epochs must be a whole number of at least 1, got '10'"),
+    **{
+        f"epochs in words, of {type(words)}": (
+            lambda words=words: fit(words),
+            f"fit: epochs must be a whole number of at least 1, got {words!r}",
+        )
+        for words in ("10", np.str_("10"))
+    },
     "0 epochs": (lambda: fit(0), "fit: epochs must be a whole number of at least 1, got 0"),
     "an argument of nobody": (lambda: fit(colour="red"), "fit has no argument 'colour'"),
     **{
@@ -805,6 +884,7 @@ def test_every_finite_number_is_finite(values):
         checks.finite(values, values, 0)
 
 
+@example(rows=0, widths=[10**9])
 @given(
     rows=st.integers(0, 10**5),
     widths=st.lists(st.none() | st.integers(1, 10**5) | st.integers(10**6, 10**9), min_size=1, max_size=4),
@@ -845,6 +925,7 @@ def test_one_number_that_is_not_finite_is_found_anywhere(wrong, data):
         (np.ones((3, 2, 5)), ANY, (3, 10)),
         (np.ones((3, 4), complex), nn.Sequential(nn.Linear(4, 1), dtype="complex128"), (3, 4)),
         (np.ones((5, 1)), ONE, (5, 1)),
+        (np.ones((5, 7)), nn.Sequential(Pooled()), (5, 7)),
         (np.ma.array(np.ones((3, 4))), NET, (3, 4)),
     ],
 )
@@ -1108,12 +1189,11 @@ def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():
         ]
 
 
-def test_a_warning_names_ten_classes():
-    trainer = nn.Trainer(nn.Sequential(nn.Linear(2, 1000), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1))
-    with pytest.warns(
-        nn.DataWarning, match=r"of class 500, 501, 502, 503, 504, 505, 506, 507, 508, 509, \.\.\. in the"
-    ):
-        trainer.fit((np.ones((500, 2)), np.arange(500)), 1, 64, (np.ones((500, 2)), np.arange(500, 1000)))
+@pytest.mark.parametrize(("new", "more"), [(10, ""), (11, ", ..."), (50, ", ...")])
+def test_a_warning_names_ten_classes(new, more):
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(2, 100), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1))
+    with pytest.warns(nn.DataWarning, match=re.escape(f"of class 50, 51, 52, 53, 54, 55, 56, 57, 58, 59{more} in the")):
+        trainer.fit((np.ones((50, 2)), np.arange(50)), 1, 64, (np.ones((new, 2)), np.arange(50, 50 + new)))
 
 
 def table(n, means, deviations, classes=3, seed=0):
@@ -1166,10 +1246,140 @@ def test_what_is_not_warned_of(what):
     network_for(data[0], **options).fit(data[0], 2, 16, data[1])  # a warning is an error in all tests
 
 
-def test_numbers_are_not_warned_of():
+def even(n, low=0.0, high=1.0, features=4, seed=0):
+    """Return numbers spread evenly, of two classes in turn."""
+    return np.random.default_rng(seed).uniform(low, high, (n, features)), np.arange(n) % 2
+
+
+def stripes(n, dark, bright, order="0101"):
+    """Return images of 16 pixels in four stripes, from one image to the next a little brighter."""
+    pixels = np.repeat([[dark, bright][int(which)] for which in order], 4)
+    return pixels + np.linspace(0, 0.05, n)[:, None], np.arange(n) % 2
+
+
+def whole(data):
+    return np.rint(data[0]), data[1]
+
+
+def every_fourth(data):
+    return data[0][:, ::4], data[1]
+
+
+SUITS = "the size of about 1 that suits a network: "
+STANDARDIZE, KIND = f"far beyond {SUITS}standardize each feature", "test: the inputs are of another kind or range"
+TINY, INVERTED = f"far below {SUITS}divide pixels by 255 only once", "test: the images look inverted"
+ALIKE, UNKNOWN = "train: all targets are of class 0", "test: there is no sample of class 2 in the training data"
+SAID = {  # training data, test data, and what is said of them
+    "one large feature of fifty": (table(100, [0] * 50, [99] + [1] * 49), None, [STANDARDIZE]),
+    "one large sample of a thousand": ((np.eye(1000, 4)[::-1] * 99, np.arange(1000) % 2), None, []),
+    "whole numbers from 0 to 255": (whole(even(50, 0, 255)), None, ["give pixels from 0 to 255 as bytes"]),
+    "whole numbers from 0 to 300": (whole(even(50, 0, 300)), None, [STANDARDIZE]),
+    "whole numbers from 0 to 60": (whole(even(50, 0, 60)), None, [STANDARDIZE]),
+    "whole numbers from -9 to 255": (whole(even(50, -9, 255)), None, [STANDARDIZE]),
+    "fractions from 0.5 to 249.25": (
+        (0.5 + 1.25 * np.arange(200).reshape(50, 4), np.arange(50) % 2),
+        None,
+        [f"train: the inputs range from 0.5 to 249.25, {STANDARDIZE}"],
+    ),
+    "one class and a test of two": ((even(50)[0], np.zeros(50, int)), even(50), [ALIKE, UNKNOWN.replace("2", "1")]),
+    "9 tiny samples": (even(9, 0, 1e-3), None, []),
+    "small numbers that are no bytes": (even(50, 0, 0.1), None, []),
+    "10 tiny samples": (even(10, 0, 1e-3), None, [TINY]),
+    "another class, inverted": (stripes(50, 0, 1), (stripes(50, 1, 0)[0], np.arange(50) % 3), [UNKNOWN, INVERTED]),
+    "a table of four features, inverted": (every_fourth(stripes(50, 0, 1)), every_fourth(stripes(50, 1, 0)), []),
+    "other stripes": (stripes(50, 0, 1), stripes(50, 0, 1, "0011"), []),
+    "9 samples that are smaller": (even(50), even(9, 0, 0.09), []),
+    "10 samples that are smaller": (even(50), even(10, 0, 0.09), [KIND]),
+    "99 samples more than twice as large": (even(100), even(99, 0, 2.5), []),
+    "99 samples to train on, and a test of numbers more than twice as large": (even(99), even(100, 0, 2.5), []),
+    "100 samples more than twice as large": (even(100), even(100, 0, 2.5), [KIND]),
+    "small samples, and one to train on that is large": (
+        (np.eye(1000, 4) * 99, np.arange(1000) % 2),
+        even(99, 0, 0.1),
+        [],
+    ),
+    "one sample of several that is large": (even(50), (np.eye(9, 4)[::-1] * 999, np.arange(9) % 2), []),
+}
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_what_is_said_of_data_and_what_is_not(what):
+    train, test, said = SAID[what]
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        network_for(train, lr=1e-4, hidden=None).fit(train, 1, 64, test)
+    assert len(given) == len(said), [str(warning.message) for warning in given]
+    assert all(part in str(warning.message) for part, warning in zip(said, given, strict=True))
+
+
+@pytest.mark.parametrize(("dark", "bright"), [(0, 0.5), (0.25, 0.75), (-1, 0)])
+def test_what_is_taken_from_to_invert_images_is_the_range_of_both_data(dark, bright):
+    train, (x, t) = stripes(50, dark, bright), stripes(50, dark, bright)
+    for total in (dark + bright, dark + bright + 0.25, dark + bright - 0.25):
+        low, high = (function([train[0], total - x]) for function in (np.min, np.max))
+        with pytest.warns(nn.DataWarning, match=re.escape(f"{low + high:.6g} - images")):
+            network_for(train, lr=1e-4).fit(train, 1, 64, (total - x, t))
+
+
+@pytest.mark.parametrize("same", [0.0, 1.0])
+def test_numbers_are_not_warned_of(same):
     net = nn.Sequential(nn.Linear(4, 1), seed=0)
     x, t = table(150, *IRIS)
+    t = t * same  # if all are alike, they are still no class
     nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((x, t * 1000.0), 2, 16, (x, t * 1000.0))
+
+
+def test_names_of_classes_in_the_test_alone_are_no_other_names():
+    (x, t), net = even(50), nn.Sequential(nn.Linear(4, 2), nn.Softmax(), seed=0)
+    test = nn.datasets.Dataset.from_arrays(x, t, classes=["cat", "dog"])
+    for data, other in (((x, t), test), (test, (x, t)), (test, test)):
+        nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0).fit(data, 1, 64, other)
+
+
+def worse(x, samples=64):
+    """Return what is said after an epoch at a learning rate that is far too large."""
+    trainer = network_for((x[:samples], CLASSES[:samples]), lr=1e4, hidden=None)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        trainer.fit((x[:samples], CLASSES[:samples]), 1, 2)
+    return " ".join(str(warning.message) for warning in given)
+
+
+def test_nine_samples_say_nothing_about_the_learning_rate():
+    assert not worse(IMAGES, 9)
+    assert "Try a smaller learning rate than 10000" in worse(IMAGES, 10)
+
+
+@pytest.mark.parametrize(
+    ("x", "bright"),
+    [
+        (1 - IMAGES / 255, True),
+        ((1 - IMAGES / 255) * 0.9, True),
+        (IMAGES / 255 * 0.9, False),
+        (IMAGES / 100, False),
+        ((1 - IMAGES / 255) - 0.1, False),  # what is below 0 is no brightness
+        ((1 - IMAGES / 255)[:, :2], True),
+        ((1 - IMAGES / 255)[:, :2, 1:], False),  # fewer than 16 numbers are no image
+    ],
+)
+def test_the_ground_is_bright_if_most_of_an_image_is(x, bright):
+    assert ("The ground of the images is bright: invert them" in worse(x)) == bright
+
+
+def test_a_warning_in_a_thread_that_has_no_call_outside_numnet():
+    data, ended = (IMAGES, 0 * CLASSES), threading.Event()
+    options = {"callbacks": [lambda trainer: ended.set()]}
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        _thread.start_new_thread(network_for(data, hidden=None).fit, (data, 1, 64), options)
+        assert ended.wait(5)
+    assert [warning.category for warning in given] == [nn.DataWarning]
+
+
+def test_indices_may_test_what_was_trained_on_numbers():
+    net = nn.Sequential(nn.Linear(4, 2), seed=0)
+    x, t = table(150, *IRIS)
+    nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((x, x[:, :2]), 2, 16, (x, t % 2))
 
 
 def test_mnist_is_not_warned_of(mnist):

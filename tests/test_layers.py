@@ -1,3 +1,6 @@
+from decimal import Decimal
+from fractions import Fraction
+
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
@@ -187,8 +190,17 @@ def test_linear_without_a_bias_is_linear_with_a_bias_of_0(x, outputs, device):
     assert set(layer.parameters) == set(layer.gradients) == {"weight"}
 
 
+@pytest.mark.parametrize("value", [2, 0.5, True, 2**70, Fraction(1, 2), Decimal("0.5"), np.float16(0.5)])
+def test_a_number_of_any_kind_fills_a_parameter(value):
+    layer = nn.Linear(2, 3)
+    layer.weight = layer.bias = value
+    np.testing.assert_array_equal(layer.weight, np.full((2, 3), float(value)))
+    np.testing.assert_array_equal(layer.bias, np.full(3, float(value)))
+
+
 def test_linear_says_whether_it_has_a_bias():
     assert repr(nn.Linear(2, 3)) == repr(nn.Linear(2, 3, start=nn.starts.he)) == "Linear(2, 3)"
+    assert repr(nn.Linear(2, 3, np.True_)) == "Linear(2, 3)"
     assert repr(nn.Linear(2, 3, bias=False)) == repr(nn.Linear(2, 3, np.False_)) == "Linear(2, 3, bias=False)"
     layer = nn.Linear(2, 3, bias=False)
     for values in (0, np.zeros(3)):

@@ -1,5 +1,7 @@
+import itertools
 import json
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -121,9 +123,15 @@ def test_a_schedule_that_gives_no_learning_rate(lr):
             ({"lr": lr}, "SGD: lr must be a finite number above 0")
             for lr in (0, -0.5, np.nan, np.inf, "0.5", None, True, 10**400)
         ],
-        *[({"momentum": m}, "SGD: momentum must be from 0 to below 1") for m in (-0.1, 1, np.nan, "0.9")],
-        *[({"weight_decay": w}, "SGD: weight_decay must be finite and at least 0") for w in (-1e-4, np.inf, None)],
-        *[({"clip_norm": c}, "SGD: clip_norm must be a finite number above 0, or None") for c in (0, -1, np.nan)],
+        *[({"momentum": m}, "SGD: momentum must be from 0 to below 1") for m in (-0.1, 1, np.nan, "0.9", False)],
+        *[
+            ({"weight_decay": w}, "SGD: weight_decay must be finite and at least 0")
+            for w in (-1e-4, np.inf, None, True)
+        ],
+        *[
+            ({"clip_norm": c}, "SGD: clip_norm must be a finite number above 0, or None")
+            for c in (0, -1, np.nan, np.inf, "5", True)
+        ],
         ({"nesterov": "no"}, "SGD: nesterov must be True or False"),
         ({"nesterov": True, "momentum": 0.0}, "SGD: momentum must be above 0 with nesterov=True"),
     ],
@@ -137,6 +145,7 @@ def test_options_out_of_range(options, message):
 def test_repr_shows_what_is_set():
     assert repr(nn.SGD(0.5)) == "SGD(lr=0.5)"
     assert repr(nn.SGD(np.float32(1))) == "SGD(lr=1.0)"
+    assert repr(nn.SGD(1, weight_decay=1, clip_norm=1)) == "SGD(lr=1.0, weight_decay=1.0, clip_norm=1.0)"
     text = "SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01, clip_norm=2.0)"
     assert repr(nn.SGD(0.1, 0.9, True, 0.01, 2)) == text
 
@@ -166,6 +175,31 @@ def test_an_optimizer_of_ones_own_is_asked_for_the_rate_of_each_epoch():
 
     trainer.fit((np.eye(3), [0, 1, 1]), 3, 3, callbacks=[halve])
     assert trainer.optimizer.asked == [0.5, 0.25, 0.125]
+
+
+def bits(**options):
+    """Return the parameters after two steps of an SGD whose options were changed to these."""
+    net, optimizer = nn.Sequential(nn.Linear(9, 9), seed=0), nn.SGD(0.1, 0.9, True, 0.01, 0.3)
+    vars(optimizer).update(options)
+    optimizer.start(net)
+    for _ in range(2):
+        net.gradients = np.linspace(-1, 1, 90)
+        optimizer.update(net.parameters, net.gradients, optimizer.learning_rate(1))
+    return net.parameters.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *itertools.product(["lr", "clip_norm"], [np.float64, np.float32, np.float16, Fraction]),
+        *itertools.product(["momentum", "weight_decay"], [np.float32, np.float16]),
+    ],
+)
+def test_an_option_of_another_kind_of_number_gives_the_bits_of_a_float(name, kind):
+    value = kind(0.37)
+    assert bits(**{name: value}) == bits(**{name: float(value)}) != bits()
+    given = {"lr": 0.1, "momentum": 0.9, name: value}
+    assert repr(nn.SGD(**given)) == repr(nn.SGD(**{**given, name: float(value)}))
 
 
 def test_options_of_numpys_types_are_written_as_numbers():

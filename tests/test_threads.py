@@ -1,8 +1,11 @@
 """The threads of BLAS during training: one for a small network, all again afterwards, whatever happens."""
 
+import itertools
 import multiprocessing
 import os
+import re
 import sys
+import time
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +18,8 @@ from hypothesis import strategies as st
 import numnet as nn
 import numnet.data
 from numnet import threads
+
+from .devices import DEVICES
 
 X, T = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 
@@ -60,6 +65,14 @@ def test_a_small_network_is_trained_with_one_thread():
     assert counts() == {2}
 
 
+def test_the_number_of_threads_is_that_of_the_blas_with_most():
+    for library in threads.BLAS.lib_controllers:
+        with threads.BLAS.limit(limits=1):
+            assert threads.number() == 1
+            library.set_num_threads(2)
+            assert threads.number() == 2
+
+
 class Two(nn.Layer):
     """y = x a b, with two weights in one layer."""
 
@@ -99,6 +112,27 @@ def test_the_timing_takes_a_part_of_a_large_batch():
     assert peak < 10e6
 
 
+def test_the_times_in_the_warning_are_those_of_all_products(monkeypatch):
+    monkeypatch.setattr(threads, "_COSTS", 0.0)
+    weight = np.ones((1000, 1000), np.float32)
+    started = time.perf_counter()
+    with pytest.warns(RuntimeWarning, match="threads of BLAS") as caught:
+        threads.warn_if_slow(weight, 50)  # one product of the batch each time
+    took = time.perf_counter() - started
+    together = 9 * sum(float(ms) for ms in re.findall(r"([\d.e+-]+) ms", str(caught[0].message))) / 1000
+    assert 0.5 * took < together < 1.01 * took
+
+
+def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one(monkeypatch):
+    clock = itertools.chain.from_iterable([now, now + took] for now in range(100) for took in (0.25, 2.0))
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(threads, "_TIMED", 30)  # five products of 6 multiplications each time
+    with pytest.warns(RuntimeWarning) as caught:
+        threads.warn_if_slow(np.zeros((2, 3)), 1)
+    said = "the 2 threads of BLAS make the training slower (400 ms for a product, 50 ms with one thread), as when "
+    assert str(caught[0].message).startswith(said)
+
+
 def test_the_warning_is_of_the_line_that_called_fit(monkeypatch):
     monkeypatch.setattr(threads, "_COSTS", 0.0)
     x = np.zeros((200, 200_000), np.float32)
@@ -128,24 +162,30 @@ def test_two_threads_of_python_leave_the_threads_as_they_were():
     assert len({trainer.net.parameters.tobytes() for trainer in trainers}) == 1
 
 
-def train_and_exit():
-    trainer = trainer_of(Watch())
-    trainer.fit((X, T), 1, 8)
-    os._exit(0 if (trainer.net.layers[1].seen, counts()) == ({1}, {2}) else 1)
+def train_and_exit(net):
+    """Train as somebody who has one thread, and then the network of the parent and another with two."""
+    with threads.BLAS.limit(limits=1):
+        trainer_of().fit((X, T), 1, 8)
+        right = counts() == {1}
+    for trainer in (nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)), trainer_of(Watch())):
+        trainer.fit((X, T), 1, 8)
+        right = right and (trainer.net.layers[1].seen, counts()) == ({1}, {2})
+    os._exit(0 if right else 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_process_that_is_forked_during_an_epoch_has_all_threads_after_its_own():
-    process = multiprocessing.get_context("fork").Process(target=train_and_exit)
-
     class Fork(Watch):
         def forward(self, x):
-            if process.pid is None:
-                process.start()
+            if waiting and self.training:  # not while the cost at the start is worked out
+                waiting.pop().start()
             return super().forward(x)
 
-    trainer_of(Fork()).fit((X, T), 1, 8)
+    trainer = trainer_of(Fork())
+    process = multiprocessing.get_context("fork").Process(target=train_and_exit, args=(trainer.net,))
+    waiting = [process]
+    trainer.fit((X, T), 1, 8)
     process.join(20)
     if process.exitcode is None:
         process.kill()
@@ -208,12 +248,22 @@ def test_a_run_with_other_threads_is_resumed_with_a_warning(
     assert large == (batch_size == 100)
     with threads.BLAS.limit(limits=resumed), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        nn.Trainer.resume(path)
+        (entry,) = os.scandir(tmp_path)  # a path that is no text
+        nn.Trainer.resume(entry)
     expected = [f"{path} was written by a run with {trained} thread"] if large and trained != resumed else []
     assert [
         str(warning.message).partition(f"{trained} thread")[0] + f"{trained} thread" for warning in caught
     ] == expected
     assert all(f"OPENBLAS_NUM_THREADS={trained} " in str(warning.message) for warning in caught)
+
+
+@pytest.mark.parametrize("first", DEVICES)
+def test_a_run_that_moves_to_another_device_is_resumed_without_a_warning_of_threads(two_threads, tmp_path, first):
+    trainer = large_trainer()
+    trainer.net.to(first)
+    trainer.fit(data(), 1, 100, checkpoint=tmp_path / "run.npz")
+    (other,) = {"cpu", "gpu"} - {first}
+    assert nn.Trainer.resume(tmp_path / "run.npz", device=other).net.device == other  # a warning would be an error
 
 
 def test_a_checkpoint_within_an_epoch_knows_the_threads_too(two_threads, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -712,6 +713,17 @@ def test_a_step_takes_the_rate_that_it_is_given(lr):
     given, expected = classifier(3, 2, lr=lr), classifier(3, 2, lr=0.125)
     for _ in range(3):
         assert given.step(X, T, lr=0.125) == expected.step(X, T)
+    np.testing.assert_array_equal(given.net.parameters, expected.net.parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lr", [np.float64(0.1), np.float32(0.1), np.float16(0.1), Fraction(1, 10)])
+def test_a_rate_of_any_kind_gives_the_bits_of_a_float(lr, dtype):
+    given, expected = classifier(3, 2, dtype=dtype), classifier(3, 2, dtype=dtype)
+    for trainer in (given, expected):
+        trainer.optimizer.momentum, trainer.optimizer.nesterov = 0.9, True
+    for _ in range(2):
+        assert given.step(X, T, lr) == expected.step(X, T, float(lr))
     np.testing.assert_array_equal(given.net.parameters, expected.net.parameters)
 
 
