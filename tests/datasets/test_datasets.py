@@ -226,7 +226,10 @@ def test_numnet_data_is_taken_then_the_cache(
     monkeypatch.setenv("NUMNET_DATA", str(folder))
     assert same(mnist(download=False), small(1))
     (folder / GZIPPED[0]).unlink()
-    with pytest.raises(DownloadError, match=f"^{GZIPPED[0]} of mnist missing in .*named, .*cache.*download is False"):
+    missing = re.escape(
+        f"{GZIPPED[0]} of mnist missing in {folder}, {cache / 'numnet' / 'mnist'}, and download is False."
+    )
+    with pytest.raises(DownloadError, match=f"^{missing}\n"):
         mnist(download=False)
     assert same(mnist(), small(1))
     assert len(files_below(folder)) == 3
@@ -283,6 +286,13 @@ def test_a_given_folder_is_the_only_one(
         mnist(other, download=False)
     assert published.asked == []
     assert files_below(other) == []
+
+
+def test_an_empty_name_is_the_present_folder(published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMNET_DATA", str(put(tmp_path / "named", small(3))))
+    monkeypatch.chdir(put(tmp_path / "present", small(1)))
+    for download in (True, False):
+        assert same(mnist("", download=download), small(1))
 
 
 @pytest.mark.parametrize("download", [True, False])

@@ -338,6 +338,26 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_once_more(
     assert server.asked == [f"/busy/{NAME}"] * 2
 
 
+@pytest.mark.parametrize("status", [403, 404, 429, 500, 503])
+@pytest.mark.parametrize("again", [BODY, None], ids=["then well", "then the same"])
+def test_only_a_server_that_is_busy_is_asked_once_more(
+    server: Any, tmp_path: Path, status: int, again: bytes | None
+) -> None:
+    def refuse(request: BaseHTTPRequestHandler) -> None:
+        server.answers[f"/one/{NAME}"] = again or refuse
+        send(b"", status, Retry_After=0)(request)
+
+    server.answers[f"/one/{NAME}"] = refuse
+    busy = status in (429, 503)
+    if busy and again:
+        assert get(server, tmp_path, "one").read_bytes() == BODY
+    else:
+        reason = ", which asks to try again in 0 s" if busy else ""
+        with pytest.raises(DownloadError, match=f"HTTP {status} [A-Za-z ]+{reason}\n"):
+            get(server, tmp_path, "one")
+    assert server.asked == [f"/one/{NAME}"] * (2 if busy else 1)
+
+
 @pytest.mark.parametrize("begun", [1, 40_000, len(BODY) - 1])
 def test_an_interrupted_download_goes_on_where_it_stopped(server: Any, tmp_path: Path, begun: int) -> None:
     (tmp_path / PART).write_bytes(BODY[:begun])
@@ -405,6 +425,15 @@ def test_it_starts_over_once_only(server: Any, tmp_path: Path, fault: Any) -> No
     fault("Download", "after an interruption, the whole is wrong twice", info.value, tmp_path)
 
 
+def test_a_whole_file_that_is_wrong_is_not_asked_for_again(server: Any, tmp_path: Path) -> None:
+    (tmp_path / PART).write_bytes(BODY[:40_000])
+    server.answers[f"/one/{NAME}"] = BODY[::-1]  # all of it, whatever is asked for
+    with pytest.raises(DownloadError, match="wrong content: 102400 bytes"):
+        get(server, tmp_path, "one")
+    assert server.ranges == ["bytes=40000-"]
+    assert files_below(tmp_path) == []
+
+
 def test_the_error_has_every_mirror_with_its_own_reason(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
@@ -442,6 +471,18 @@ def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monke
         get(server, tmp_path, "http://numnet.invalid/", timeout=0.3)
     assert time.monotonic() - start < 3
     assert files_below(tmp_path) == []
+
+
+def test_a_program_that_ends_does_not_wait_for_a_server(server: Any, tmp_path: Path) -> None:
+    waited_for = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        waited_for.extend(not thread.daemon for thread in threading.enumerate() if thread.name == "numnet download")
+        send(BODY)(request)
+
+    server.answers[f"/one/{NAME}"] = answer
+    get(server, tmp_path, "one")
+    assert waited_for == [False]
 
 
 @pytest.mark.slow

@@ -137,7 +137,8 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pyt
     files(tmp_path / "own", "images", "labels")
     assert load_idx("~/own").name == "own"
     monkeypatch.chdir(tmp_path / "own")
-    assert load_idx(".").name == "own"
+    (tmp_path / "own" / "below").mkdir()
+    assert load_idx(".").name == load_idx("below/..").name == "own"
 
 
 PIXELS = np.array([[[0, 1, 127], [128, 200, 255]]], np.uint8)

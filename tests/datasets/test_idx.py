@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import os
 import pickle
@@ -215,6 +216,10 @@ FAULTS = {
         header((0, (1 << 32) - 1, (1 << 32) - 1)),
         "NumPy cannot hold an array of 3 dimensions",
     ),
+    "many dimensions, and no data": (
+        header((1,) * 32),
+        r"ends after 0 bytes of data, its header claims 1 bytes: \(1, 1, 1, 1, 1, 1, \.\.\.\) of uint8\. .*again",
+    ),
     "terabytes claimed": (
         header((1 << 20, 1 << 20)) + bytes(8),
         r"ends after 8 bytes of data, its header claims 1099511627776 bytes: \(1048576, 1048576\) of uint8.*again",
@@ -281,6 +286,11 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
     ),
     "web page, of a store": (b"<?xml version='1.0'?><Error/>", r"a web page \(HTML or XML\)", None),
     "text": (b"404: Not Found", "text that begins with '404: Not Found': open it in an editor.*again", None),
+    "text, that ends with the name of a file": (
+        b"the images of the digits and their labels are in images.npy and in labels.npy",
+        "text that begins with 'the images of the digits and their label': ",
+        None,
+    ),
     "text, in JSON": (b'{"message":"Not Found","status":"404"}', "text that begins with ", None),
     "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
     "bzip2": (bz2.compress(EXAMPLE), "a file compressed by bzip2: read_idx", EXAMPLE_ARRAY),
@@ -386,6 +396,13 @@ def test_what_is_unknown_is_shown_in_bytes(start: bytes) -> None:
         read(data)
 
 
+def test_what_only_looks_like_a_little_endian_header_is_shown_in_bytes() -> None:
+    for code, ndim in itertools.product(range(1, 256), range(3)):
+        with pytest.raises(IdxError, match=r"an IDX file with 00 00\.|is little-endian") as raised:
+            read(bytes([ndim, code, 0, 0]) + bytes([1, 0, 0, 0]) * ndim + bytes(8))
+        assert ("little-endian" in str(raised.value)) == (code == 0x0E and ndim > 0)  # eight bytes are one float64
+
+
 @given(array=arrays.filter(lambda array: array.ndim and array.size), magic=st.booleans(), gzipped=st.booleans())
 @in_folder
 def test_a_little_endian_file_is_told_and_the_hint_reads_it(
@@ -401,7 +418,11 @@ def test_a_little_endian_file_is_told_and_the_hint_reads_it(
     np.testing.assert_array_equal(hinted(raised.value, path), array)
 
 
-@given(array=arrays.filter(lambda array: array.size), more=st.integers(2, 256), gzipped=st.booleans())
+@given(
+    array=arrays.filter(lambda array: array.size),
+    more=st.sampled_from([2, 4, 8]) | st.integers(2, 256),
+    gzipped=st.booleans(),
+)
 @in_folder
 def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
     tmp_path: Path, array: NDArray[Any], more: int, gzipped: bool
@@ -410,8 +431,10 @@ def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
     data = write(array)[: 4 + 4 * array.ndim] + whole.astype(array.dtype.newbyteorder(">")).tobytes()
     path = tmp_path / "array"
     path.write_bytes(gzip.compress(data) if gzipped else data)
+    width = more * array.itemsize
     told = f"{whole.nbytes} bytes, {more} times as many: is a dimension missing, {' x '.join(map(str, whole.shape))}"
-    with pytest.raises(IdxError, match=told) as raised:
+    told += f", or does each element have {width} bytes" if width in (2, 4, 8) else ""
+    with pytest.raises(IdxError, match=rf"{told}\? np\.") as raised:
         read_idx(path)
     np.testing.assert_array_equal(hinted(raised.value, path), whole)
 
