@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -15,11 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tqdm
 from filelock import FileLock
 
 from numnet.datasets import DownloadError, download
@@ -793,6 +796,26 @@ def test_a_bar_is_shown_only_on_a_terminal_and_when_asked_for(
     assert (NAME in error.getvalue()) == (terminal and progress)
     assert error.getvalue() == "" or (terminal and progress)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("begun", [0, 40_000])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_bar_has_the_name_and_how_much_is_there(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int, known: bool
+) -> None:
+    server.answers[f"/one/{NAME}"] = ranged if known else chunked
+    (tmp_path / PART).write_bytes(BODY[:begun])
+    error = Terminal()
+    monkeypatch.setattr(sys, "stderr", error)
+    monkeypatch.setattr(tqdm, "tqdm", partial(tqdm.tqdm, mininterval=0, miniters=0, ncols=100))  # draws every piece
+    get(server, tmp_path, "one")
+    start = begun if known else 0  # in chunks, the file comes from its beginning
+    counts = [f"{count / 1000:.3g}k" for count in (*range(start + 16384, len(BODY), 16384), len(BODY))]
+    *drawn, wiped = error.getvalue().strip("\r").split("\r")
+    assert not wiped.strip()
+    assert "\n" not in error.getvalue()
+    for line, count in zip(drawn[1:], [*counts, counts[-1]], strict=True):
+        assert re.fullmatch(rf"{NAME}: .*{count}{'/102k' if known else 'B'} \[.*[\d.]+[kM]?B/s\]", line.strip())
 
 
 def test_no_standard_error_at_all(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

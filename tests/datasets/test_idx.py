@@ -21,7 +21,7 @@ import matplotlib.image
 import matplotlib.pyplot
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -423,6 +423,7 @@ def test_a_little_endian_file_is_told_and_the_hint_reads_it(
     more=st.sampled_from([2, 4, 8]) | st.integers(2, 256),
     gzipped=st.booleans(),
 )
+@example(array=np.zeros(3, np.uint8), more=256, gzipped=True)
 @in_folder
 def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
     tmp_path: Path, array: NDArray[Any], more: int, gzipped: bool
