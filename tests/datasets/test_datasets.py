@@ -282,7 +282,9 @@ def test_a_given_folder_is_the_only_one(
     fault("Download", "data_dir is not there, and download is False", info.value, "nothing")
     assert not other.exists()
     other.mkdir()
-    with pytest.raises(DownloadError, match=r"missing in \S*other, and"):
+    with pytest.raises(
+        DownloadError, match=r"missing in \S*other, and download is False\.\nTo provide the files by hand"
+    ):
         mnist(other, download=False)
     assert published.asked == []
     assert files_below(other) == []
@@ -530,13 +532,15 @@ def test_a_file_in_the_cache_that_changes_is_checked_again_however_soon_and_smal
         mnist(download=False)
 
 
-@pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80])
+@pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80, "{size} {time} unknown\n", "é{size} {time}"])
 def test_a_record_that_does_not_match_is_not_believed(
     published: Any, settled: Callable[[], list[Path]], hashed: list[str], record: str
 ) -> None:
     mnist()
     first = settled()[0]
-    first.with_name(f"{first.name}.verified").write_text(record)
+    status = first.stat()
+    record = record.format(size=status.st_size, time=status.st_mtime_ns)
+    first.with_name(f"{first.name}.verified").write_text(record, "utf-8")
     for _ in range(2):
         assert same(mnist(), small(1))
     assert hashed.count(first.name) == 1

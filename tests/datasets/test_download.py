@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -396,6 +397,7 @@ RESUMES = {
     "the server ignores Range": (BODY[:40_000], send(BODY), 1),
     "the server sends another range": (BODY[:40_000], another_range, 2),
     "the first bytes, from before, are wrong": (b"x" * 40_000, ranged, 2),
+    "the first byte, from before, is wrong": (b"x", ranged, 2),
     "the bytes from before are too many": (BODY + b"x", ranged, 2),
     "the bytes from before are as many, and wrong": (BODY[::-1], ranged, 2),
 }
@@ -564,6 +566,21 @@ def test_a_full_disk_is_not_blamed_on_the_mirrors(server: Any, tmp_path: Path, m
         get(server, tmp_path, "one", "two")
     assert server.asked == [f"/one/{NAME}"]
     assert files_below(tmp_path) == []
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers[f"/one/{NAME}"] = BODY
+    seen = []
+
+    def watched(descriptor: int, to_disk: Callable[[int], None] = os.fsync) -> None:
+        seen.append((files_below(tmp_path), os.fstat(descriptor).st_size))
+        to_disk(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    get(server, tmp_path, "one")
+    assert seen == [([LOCK, PART], len(BODY))]
 
 
 TINY = f"""
@@ -816,6 +833,19 @@ def test_the_bar_has_the_name_and_how_much_is_there(
     assert "\n" not in error.getvalue()
     for line, count in zip(drawn[1:], [*counts, counts[-1]], strict=True):
         assert re.fullmatch(rf"{NAME}: .*{count}{'/102k' if known else 'B'} \[.*[\d.]+[kM]?B/s\]", line.strip())
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_in_a_notebook_the_bar_is_shown(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: bool
+) -> None:
+    IPython = pytest.importorskip("IPython")  # noqa: N806
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    error = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", error)
+    server.answers[f"/one/{NAME}"] = BODY
+    get(server, tmp_path, "one", progress=progress)
+    assert (NAME in error.getvalue()) == progress
 
 
 def test_no_standard_error_at_all(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

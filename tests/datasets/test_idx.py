@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import lzma
+import math
 import os
 import pickle
 import re
@@ -297,6 +298,11 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
     "zip": (zipped(), "a zip archive: read_idx", EXAMPLE_ARRAY),
     "tar": (tarred(), "a tar archive: read_idx", EXAMPLE_ARRAY),
     "npz": (saved_by(np.savez, x=TABLE), r"arrays saved by NumPy \(npz\)", {"x": TABLE}),
+    "npz, of an array without a name": (
+        saved_by(np.savez, **{"": TABLE}),
+        r"arrays saved by NumPy \(npz\)",
+        {"": TABLE},
+    ),
     "npz, compressed": (saved_by(np.savez_compressed, x=TABLE), r"arrays saved by NumPy \(npz\)", {"x": TABLE}),
     "npy": (saved_by(np.save, TABLE), r"an array saved by NumPy \(npy\)", TABLE),
     "Git LFS pointer": (
@@ -440,6 +446,18 @@ def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
     np.testing.assert_array_equal(hinted(raised.value, path), whole)
 
 
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((3, 1, 2, 1, 1, 1, 1, 2), "3 x 1 x 2 x 1 x ... x 2 x 5? np"),
+        ((3, 1, 2, 1, 1, 1, 2), "3 x 1 x 2 x 1 x 1 x 1 x 2 x 5? np"),
+    ],
+)
+def test_of_many_dimensions_the_first_four_and_the_last_two_are_told(shape: tuple[int, ...], told: str) -> None:
+    with pytest.raises(IdxError, match=f"is a dimension missing, {re.escape(told)}"):
+        read(header(shape) + bytes(math.prod(shape) * 5))
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, fault: Fault) -> None:
     data, message = FAULTS[name]
@@ -509,7 +527,7 @@ def test_a_file_without_permission_stays_a_permission_error(tmp_path: Path) -> N
         read_idx(path)
 
 
-@pytest.mark.parametrize("path", [b"array", EXAMPLE, None, 3, io.StringIO()], ids=repr)
+@pytest.mark.parametrize("path", [b"array", EXAMPLE, None, 3, io.StringIO()], ids=lambda path: type(path).__name__)
 def test_what_is_no_path_and_no_binary_file_is_refused(path: Any) -> None:
     for call in (read_idx, lambda path: write_idx(path, EXAMPLE_ARRAY)):
         with pytest.raises(
@@ -659,7 +677,9 @@ def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mod
         assert mapped.flags.writeable == (mode != "r")
 
 
-@pytest.mark.parametrize("data", [EXAMPLE[:-1], EXAMPLE + b"\0", EXAMPLE[:7], gzip.compress(EXAMPLE), b"<html>"])
+@pytest.mark.parametrize(
+    "data", [EXAMPLE[:-1], EXAMPLE + b"\0", EXAMPLE[:7], gzip.compress(EXAMPLE, mtime=0), b"<html>"]
+)
 def test_a_file_that_cannot_be_mapped_is_an_idx_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "array").write_bytes(data)
     with pytest.raises(IdxError, match=r"array: .*(ends after|goes on|gzipped.* Unpack|web page)"):
