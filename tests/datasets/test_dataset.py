@@ -68,8 +68,11 @@ def test_names_of_classes_are_kept_as_a_tuple(names: Any) -> None:
     [
         (["cat", "dog"], "classes must name all labels from 0 to 2, got 2 names"),
         ([0, 1, 2], r"classes must be names, strings, got 0: write list\(map\(str, classes\)\)"),
+        (["cat", "dog", 2], r"classes must be names, strings, got 2: write list\(map\(str, classes\)\)"),
         (["cat", "dog", "cat"], "classes must be different names, but 'cat' is there 2 times"),
+        (np.array(["cat", "dog", "cat"]), "classes must be different names, but 'cat' is there 2 times"),
         ("cat", r"classes must be a sequence of names, got one string, 'cat': write \['cat', ...\]"),
+        (np.str_("cat"), "classes must be a sequence of names, got one string, .*"),
         ([], "classes must name all labels from 0 to 2, got 0 names"),
     ],
 )
@@ -143,6 +146,7 @@ def test_an_integer_and_iteration_give_an_image_with_its_label(data: Dataset, ki
         assert label == data.labels[i]
         for place in kind(i), i - len(data):
             image, label = data[place]
+            assert np.shares_memory(image, data.images[i]) == (type(place) is not np.ndarray)
             assert (image == data.images[i]).all()
             assert label == data.labels[i]
     with pytest.raises(IndexError):
@@ -166,6 +170,18 @@ def test_a_second_index_is_refused(index: Any) -> None:
 def test_what_numpy_does_not_take_for_an_index_of_rows_is_an_error(index: Any) -> None:
     with pytest.raises((IndexError, ValueError)):
         Dataset(np.zeros((2, 3)), np.array([0, 1]))[index]
+
+
+def test_an_index_that_numpy_makes_no_array_of_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^index must be an array, but NumPy makes none of this set"):
+        digits()[0][{0, 1}]
+
+
+def test_iteration_notices_that_images_and_labels_are_no_longer_as_many() -> None:
+    data = Dataset(np.zeros((2, 3)), np.array([0, 1]))
+    data.labels = data.labels[:1]
+    with pytest.raises(ValueError, match="zip"):
+        list(data)
 
 
 def test_a_data_set_does_not_become_an_array_or_a_pair() -> None:
@@ -359,6 +375,7 @@ X = np.zeros((4, 2))
         (X, [[1, 0], [0, 1], [1, 1], [1, 0]], r"t of shape .*, but row 2 is \[1, 1\]"),
         (X, [[1, 0], [0, 0], [0, 1], [1, 0]], r"t of shape .*, but row 1 is \[0, 0\]"),
         (X, [[1, 5], [0, 1], [0, 1], [1, 0]], r"t of shape .*, but row 0 is \[1, 5\]"),
+        (X, [[1, 0], [0, 1], [1, 5], [2, 0]], r"t of shape .*, but row 2 is \[1, 5\]"),
         (
             X,
             np.full((4, 50), 0.5),
@@ -411,8 +428,9 @@ def test_many_numbers_are_taken_for_measurements() -> None:
     for classes in t.astype(str), np.unique(t, return_inverse=True)[1]:
         assert repr(Dataset.from_arrays(x, classes)) == "Dataset(442 images of 3, 214 classes)"
     assert repr(Dataset.from_arrays(x[:200], np.arange(1, 201))) == "Dataset(200 images of 3, 200 classes)"
-    with pytest.raises(ValueError, match="t has 201 different numbers, from 1 to 201"):
-        Dataset.from_arrays(x[:201], np.arange(1, 202))
+    for kind in "HilQfd":
+        with pytest.raises(ValueError, match="t has 201 different numbers, from 1 to 201"):
+            Dataset.from_arrays(x[:201], np.arange(1, 202).astype(kind))
 
 
 @pytest.mark.parametrize(

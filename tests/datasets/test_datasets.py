@@ -454,6 +454,9 @@ def test_a_file_in_the_cache_is_verified_once(
         assert same(mnist(download=False), small(1))
     assert sorted(hashed) == GZIPPED
     assert files_below(cache / "numnet" / "mnist") == sorted(GZIPPED + [f"{name}.verified" for name in GZIPPED])
+    status, sha256 = first.stat(), hashlib.sha256(first.read_bytes()).hexdigest()
+    record = f"{status.st_size} {status.st_mtime_ns} {sha256}\n"  # as every version writes and believes it
+    assert first.with_name(f"{first.name}.verified").read_text() == record
     hashed.clear()
     os.utime(first)
     assert same(mnist(download=False), small(1))

@@ -156,6 +156,14 @@ def test_signed_bytes_under_the_name_of_unsigned_ones_are_told(tmp_path: Path, e
     assert (eval(remedy, {"nn": nn, "np": np, "data": data}).images == PIXELS).all()
 
 
+def test_of_several_forms_the_first_by_name_is_told_of(tmp_path: Path) -> None:
+    for name in "images-idx3-ubyte", "images.gz":
+        write_idx(tmp_path / name, PIXELS.view(np.int8))
+    write_idx(tmp_path / "labels", np.zeros(1, np.uint8))
+    with pytest.warns(nn.DataWarning, match=r"images-idx3-ubyte has signed bytes"):
+        load_idx(tmp_path)
+
+
 @given(low=st.integers(-128, 0), kind=st.sampled_from([np.int8, np.int16, np.float32]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_signed_numbers_that_do_not_pretend_are_no_reason_to_warn(tmp_path: Path, low: int, kind: type) -> None:

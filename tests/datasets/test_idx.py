@@ -478,6 +478,23 @@ def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, 
     fault("IDX files", name, f"IdxError: {told}", "the file, as it was")
 
 
+def test_an_open_file_is_told_of_as_its_path_and_a_pipe_without_its_length(tmp_path: Path) -> None:
+    data, message = FAULTS["more images than claimed"]
+    path = tmp_path / "digits-idx"
+    path.write_bytes(data)
+    for buffering in -1, 0:
+        with open(path, "rb", buffering=buffering) as file, pytest.raises(IdxError, match=f"digits-idx: .*{message}"):
+            read_idx(file)
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    os.close(writing)
+    with (
+        open(reading, "rb") as pipe,
+        pytest.raises(IdxError, match=r"goes on after its data.* uint8\. The file is dam"),
+    ):
+        read_idx(pipe)
+
+
 def test_no_more_is_read_than_the_claim_and_one_byte_in_pieces() -> None:
     file = io.BytesIO()
     write_idx(file, np.zeros(3 << 19, np.uint8))
