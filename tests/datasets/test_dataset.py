@@ -1,5 +1,6 @@
 """numnet.datasets.Dataset: images and their labels, and what people do with them."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import numnet as nn
-from numnet.datasets import Dataset, digits
+from numnet.datasets import Dataset, digits, read_idx, write_idx
 
 
 @given(count=st.integers(1, 20), shape=st.lists(st.integers(0, 4), max_size=3), dtype=st.sampled_from("bBhHiIqQ"))
@@ -20,6 +21,15 @@ def test_a_dataset_keeps_its_arrays(count: int, shape: list[int], dtype: str) ->
     assert data.labels is labels
     assert len(data) == count
     assert repr(data) == f"Dataset('some', {count} images of {' x '.join(map(str, shape)) or 1}, {count} classes)"
+
+
+def test_mapped_arrays_stay_mapped(tmp_path: Path) -> None:
+    for name in "images", "labels":
+        write_idx(tmp_path / name, np.zeros(3, np.uint8))
+    images, labels = (read_idx(tmp_path / name, mmap_mode="r") for name in ("images", "labels"))
+    data = Dataset(images, labels)
+    assert data.images is images
+    assert data.labels is labels
 
 
 def test_a_dataset_without_a_name() -> None:
