@@ -236,6 +236,29 @@ def test_numnet_data_is_taken_then_the_cache(
     assert [Path(name).name for name in files_below(cache)] == [GZIPPED[0]]
 
 
+@pytest.mark.parametrize(
+    ("loader", "name", "place"), [(mnist, "mnist", "."), (fashion_mnist, "fashion-mnist", "fashion-mnist")]
+)
+def test_what_is_missing_and_what_is_there_is_told(
+    published: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, loader: Loader, name: str, place: str
+) -> None:
+    arrays, below = small(SEEDS[loader]), cache / "numnet" / "mnist"
+    folder = put(tmp_path / "named" / place, {name: arrays[name] for name in NAMES[:2]})
+    below.mkdir(parents=True)
+    (below / "notes").touch()
+    monkeypatch.setenv("NUMNET_DATA", str(tmp_path / "named"))
+    with pytest.raises(DownloadError) as info:
+        loader(download=False)
+    missing = ", ".join(f"{name}.gz" for name in NAMES[2:])
+    assert str(info.value).splitlines() == [
+        f"{missing} of {name} missing in {folder}, {below / place}, and download is False.",
+        f"{tmp_path / 'named'} has {', '.join(sorted(os.listdir(tmp_path / 'named')))}.",
+        f"{below} has notes.",
+        f"To provide the files by hand, put {missing} in the folder {below / place}, or in another one that you name "
+        "with data_dir or the environment variable NUMNET_DATA.",
+    ]
+
+
 @pytest.mark.parametrize("download", [True, False])
 def test_a_folder_that_numnet_data_names_must_be_there(
     published: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, download: bool, fault: Any

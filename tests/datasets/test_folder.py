@@ -59,7 +59,11 @@ EMNIST = [
 
 
 def test_one_of_several_data_sets_is_named(tmp_path: Path) -> None:
-    files(tmp_path, *EMNIST, "images.idx3-ubyte", "labels.idx1-ubyte")
+    with pytest.raises(IdxError, match=r"several data sets, 'emnist-digits', 'emnist-letters': name"):
+        load_idx(files(tmp_path, *EMNIST))
+    with pytest.raises(IdxError, match=r"has no files of '' with names such as"):
+        load_idx(tmp_path, "")
+    files(tmp_path, "images.idx3-ubyte", "labels.idx1-ubyte")
     with pytest.raises(
         IdxError, match=r"several data sets, '', 'emnist-digits', 'emnist-letters': name .* as in "
     ) as info:
@@ -88,6 +92,8 @@ def test_one_of_several_data_sets_is_named(tmp_path: Path) -> None:
             "has train images, and images of neither train nor test.*: it has images, labels, train-images",
         ),
         ([f"{i:02}.idx" for i in range(30)], r"has no files .*: it has 00.idx, .*, 19.idx, \.\.\."),
+        ([f"{i:02}.idx" for i in range(21)], r"has no files .*: it has 00.idx, .*, 19.idx, \.\.\.$"),
+        ([f"{i:02}.idx" for i in range(20)], r"has no files .*: it has 00.idx, .*, 18.idx, 19.idx$"),
     ],
 )
 def test_if_files_are_missing_or_unclear_what_is_there_is_told(tmp_path: Path, names: list[str], message: str) -> None:
@@ -161,6 +167,17 @@ def test_of_several_forms_the_first_by_name_is_told_of(tmp_path: Path) -> None:
         write_idx(tmp_path / name, PIXELS.view(np.int8))
     write_idx(tmp_path / "labels", np.zeros(1, np.uint8))
     with pytest.warns(nn.DataWarning, match=r"images-idx3-ubyte has signed bytes"):
+        load_idx(tmp_path)
+    for name in "images-idx3-ubyte", "images.gz":
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(IdxError, match="images-idx3-ubyte: it ends after 0 bytes"):
+        load_idx(tmp_path)
+
+
+def test_signed_bytes_of_no_image_are_no_data_set(tmp_path: Path) -> None:
+    for name, shape in ("images-idx3-ubyte", (0, 2, 2)), ("labels", (0,)):
+        write_idx(tmp_path / name, np.zeros(shape, np.int8))
+    with pytest.raises(IdxError, match="a data set needs at least one image"):
         load_idx(tmp_path)
 
 
