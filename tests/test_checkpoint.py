@@ -813,6 +813,27 @@ def test_parts_may_have_the_longer_header_of_npy(saved):
     np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_parts_that_are_there_again_and_again_are_refused(saved):
+    _, path = saved
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in archive.namelist() * 2:
+            archive.writestr(name, archive.read(name))
+    with pytest.raises(
+        nn.CheckpointError, match=r"\(its parts are not best\.npy, header\.npy, parameters\.npy, velocity"
+    ):
+        nn.load(path)
+
+
+def test_what_a_file_is_blamed_for_is_told_in_short(saved):
+    _, path = saved
+    rewrite(path, lambda header: header.update(dtype="x " * 1000))
+    with pytest.raises(
+        nn.CheckpointError, match=r"damaged \([^()]{250,300} x \.\.\.\): save it again, or take an older copy$"
+    ):
+        nn.load(path)
+
+
 def test_a_packed_file_is_refused(saved):
     _, path = saved
     with np.load(path) as file:
