@@ -36,6 +36,7 @@ def test_what_was_written_is_loaded(
     (folder / "test-labels").mkdir()
     loaded = load_idx(str(folder))
     if which == "four":
+        assert type(loaded) is tuple
         train, test = loaded
         assert train.name.endswith(" train")
         assert test.name.endswith(" test")

@@ -219,7 +219,7 @@ FAULTS = {
     ),
     "many dimensions, and no data": (
         header((1,) * 32),
-        r"ends after 0 bytes of data, its header claims 1 bytes: \(1, 1, 1, 1, 1, 1, \.\.\.\) of uint8\. .*again",
+        r"ends after 0 bytes of data, its header claims 1 bytes: \(1, 1, 1, 1, 1, 1, \.\.\.\) of uint8\. The file is dam",
     ),
     "terabytes claimed": (
         header((1 << 20, 1 << 20)) + bytes(8),
@@ -241,7 +241,10 @@ FAULTS = {
     "gzipped, more after it": (gzip.compress(EXAMPLE) + b"more", r"gzipped, but does not unpack.*again"),
     "gzipped, a second array after it": (gzip.compress(EXAMPLE) * 2, "goes on after its data"),
     "gzipped, only the first of two members": (gzip.compress(EXAMPLE[:9]), "ends after 9 bytes, its header"),
-    "gzipped, unpacks to far more": (gzip.compress(EXAMPLE + bytes(10_000_000)), "goes on after its data.*again"),
+    "gzipped, unpacks to far more": (
+        gzip.compress(EXAMPLE + bytes(10_000_000)),
+        r"goes on after its data.* of int16\. The file is damaged .*again",
+    ),
 }
 
 
@@ -292,6 +295,9 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
         "text that begins with 'the images of the digits and their label': ",
         None,
     ),
+    "text, after empty lines": (b"\n \n404: Not Found", "text that begins with '404: Not Found': ", None),
+    "text, of one word": (b"eXample", "text that begins with 'eXample': ", None),
+    "text, a list in JSON": (b"[1,2,3]", r"text that begins with '\[1,2,3\]': ", None),
     "text, in JSON": (b'{"message":"Not Found","status":"404"}', "text that begins with ", None),
     "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
     "bzip2": (bz2.compress(EXAMPLE), "a file compressed by bzip2: read_idx", EXAMPLE_ARRAY),
@@ -395,6 +401,12 @@ def test_a_first_number_of_a_table_is_no_name(first: str) -> None:
         read(f"{first},2\n".encode())
 
 
+@pytest.mark.parametrize("data", [b"  \n\t", b"text\0", b"a\0text", b"\xef\xbb\xbf \n"])
+def test_what_is_blank_or_not_quite_text_is_shown_in_bytes(data: bytes) -> None:
+    with pytest.raises(IdxError, match=f"it starts with the bytes {data[:4].hex(' ')}, an IDX file with 00 00"):
+        read(data)
+
+
 @given(start=st.binary(min_size=1, max_size=64))
 def test_what_is_unknown_is_shown_in_bytes(start: bytes) -> None:
     data = b"\xf7" + start
@@ -407,6 +419,9 @@ def test_what_only_looks_like_a_little_endian_header_is_shown_in_bytes() -> None
         with pytest.raises(IdxError, match=r"an IDX file with 00 00\.|is little-endian") as raised:
             read(bytes([ndim, code, 0, 0]) + bytes([1, 0, 0, 0]) * ndim + bytes(8))
         assert ("little-endian" in str(raised.value)) == (code == 0x0E and ndim > 0)  # eight bytes are one float64
+    for data in b"\2\x08\0\0", b"\2\x08\0\0\1\0\0", b"\2\x08\0\0\1\0\0\0\1", b"\1\x08\0\0\0\0\0\0":  # cut, or empty
+        with pytest.raises(IdxError, match=r"starts with the bytes 0[12] 08 00 00, an IDX file with 00 00\."):
+            read(data)
 
 
 @given(array=arrays.filter(lambda array: array.ndim and array.size), magic=st.booleans(), gzipped=st.booleans())
@@ -493,6 +508,25 @@ def test_an_open_file_is_told_of_as_its_path_and_a_pipe_without_its_length(tmp_p
         pytest.raises(IdxError, match=r"goes on after its data.* uint8\. The file is dam"),
     ):
         read_idx(pipe)
+
+
+class OnlyRead:
+    """A file that can be read once, and nothing else."""
+
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
+
+
+def test_a_file_needs_nothing_but_read() -> None:
+    assert read_idx(OnlyRead(EXAMPLE)).tolist() == EXAMPLE_ARRAY.tolist()  # type: ignore[arg-type]
+    for data in FAULTS["more images than claimed"][0], FAULTS["cut in the data"][0], header((5, 0, 3)) + bytes(7):
+        with pytest.raises(IdxError, match=r"(goes on|ends) after .* claims .*\. The file is damaged or incomplete"):
+            read_idx(OnlyRead(data))  # type: ignore[arg-type]
+
+
+def test_rows_of_no_number_fit_no_data() -> None:
+    with pytest.raises(IdxError, match=r"goes on after its data, its header claims 0 bytes: .*\. The file is damaged"):
+        read(header((5, 0, 3)) + bytes(7))
 
 
 def test_no_more_is_read_than_the_claim_and_one_byte_in_pieces() -> None:
@@ -597,13 +631,14 @@ def test_a_claim_takes_no_memory_before_its_bytes_are_there(packed: bool, claim:
         tracemalloc.stop()
 
 
-def test_reading_takes_little_more_than_twice_the_memory_of_the_array() -> None:
-    array = np.arange(2_500_000, dtype=np.int32)
+@pytest.mark.parametrize(("kind", "times"), [(np.int32, 2.3), (np.uint8, 1.3)])
+def test_reading_takes_little_more_than_twice_the_memory_of_the_array(kind: type, times: float) -> None:
+    array = np.arange(2_500_000).astype(kind)
     file = io.BytesIO(write(array))
     tracemalloc.start()
     try:
         result = read_idx(file)
-        assert tracemalloc.get_traced_memory()[1] < 2.3 * array.nbytes
+        assert tracemalloc.get_traced_memory()[1] < times * array.nbytes
     finally:
         tracemalloc.stop()
     assert (result == array).all()
@@ -680,10 +715,10 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "array").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-@given(array=arrays, mode=st.sampled_from(["r", "r+", "c"]))
+@given(array=arrays, mode=st.sampled_from(["r", "r+", "c"]), kind=st.sampled_from([str, Path]))
 @in_folder
-def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mode: Any) -> None:
-    path = tmp_path / "array"
+def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mode: Any, kind: type) -> None:
+    path = kind(tmp_path / "array")
     write_idx(path, array)
     mapped, expected = read_idx(path, mmap_mode=mode), read_idx(path)
     np.testing.assert_array_equal(mapped, expected)
@@ -716,7 +751,7 @@ def test_mapping_takes_no_memory_for_the_data(tmp_path: Path) -> None:
     assert peak < 100_000
 
 
-@pytest.mark.parametrize(("where", "mode"), [("path", "w+"), ("path", "x"), ("file", "r")])
+@pytest.mark.parametrize(("where", "mode"), [("path", "w+"), ("path", "x"), ("path", ""), ("file", "r")])
 def test_mapping_needs_a_path_and_a_mode_that_numpy_load_has(tmp_path: Path, where: str, mode: Any) -> None:
     path = tmp_path / "array"
     path.write_bytes(EXAMPLE)
