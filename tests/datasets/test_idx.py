@@ -219,7 +219,7 @@ FAULTS = {
     ),
     "many dimensions, and no data": (
         header((1,) * 32),
-        r"ends after 0 bytes of data, its header claims 1 bytes: \(1, 1, 1, 1, 1, 1, \.\.\.\) of uint8\. The file is dam",
+        r"ends after 0 bytes of data, its header claims 1 .*: \(1, 1, 1, 1, 1, 1, \.\.\.\) of uint8\. The file is dam",
     ),
     "terabytes claimed": (
         header((1 << 20, 1 << 20)) + bytes(8),
