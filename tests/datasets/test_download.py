@@ -345,21 +345,25 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_once_more(
 @pytest.mark.parametrize("status", [403, 404, 429, 500, 503])
 @pytest.mark.parametrize("again", [BODY, None], ids=["then well", "then the same"])
 def test_only_a_server_that_is_busy_is_asked_once_more(
-    server: Any, tmp_path: Path, status: int, again: bytes | None
+    server: Any, tmp_path: Path, status: int, again: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+
     def refuse(request: BaseHTTPRequestHandler) -> None:
         server.answers[f"/one/{NAME}"] = again or refuse
-        send(b"", status, Retry_After=0)(request)
+        send(b"", status, Retry_After=3)(request)
 
     server.answers[f"/one/{NAME}"] = refuse
     busy = status in (429, 503)
     if busy and again:
         assert get(server, tmp_path, "one").read_bytes() == BODY
     else:
-        reason = ", which asks to try again in 0 s" if busy else ""
+        reason = ", which asks to try again in 3 s" if busy else ""
         with pytest.raises(DownloadError, match=f"HTTP {status} [A-Za-z ]+{reason}\n"):
             get(server, tmp_path, "one")
     assert server.asked == [f"/one/{NAME}"] * (2 if busy else 1)
+    assert waits == ([3] if busy else [])
 
 
 @pytest.mark.parametrize("begun", [1, 40_000, len(BODY) - 1])
@@ -378,8 +382,9 @@ def test_a_body_without_an_end_is_given_up(server: Any, tmp_path: Path, monkeypa
         get(server, tmp_path, "one")
 
 
-def test_a_whole_part_needs_no_server(server: Any, tmp_path: Path) -> None:
-    (tmp_path / PART).write_bytes(BODY)
+@pytest.mark.parametrize("there", [NAME, PART])
+def test_a_whole_part_needs_no_server(server: Any, tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_bytes(BODY)
     assert get(server, tmp_path, "one").read_bytes() == BODY
     assert server.asked == []
     assert files_below(tmp_path) == [NAME]
@@ -490,8 +495,10 @@ def test_a_program_that_ends_does_not_wait_for_a_server(server: Any, tmp_path: P
     assert waited_for == [False]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("answer", [send(BODY), send(b"", 404), stall, stall_halfway])
+@pytest.mark.parametrize(
+    "answer",
+    [send(BODY), send(b"", 404), *(pytest.param(stalls, marks=pytest.mark.slow) for stalls in (stall, stall_halfway))],
+)
 def test_no_thread_stays_for_long(server: Any, tmp_path: Path, answer: Answer) -> None:
     server.answers = {f"/one/{NAME}": answer, f"/two/{NAME}": BODY}
     get(server, tmp_path, "one", "two", timeout=0.3)
@@ -689,13 +696,34 @@ def test_a_process_that_gets_on_is_waited_for(
     assert files_below(tmp_path) == [NAME]
 
 
+def test_one_that_gets_on_in_another_thread_is_waited_for(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_PATIENCE", 0.0)
+    server.answers[f"/one/{NAME}"] = ranged
+    lock = FileLock(tmp_path / LOCK, thread_local=False)
+    lock.acquire()
+
+    def write() -> None:
+        with open(tmp_path / PART, "ab", buffering=0) as part:
+            end = time.monotonic() + 0.15
+            while time.monotonic() < end:
+                part.write(b"x")
+                time.sleep(0.001)
+        lock.release()
+
+    threading.Thread(target=write).start()
+    assert get(server, tmp_path, "one", timeout=0.03).read_bytes() == BODY
+    assert files_below(tmp_path) == [NAME]
+
+
 def test_a_process_that_does_not_get_on_is_named(
     server: Any, tmp_path: Path, hold: Any, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
-    monkeypatch.setattr(download, "_PATIENCE", 0.0)
+    monkeypatch.setattr(download, "_PATIENCE", 0.05)
     hold(0)
     with pytest.raises(DownloadError, match=f"(?s){NAME} is being .* no progress in 0.5 s. Wait.*\n{REMEDY}") as info:
-        get(server, tmp_path, "one", timeout=0.25)
+        get(server, tmp_path, "one", timeout=0.2)
     assert server.asked == []
     assert (tmp_path / LOCK).exists()  # it is the other process's
     fault("Download", "another process has the download, and is suspended", info.value, "what that process left")

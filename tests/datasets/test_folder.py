@@ -112,6 +112,13 @@ def test_two_forms_that_differ_are_named(tmp_path: Path) -> None:
     assert load_idx(tmp_path).labels.tolist() == [0, 0, 0]
 
 
+def test_numbers_that_are_missing_are_loaded_as_they_are(tmp_path: Path) -> None:
+    images = np.array([[0.5, np.nan]])
+    write_idx(tmp_path / "images", images)
+    write_idx(tmp_path / "labels", np.zeros(1, np.uint8))
+    np.testing.assert_array_equal(load_idx(tmp_path).images, images)
+
+
 def test_a_file_that_is_not_idx_is_named(tmp_path: Path) -> None:
     files(tmp_path, "images.idx", "labels.idx")
     (tmp_path / "labels.idx").write_bytes(gzip.compress(b"0,1\n"))
