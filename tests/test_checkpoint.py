@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 import os
+import re
 import warnings
 import zipfile
 
@@ -60,6 +61,14 @@ def test_a_network_without_parameters_is_saved_too(tmp_path, dtype):
     net = nn.Sequential(nn.Sigmoid(), dtype=dtype)
     net.save(tmp_path / "net.npz")
     assert repr(nn.load(tmp_path / "net.npz")) == repr(net)
+
+
+def test_a_part_may_grow_beyond_what_a_small_zip_can_hold(saved):
+    """Of every part, the sizes are written with 64 bits, as np.savez does."""
+    content = saved[1].read_bytes()
+    for start in (at.start() for at in re.finditer(b"PK\x03\x04", content)):
+        name = int.from_bytes(content[start + 26 : start + 28], "little")
+        assert content[start + 30 + name : start + 34 + name] == b"\x01\x00\x10\x00"
 
 
 def test_the_name_is_kept_as_given_and_nothing_else_is_left(saved, tmp_path):
@@ -286,6 +295,14 @@ def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
     rewrite(path, change, **arrays)
     with pytest.raises(nn.CheckpointError, match=f"run.npz {message}"):
         checkpoint.load_run(path, "cpu", None)
+
+
+def test_of_another_version_of_a_run_those_that_are_read_are_named(tmp_path):
+    a_trainer().fit(([[1.0]], [[1.0]]), 1, 1, checkpoint=tmp_path / "run.npz")
+    rewrite(tmp_path / "run.npz", lambda header: header.update(version=4))
+    known = ", ".join(f"'numnet run', version {number}" for number in (1, 2, 3))
+    with pytest.raises(nn.CheckpointError, match=f"version 4; this numnet reads {known}: update numnet, or save"):
+        nn.Trainer.resume(tmp_path / "run.npz")
 
 
 @pytest.mark.parametrize("number", [None, 1, 2, 64])
@@ -794,6 +811,27 @@ def test_parts_may_have_the_longer_header_of_npy(saved):
             with archive.open(f"{name}.npy", "w") as part:
                 np.lib.format.write_array(part, array, version=(2, 0))
     np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_parts_that_are_there_again_and_again_are_refused(saved):
+    _, path = saved
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in archive.namelist() * 2:
+            archive.writestr(name, archive.read(name))
+    with pytest.raises(
+        nn.CheckpointError, match=r"\(its parts are not best\.npy, header\.npy, parameters\.npy, velocity"
+    ):
+        nn.load(path)
+
+
+def test_what_a_file_is_blamed_for_is_told_in_short(saved):
+    _, path = saved
+    rewrite(path, lambda header: header.update(dtype="x " * 1000))
+    with pytest.raises(
+        nn.CheckpointError, match=r"damaged \([^()]{250,300} x \.\.\.\): save it again, or take an older copy$"
+    ):
+        nn.load(path)
 
 
 def test_a_packed_file_is_refused(saved):

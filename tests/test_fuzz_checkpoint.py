@@ -85,6 +85,17 @@ def test_a_part_that_claims_to_be_packed_into_more_takes_no_memory(run_file):
         tracemalloc.stop()
 
 
+def test_a_part_that_claims_to_be_longer_than_the_file_is_refused(run_file):
+    content = run_file.read_bytes()
+    for name in unzipped(content):
+        entry = content.rindex(name.encode()) - 46
+        assert content[entry : entry + 4] == b"PK\x01\x02"
+        sizes = 2 * len(content).to_bytes(4, "little")
+        run_file.write_bytes(content[: entry + 20] + sizes + content[entry + 28 :])
+        with pytest.raises(nn.CheckpointError, match="packed, or claim to be longer than the file"):
+            nn.load(run_file)
+
+
 def test_a_cost_that_does_not_fit_the_layers_is_refused(run_file):
     parts = unzipped(run_file.read_bytes())
     header = header_of(parts)

@@ -1,6 +1,7 @@
 """numnet.datasets.Dataset: images and their labels, and what people do with them."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import numnet as nn
-from numnet.datasets import Dataset, digits
+from numnet.datasets import Dataset, digits, read_idx, write_idx
 
 
 @given(count=st.integers(1, 20), shape=st.lists(st.integers(0, 4), max_size=3), dtype=st.sampled_from("bBhHiIqQ"))
@@ -20,6 +21,15 @@ def test_a_dataset_keeps_its_arrays(count: int, shape: list[int], dtype: str) ->
     assert data.labels is labels
     assert len(data) == count
     assert repr(data) == f"Dataset('some', {count} images of {' x '.join(map(str, shape)) or 1}, {count} classes)"
+
+
+def test_mapped_arrays_stay_mapped(tmp_path: Path) -> None:
+    for name in "images", "labels":
+        write_idx(tmp_path / name, np.zeros(3, np.uint8))
+    images, labels = (read_idx(tmp_path / name, mmap_mode="r") for name in ("images", "labels"))
+    data = Dataset(images, labels)
+    assert data.images is images
+    assert data.labels is labels
 
 
 def test_a_dataset_without_a_name() -> None:
@@ -33,11 +43,17 @@ def test_a_dataset_without_a_name() -> None:
         (np.zeros(()), np.zeros(1, dtype=int), r"one label; got images \(\) and"),
         (np.zeros((3, 2)), np.zeros((3, 1), dtype=int), r"vector of integers.*shape \(3, 1\) and type int64"),
         (np.zeros((3, 2)), np.zeros(3), r"vector of integers.*type float64"),
-        (np.zeros((3, 2)), np.zeros(3, dtype=bool), r"vector of integers.*type bool"),
+        (
+            np.zeros((3, 2)),
+            np.zeros(3, dtype=bool),
+            r"vector of integers.*type bool: Dataset.from_arrays\(images, labels\)",
+        ),
+        (np.zeros((3, 2)), np.array(3), r"vector of integers.*shape \(\) and type int64$"),
         (np.zeros((3, 2)), np.array([0, -2, 1]), "from 0 up; got -2"),
         (np.zeros((0, 2)), np.zeros(0, dtype=int), "at least one image"),
         ([[1], [2]], np.zeros(2, dtype=int), "images must be an array, not list"),
         (np.zeros((2, 2)), [0, 1], "labels must be an array, not list"),
+        (([1], [2]), np.zeros(2, dtype=int), "images must be an array, not tuple"),
     ],
 )
 def test_what_is_not_a_dataset_is_refused(images: Any, labels: Any, message: str) -> None:
@@ -62,13 +78,27 @@ def test_names_of_classes_are_kept_as_a_tuple(names: Any) -> None:
     [
         (["cat", "dog"], "classes must name all labels from 0 to 2, got 2 names"),
         ([0, 1, 2], r"classes must be names, strings, got 0: write list\(map\(str, classes\)\)"),
+        (["cat", "dog", 2], r"classes must be names, strings, got 2: write list\(map\(str, classes\)\)"),
         (["cat", "dog", "cat"], "classes must be different names, but 'cat' is there 2 times"),
+        (np.array(["cat", "dog", "cat"]), "classes must be different names, but 'cat' is there 2 times"),
         ("cat", r"classes must be a sequence of names, got one string, 'cat': write \['cat', ...\]"),
+        (np.str_("cat"), "classes must be a sequence of names, got one string, .*"),
+        ([], "classes must name all labels from 0 to 2, got 0 names"),
     ],
 )
 def test_names_that_do_not_name_the_classes_are_refused(names: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         Dataset(np.zeros((2, 3)), np.array([0, 2]), classes=names)
+    if len(names) == 0:
+        with pytest.raises(ValueError, match=r"^classes must name all labels from 0 to 0, got 0 names$"):
+            Dataset.from_arrays(np.zeros((2, 3)), [0, 2], classes=names)
+
+
+def test_the_largest_label_of_a_byte_has_a_name() -> None:
+    names = [str(i) for i in range(256)]
+    assert Dataset(np.zeros((2, 3)), np.array([0, 255], np.uint8), classes=names).classes == tuple(names)
+    with pytest.raises(ValueError, match="from 0 to 255, got 255 names"):
+        Dataset(np.zeros((2, 3)), np.array([0, 255], np.uint8), classes=names[1:])
 
 
 # Parts
@@ -126,13 +156,21 @@ def test_an_integer_and_iteration_give_an_image_with_its_label(data: Dataset, ki
         assert label == data.labels[i]
         for place in kind(i), i - len(data):
             image, label = data[place]
+            assert np.shares_memory(image, data.images[i]) == (type(place) is not np.ndarray)
             assert (image == data.images[i]).all()
             assert label == data.labels[i]
     with pytest.raises(IndexError):
         data[len(data)]
 
 
-@pytest.mark.parametrize("index", [(0, 1), (slice(None), slice(1, 2)), (Ellipsis, 0)])
+class Pair(NamedTuple):
+    """A tuple with names."""
+
+    first: int
+    second: int
+
+
+@pytest.mark.parametrize("index", [(0, 1), (slice(None), slice(1, 2)), (Ellipsis, 0), Pair(0, 1)])
 def test_a_second_index_is_refused(index: Any) -> None:
     with pytest.raises(IndexError, match=r"^a data set has one index, .* cut data\.images and make a Dataset"):
         digits()[0][index]
@@ -142,6 +180,18 @@ def test_a_second_index_is_refused(index: Any) -> None:
 def test_what_numpy_does_not_take_for_an_index_of_rows_is_an_error(index: Any) -> None:
     with pytest.raises((IndexError, ValueError)):
         Dataset(np.zeros((2, 3)), np.array([0, 1]))[index]
+
+
+def test_an_index_that_numpy_makes_no_array_of_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^index must be an array, but NumPy makes none of this set"):
+        digits()[0][{0, 1}]
+
+
+def test_iteration_notices_that_images_and_labels_are_no_longer_as_many() -> None:
+    data = Dataset(np.zeros((2, 3)), np.array([0, 1]))
+    data.labels = data.labels[:1]
+    with pytest.raises(ValueError, match="zip"):
+        list(data)
 
 
 def test_a_data_set_does_not_become_an_array_or_a_pair() -> None:
@@ -185,6 +235,11 @@ def test_a_split_has_its_share_of_the_whole_and_is_random() -> None:
     assert rows_of(data.split(0.1, seed=1)[1]) != rows_of(second)
     chosen = np.concatenate([data.split(0.1, seed)[1].images % 14 for seed in range(50)])
     assert np.bincount(chosen, minlength=14) == pytest.approx(500, abs=5 * np.sqrt(500))  # every place in a class
+
+
+def test_a_seed_gives_the_same_parts_with_every_version_and_on_every_machine() -> None:
+    data = Dataset(np.arange(50), np.arange(50) % 2)
+    assert rows_of(data.split(0.2, seed=0)[1]) == [1, 2, 3, 4, 11, 18, 23, 34, 36, 47]
 
 
 def rows_of(data: Dataset) -> list[int]:
@@ -253,7 +308,7 @@ def test_classes_give_other_data_the_same_labels(t: list[Any], draw: st.DataObje
     assert part.labels.tolist() == data.labels[some].tolist()
 
 
-@given(labels=st.lists(st.integers(0, 4), min_size=1), kind=st.sampled_from([int, float, bool, object]))
+@given(labels=st.lists(st.integers(0, 4), min_size=1), kind=st.sampled_from([int, np.uint8, float, bool, object]))
 def test_one_hot_rows(labels: list[int], kind: Any) -> None:
     rows = np.eye(5)[labels].astype(kind)
     x = np.zeros((len(labels), 2))
@@ -274,9 +329,11 @@ def test_names_given_for_labels_that_count() -> None:
 
 def test_arrays_are_not_copied_unless_numpy_must() -> None:
     images, labels = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 1, 0], np.uint8)
-    data = Dataset.from_arrays(images, labels)
-    assert data.images is images
-    assert np.shares_memory(data.labels, labels)
+    for images_type, labels_type in zip("?bBhHefd", "bBhHiIqQ", strict=True):
+        x, t = images.astype(images_type), labels.astype(labels_type)
+        data = Dataset.from_arrays(x, t)
+        assert data.images is x
+        assert np.shares_memory(data.labels, t)
     table = pandas().DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
     assert np.shares_memory(Dataset.from_arrays(table, [0, 1]).images, table.to_numpy())
 
@@ -288,6 +345,13 @@ def test_a_table_of_columns_of_several_types() -> None:
     np.testing.assert_array_equal(data.images, [[1, 1, 0.5, 7], [2, 0, 0.25, 8]])
     assert data.images.dtype == np.float64
     assert Dataset.from_arrays(table["c"], [0, 1]).images.tolist() == [[0.5], [0.25]]
+
+
+def test_objects_that_are_numbers_become_numbers_of_the_same_shape() -> None:
+    images = np.arange(12).reshape(2, 2, 3)
+    data = Dataset.from_arrays(images.astype(object), [0, 1])
+    np.testing.assert_array_equal(data.images, images)
+    assert data.images.dtype == np.float64
 
 
 def test_bytes_and_numpys_strings_are_strings() -> None:
@@ -312,6 +376,7 @@ X = np.zeros((4, 2))
         (X, ["a", "b", np.nan, "b"], "label 2 is nan: labels must be all whole numbers or all strings. Leave out"),
         (X, ["a", "b", None, "b"], "label 2 is None: labels must be all"),
         (X, ["a", "b", 3, "b"], "label 2 is 3: labels must be all"),
+        (X, ("a", "b", "b", 3), "label 3 is 3: labels must be all"),
         (X, [1, 2, "3", 4], "label 2 is '3': labels must be all"),
         (X, np.array([1, np.nan, 2, 3], object), "label 1 is nan: labels must be all"),
         (X, np.zeros(4, "M8[D]"), r"labels must be whole numbers or strings, got dtype datetime64\[D\]"),
@@ -320,7 +385,18 @@ X = np.zeros((4, 2))
         (X, [[1, 0], [0, 1], [1, 1], [1, 0]], r"t of shape .*, but row 2 is \[1, 1\]"),
         (X, [[1, 0], [0, 0], [0, 1], [1, 0]], r"t of shape .*, but row 1 is \[0, 0\]"),
         (X, [[1, 5], [0, 1], [0, 1], [1, 0]], r"t of shape .*, but row 0 is \[1, 5\]"),
-        (X, np.full((4, 2), "a"), r"t of shape \(4, 2\) must be one-hot rows, got dtype <U1"),
+        (X, [[1, 0], [0, 1], [1, 5], [2, 0]], r"t of shape .*, but row 2 is \[1, 5\]"),
+        (
+            X,
+            np.full((4, 50), 0.5),
+            r"t of shape .*, but row 0 is \[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, \.\.\.\]: for several",
+        ),
+        (X, np.full((4, 2), "a"), r"t of shape \(4, 2\) must be one-hot rows, got dtype <U1$"),
+        (
+            X,
+            np.full((4, 2), "1"),
+            r"t of shape \(4, 2\) must be one-hot rows, got dtype <U1: give np.asarray\(t, float\)$",
+        ),
         (X, 3, "t must have a row for each sample, got int"),
         ({"a": [1]}, [0], r"x must be an array, but NumPy makes none of this dict \(it is no array\)"),
         ([[1, 2], [3]], [0, 1], r"x must be an array, but NumPy makes none of this list \(.*inhomogeneous"),
@@ -348,6 +424,7 @@ def test_what_has_no_classes_is_named_by_its_column() -> None:
         (table[["age"]], table["price"], "t must be classes, but label 0 in column 'price' is 0.5"),
         (table[["age"]], table[["price"]], "t must be classes, but label 0 in column 'price' is 0.5"),
         (table[["age"]], table["kind"], "label 1 in column 'kind' is (nan|None)"),
+        (table[["age"]], table["price"].rename(0), "t must be classes, but label 0 in column 0 is 0.5"),
     ):
         with pytest.raises(ValueError, match=f"^from_arrays: {message}"):
             Dataset.from_arrays(x, t)
@@ -360,6 +437,10 @@ def test_many_numbers_are_taken_for_measurements() -> None:
         Dataset.from_arrays(x, t)
     for classes in t.astype(str), np.unique(t, return_inverse=True)[1]:
         assert repr(Dataset.from_arrays(x, classes)) == "Dataset(442 images of 3, 214 classes)"
+    assert repr(Dataset.from_arrays(x[:200], np.arange(1, 201))) == "Dataset(200 images of 3, 200 classes)"
+    for kind in "HilQfd":
+        with pytest.raises(ValueError, match="t has 201 different numbers, from 1 to 201"):
+            Dataset.from_arrays(x[:201], np.arange(1, 202).astype(kind))
 
 
 @pytest.mark.parametrize(
@@ -381,6 +462,8 @@ def test_unequal_lengths_and_nothing_are_refused_as_by_the_constructor() -> None
         Dataset.from_arrays(np.zeros((3, 2)), [0, 1])
     with pytest.raises(ValueError, match=r"^a data set needs at least one image; got none$"):
         Dataset.from_arrays(np.zeros((0, 2)), [])
+    with pytest.raises(ValueError, match=r"^a data set needs at least one image; got none$"):
+        Dataset.from_arrays(np.zeros((0, 2)), np.array([], object))
 
 
 def test_pandas_objects_are_taken_by_place() -> None:
@@ -408,3 +491,5 @@ def test_missing_values_are_named_by_row_and_column():
         Dataset.from_arrays(table, [0, 1, 1])
     with pytest.raises(ValueError, match="column 0 of row 1 is inf"):
         Dataset.from_arrays([[0.0], [np.inf]], [0, 1])
+    with pytest.raises(ValueError, match="column 1 of row 0 is nan"):
+        Dataset.from_arrays([[0.0, np.nan], [np.inf, 0.0], [0.0, np.nan]], [0, 1, 1])

@@ -226,11 +226,37 @@ def test_numnet_data_is_taken_then_the_cache(
     monkeypatch.setenv("NUMNET_DATA", str(folder))
     assert same(mnist(download=False), small(1))
     (folder / GZIPPED[0]).unlink()
-    with pytest.raises(DownloadError, match=f"^{GZIPPED[0]} of mnist missing in .*named, .*cache.*download is False"):
+    missing = re.escape(
+        f"{GZIPPED[0]} of mnist missing in {folder}, {cache / 'numnet' / 'mnist'}, and download is False."
+    )
+    with pytest.raises(DownloadError, match=f"^{missing}\n"):
         mnist(download=False)
     assert same(mnist(), small(1))
     assert len(files_below(folder)) == 3
     assert [Path(name).name for name in files_below(cache)] == [GZIPPED[0]]
+
+
+@pytest.mark.parametrize(
+    ("loader", "name", "place"), [(mnist, "mnist", "."), (fashion_mnist, "fashion-mnist", "fashion-mnist")]
+)
+def test_what_is_missing_and_what_is_there_is_told(
+    published: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, loader: Loader, name: str, place: str
+) -> None:
+    arrays, below = small(SEEDS[loader]), cache / "numnet" / "mnist"
+    folder = put(tmp_path / "named" / place, {name: arrays[name] for name in NAMES[:2]})
+    below.mkdir(parents=True)
+    (below / "notes").touch()
+    monkeypatch.setenv("NUMNET_DATA", str(tmp_path / "named"))
+    with pytest.raises(DownloadError) as info:
+        loader(download=False)
+    missing = ", ".join(f"{name}.gz" for name in NAMES[2:])
+    assert str(info.value).splitlines() == [
+        f"{missing} of {name} missing in {folder}, {below / place}, and download is False.",
+        f"{tmp_path / 'named'} has {', '.join(sorted(os.listdir(tmp_path / 'named')))}.",
+        f"{below} has notes.",
+        f"To provide the files by hand, put {missing} in the folder {below / place}, or in another one that you name "
+        "with data_dir or the environment variable NUMNET_DATA.",
+    ]
 
 
 @pytest.mark.parametrize("download", [True, False])
@@ -279,10 +305,19 @@ def test_a_given_folder_is_the_only_one(
     fault("Download", "data_dir is not there, and download is False", info.value, "nothing")
     assert not other.exists()
     other.mkdir()
-    with pytest.raises(DownloadError, match=r"missing in \S*other, and"):
+    with pytest.raises(
+        DownloadError, match=r"missing in \S*other, and download is False\.\nTo provide the files by hand"
+    ):
         mnist(other, download=False)
     assert published.asked == []
     assert files_below(other) == []
+
+
+def test_an_empty_name_is_the_present_folder(published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMNET_DATA", str(put(tmp_path / "named", small(3))))
+    monkeypatch.chdir(put(tmp_path / "present", small(1)))
+    for download in (True, False):
+        assert same(mnist("", download=download), small(1))
 
 
 @pytest.mark.parametrize("download", [True, False])
@@ -387,6 +422,14 @@ def test_nobody_is_told_to_delete_a_file_outside_the_cache(
     assert len(published.asked) == asked
 
 
+def test_of_several_files_that_are_none_of_the_set_the_first_by_name_is_told_of(published: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{NAMES[0].replace('-idx3', f'{sign}idx{digit}')}" for digit in "9753" for sign in "-._"]
+    for path in paths:
+        path.write_bytes(bytes.fromhex("00000800 07"))
+    with pytest.raises(DownloadError, match=f"^{re.escape(str(min(paths)))} is a valid IDX file, one number, but not"):
+        mnist(tmp_path)
+
+
 def test_a_file_of_the_other_set_is_named(published: Any, tmp_path: Path) -> None:
     put(tmp_path / "fashion", small(2), "")
     with pytest.raises(DownloadError, match="is not MNIST but Fashion-MNIST: read the folder with ") as info:
@@ -442,6 +485,9 @@ def test_a_file_in_the_cache_is_verified_once(
         assert same(mnist(download=False), small(1))
     assert sorted(hashed) == GZIPPED
     assert files_below(cache / "numnet" / "mnist") == sorted(GZIPPED + [f"{name}.verified" for name in GZIPPED])
+    status, sha256 = first.stat(), hashlib.sha256(first.read_bytes()).hexdigest()
+    record = f"{status.st_size} {status.st_mtime_ns} {sha256}\n"  # as every version writes and believes it
+    assert first.with_name(f"{first.name}.verified").read_text() == record
     hashed.clear()
     os.utime(first)
     assert same(mnist(download=False), small(1))
@@ -520,13 +566,31 @@ def test_a_file_in_the_cache_that_changes_is_checked_again_however_soon_and_smal
         mnist(download=False)
 
 
-@pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80])
+def test_a_file_in_the_cache_that_a_link_stands_for_is_checked_again_if_it_changes(
+    published: Any, tmp_path: Path, cache: Path
+) -> None:
+    real, folder = put(tmp_path / "elsewhere", small(1)), cache / "numnet" / "mnist"
+    folder.mkdir(parents=True)
+    for path in real.iterdir():
+        os.utime(path, ns=(0, 10**18))
+        (folder / path.name).symlink_to(path)
+    for link in folder.iterdir():
+        os.utime(link, ns=(0, 10**18), follow_symlinks=False)
+    assert same(mnist(download=False), small(1))
+    (real / GZIPPED[1]).write_bytes((real / GZIPPED[3]).read_bytes())
+    with pytest.raises(DownloadError, match=f"{GZIPPED[1]} is not the published file"):
+        mnist(download=False)
+
+
+@pytest.mark.parametrize("record", ["", "1 2 3\n", "x" * 1000, "\0" * 80, "{size} {time} unknown\n", "é{size} {time}"])
 def test_a_record_that_does_not_match_is_not_believed(
     published: Any, settled: Callable[[], list[Path]], hashed: list[str], record: str
 ) -> None:
     mnist()
     first = settled()[0]
-    first.with_name(f"{first.name}.verified").write_text(record)
+    status = first.stat()
+    record = record.format(size=status.st_size, time=status.st_mtime_ns)
+    first.with_name(f"{first.name}.verified").write_text(record, "utf-8")
     for _ in range(2):
         assert same(mnist(), small(1))
     assert hashed.count(first.name) == 1
@@ -612,6 +676,52 @@ def test_the_time_out_is_passed_on(published: Any, tmp_path: Path) -> None:
     published.answers.pop(f"/_MNIST/{NAMES[0]}.gz")
     with pytest.raises(DownloadError, match=r"time-out: .* 0\.2 s"):
         mnist(tmp_path / "here", timeout=0.2)
+
+
+# Of each set, where it is published and, of its four files, the SHA-256 of the .gz and of what it unpacks to, as the
+# loaders of several other projects have them.
+ADDRESSES = {
+    "_MNIST": [
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://yann.lecun.com/exdb/mnist/",
+    ],
+    "_FASHION_MNIST": [
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+    ],
+}
+SUMS = {
+    "_MNIST": [
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ],
+    "_FASHION_MNIST": [
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_the_addresses_and_sums_are_the_published_ones(name: str) -> None:
+    published = getattr(datasets, name)
+    assert list(published.mirrors) == ADDRESSES[name]
+    assert [form for forms in published.files for form in forms] == [f"{n}{end}" for n in NAMES for end in (".gz", "")]
+    assert [sha256 for forms in published.files for sha256 in forms.values()] == SUMS[name]
 
 
 def test_the_signatures() -> None:

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -15,11 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tqdm
 from filelock import FileLock
 
 from numnet.datasets import DownloadError, download
@@ -338,6 +342,30 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_once_more(
     assert server.asked == [f"/busy/{NAME}"] * 2
 
 
+@pytest.mark.parametrize("status", [403, 404, 429, 500, 503])
+@pytest.mark.parametrize("again", [BODY, None], ids=["then well", "then the same"])
+def test_only_a_server_that_is_busy_is_asked_once_more(
+    server: Any, tmp_path: Path, status: int, again: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+
+    def refuse(request: BaseHTTPRequestHandler) -> None:
+        server.answers[f"/one/{NAME}"] = again or refuse
+        send(b"", status, Retry_After=3)(request)
+
+    server.answers[f"/one/{NAME}"] = refuse
+    busy = status in (429, 503)
+    if busy and again:
+        assert get(server, tmp_path, "one").read_bytes() == BODY
+    else:
+        reason = ", which asks to try again in 3 s" if busy else ""
+        with pytest.raises(DownloadError, match=f"HTTP {status} [A-Za-z ]+{reason}\n"):
+            get(server, tmp_path, "one")
+    assert server.asked == [f"/one/{NAME}"] * (2 if busy else 1)
+    assert waits == ([3] if busy else [])
+
+
 @pytest.mark.parametrize("begun", [1, 40_000, len(BODY) - 1])
 def test_an_interrupted_download_goes_on_where_it_stopped(server: Any, tmp_path: Path, begun: int) -> None:
     (tmp_path / PART).write_bytes(BODY[:begun])
@@ -354,8 +382,9 @@ def test_a_body_without_an_end_is_given_up(server: Any, tmp_path: Path, monkeypa
         get(server, tmp_path, "one")
 
 
-def test_a_whole_part_needs_no_server(server: Any, tmp_path: Path) -> None:
-    (tmp_path / PART).write_bytes(BODY)
+@pytest.mark.parametrize("there", [NAME, PART])
+def test_a_whole_part_needs_no_server(server: Any, tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_bytes(BODY)
     assert get(server, tmp_path, "one").read_bytes() == BODY
     assert server.asked == []
     assert files_below(tmp_path) == [NAME]
@@ -373,6 +402,7 @@ RESUMES = {
     "the server ignores Range": (BODY[:40_000], send(BODY), 1),
     "the server sends another range": (BODY[:40_000], another_range, 2),
     "the first bytes, from before, are wrong": (b"x" * 40_000, ranged, 2),
+    "the first byte, from before, is wrong": (b"x", ranged, 2),
     "the bytes from before are too many": (BODY + b"x", ranged, 2),
     "the bytes from before are as many, and wrong": (BODY[::-1], ranged, 2),
 }
@@ -403,6 +433,15 @@ def test_it_starts_over_once_only(server: Any, tmp_path: Path, fault: Any) -> No
     assert server.ranges == ["bytes=40000-", None]
     assert files_below(tmp_path) == []
     fault("Download", "after an interruption, the whole is wrong twice", info.value, tmp_path)
+
+
+def test_a_whole_file_that_is_wrong_is_not_asked_for_again(server: Any, tmp_path: Path) -> None:
+    (tmp_path / PART).write_bytes(BODY[:40_000])
+    server.answers[f"/one/{NAME}"] = BODY[::-1]  # all of it, whatever is asked for
+    with pytest.raises(DownloadError, match="wrong content: 102400 bytes"):
+        get(server, tmp_path, "one")
+    assert server.ranges == ["bytes=40000-"]
+    assert files_below(tmp_path) == []
 
 
 def test_the_error_has_every_mirror_with_its_own_reason(
@@ -444,8 +483,22 @@ def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monke
     assert files_below(tmp_path) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("answer", [send(BODY), send(b"", 404), stall, stall_halfway])
+def test_a_program_that_ends_does_not_wait_for_a_server(server: Any, tmp_path: Path) -> None:
+    waited_for = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        waited_for.extend(not thread.daemon for thread in threading.enumerate() if thread.name == "numnet download")
+        send(BODY)(request)
+
+    server.answers[f"/one/{NAME}"] = answer
+    get(server, tmp_path, "one")
+    assert waited_for == [False]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [send(BODY), send(b"", 404), *(pytest.param(stalls, marks=pytest.mark.slow) for stalls in (stall, stall_halfway))],
+)
 def test_no_thread_stays_for_long(server: Any, tmp_path: Path, answer: Answer) -> None:
     server.answers = {f"/one/{NAME}": answer, f"/two/{NAME}": BODY}
     get(server, tmp_path, "one", "two", timeout=0.3)
@@ -520,6 +573,21 @@ def test_a_full_disk_is_not_blamed_on_the_mirrors(server: Any, tmp_path: Path, m
         get(server, tmp_path, "one", "two")
     assert server.asked == [f"/one/{NAME}"]
     assert files_below(tmp_path) == []
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers[f"/one/{NAME}"] = BODY
+    seen = []
+
+    def watched(descriptor: int, to_disk: Callable[[int], None] = os.fsync) -> None:
+        seen.append((files_below(tmp_path), os.fstat(descriptor).st_size))
+        to_disk(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    get(server, tmp_path, "one")
+    assert seen == [([LOCK, PART], len(BODY))]
 
 
 TINY = f"""
@@ -628,13 +696,34 @@ def test_a_process_that_gets_on_is_waited_for(
     assert files_below(tmp_path) == [NAME]
 
 
+def test_one_that_gets_on_in_another_thread_is_waited_for(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_PATIENCE", 0.0)
+    server.answers[f"/one/{NAME}"] = ranged
+    lock = FileLock(tmp_path / LOCK, thread_local=False)
+    lock.acquire()
+
+    def write() -> None:
+        with open(tmp_path / PART, "ab", buffering=0) as part:
+            end = time.monotonic() + 0.15
+            while time.monotonic() < end:
+                part.write(b"x")
+                time.sleep(0.001)
+        lock.release()
+
+    threading.Thread(target=write).start()
+    assert get(server, tmp_path, "one", timeout=0.03).read_bytes() == BODY
+    assert files_below(tmp_path) == [NAME]
+
+
 def test_a_process_that_does_not_get_on_is_named(
     server: Any, tmp_path: Path, hold: Any, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
-    monkeypatch.setattr(download, "_PATIENCE", 0.0)
+    monkeypatch.setattr(download, "_PATIENCE", 0.05)
     hold(0)
     with pytest.raises(DownloadError, match=f"(?s){NAME} is being .* no progress in 0.5 s. Wait.*\n{REMEDY}") as info:
-        get(server, tmp_path, "one", timeout=0.25)
+        get(server, tmp_path, "one", timeout=0.2)
     assert server.asked == []
     assert (tmp_path / LOCK).exists()  # it is the other process's
     fault("Download", "another process has the download, and is suspended", info.value, "what that process left")
@@ -752,6 +841,39 @@ def test_a_bar_is_shown_only_on_a_terminal_and_when_asked_for(
     assert (NAME in error.getvalue()) == (terminal and progress)
     assert error.getvalue() == "" or (terminal and progress)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("begun", [0, 40_000])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_bar_has_the_name_and_how_much_is_there(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int, known: bool
+) -> None:
+    server.answers[f"/one/{NAME}"] = ranged if known else chunked
+    (tmp_path / PART).write_bytes(BODY[:begun])
+    error = Terminal()
+    monkeypatch.setattr(sys, "stderr", error)
+    monkeypatch.setattr(tqdm, "tqdm", partial(tqdm.tqdm, mininterval=0, miniters=0, ncols=100))  # draws every piece
+    get(server, tmp_path, "one")
+    start = begun if known else 0  # in chunks, the file comes from its beginning
+    counts = [f"{count / 1000:.3g}k" for count in (*range(start + 16384, len(BODY), 16384), len(BODY))]
+    *drawn, wiped = error.getvalue().strip("\r").split("\r")
+    assert not wiped.strip()
+    assert "\n" not in error.getvalue()
+    for line, count in zip(drawn[1:], [*counts, counts[-1]], strict=True):
+        assert re.fullmatch(rf"{NAME}: .*{count}{'/102k' if known else 'B'} \[.*[\d.]+[kM]?B/s\]", line.strip())
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_in_a_notebook_the_bar_is_shown(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: bool
+) -> None:
+    IPython = pytest.importorskip("IPython")  # noqa: N806
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    error = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", error)
+    server.answers[f"/one/{NAME}"] = BODY
+    get(server, tmp_path, "one", progress=progress)
+    assert (NAME in error.getvalue()) == progress
 
 
 def test_no_standard_error_at_all(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,23 @@ def test_colours_and_transparency(image: np.ndarray[Any, Any]) -> None:
         assert off(as_mnist(form), seen) <= 1
 
 
+def test_what_is_transparent_shows_white_paper() -> None:
+    shade, opacity = np.random.default_rng(0).integers(0, 256, (2, 12, 9))
+    opacity[[0, -1]] = opacity[:, [0, -1]] = 0
+    opacity[5, 5] = 255
+    seen = as_mnist(255 * (255 - opacity) + shade * opacity)
+    np.testing.assert_array_equal(as_mnist(np.dstack([shade, opacity])), seen)
+    assert off(as_mnist(np.dstack([shade, shade, shade, opacity])), seen) <= 1
+
+
+@pytest.mark.parametrize("kind", [bool, np.int8, np.uint16, np.float16, np.longdouble])
+def test_numbers_of_every_type(kind: type) -> None:
+    image = np.zeros((30, 20, 3))
+    image[5:20, 6:9] = image[5:8, 6:15] = 1
+    for form in image[..., 0], image, np.dstack([image, image[..., 0]]), 1 - image:
+        np.testing.assert_array_equal(as_mnist(form.astype(kind)), as_mnist(form))
+
+
 def test_grey_is_the_luma_of_a_colour() -> None:
     image = np.zeros((9, 9, 3), np.uint8)
     image[2:7, 2:4, 1], image[2:7, 4:5, 0], image[2:7, 5:7, 2] = 200, 200, 200
@@ -105,6 +122,47 @@ def test_noise_of_the_paper_is_no_ink(noise: float) -> None:
     assert off(as_mnist(photograph), as_mnist(image)) <= 2 + 255 * 4.5 * noise / 140
 
 
+def rim_of(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return where the border of an image is, of at least 2 x 2 pixels."""
+    rim = np.ones(image.shape, bool)
+    rim[1:-1, 1:-1] = False
+    return rim
+
+
+def ink_by_the_book(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the ink of a grey image by the words of the documentation."""
+    border, middle = image[rim_of(image)], (image.min() + image.max()) / 2
+    light = np.median(border) > middle
+    paper = [shade for shade in border if (shade > middle) == light]
+    ground = np.median(paper)
+    ink = (ground - image if light else image - ground).clip(0)
+    noise = [shade - ground if abs(shade - ground) <= ink.max() / 4 else 0 for shade in paper]
+    ink[ink <= 6 * np.sqrt(np.mean(np.square(noise)))] = 0
+    ink[ink <= ink.max() / 2 / 255] = 0
+    return ink
+
+
+@pytest.mark.parametrize("kind", ["noise", "shades in the middle", "faint", "as faint as the noise", "in the border"])
+def test_what_is_ink_is_as_the_documentation_has_it(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in rng.integers(3, 9, (40, 2)):
+        image = rng.integers(0, rng.integers(1, 7), shape) + (rng.random(shape) < 0.2) * rng.integers(0, 50, shape)
+        if kind == "shades in the middle":
+            image = rng.choice([0, 4, 4, 8], shape)
+        elif kind != "noise":
+            image[rim_of(image)] = np.resize([-1, 1] if kind == "as faint as the noise" else 0, rim_of(image).sum())
+            image[1:-1, 1:-1] = rng.choice([0, 0, 1, 6], shape - 2)
+        full = {"faint": rng.choice([510, 510.5]), "in the border": 100}.get(kind, rng.choice([60, 255]))
+        image = image * 1.0
+        if kind != "shades in the middle":
+            image[1 + rng.integers(shape[0] - 2), 1 + rng.integers(shape[1] - 2)] = full
+        if kind == "in the border":
+            image[1:-1, 1:-1] += rng.integers(0, 50, shape - 2)
+            image[0, 0] = image.max() / 4
+        for paper in image, -image:
+            np.testing.assert_array_equal(as_mnist(paper), as_mnist(np.pad(ink_by_the_book(paper), 1)))
+
+
 def test_ink_may_touch_the_border() -> None:
     line = np.zeros(20, np.uint8)
     line[5:11], line[[3, 4, 11, 12, 13]] = 255, 90  # less than half of the border is of the ground's shade
@@ -124,9 +182,36 @@ def test_glare_and_remainders_are_no_ink() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 20, 147])  # of 147 pixels, the rounded centre would be on the other side
-def test_a_centre_between_two_places_is_moved_down_and_to_the_right(side: int) -> None:
-    rows, columns = np.nonzero(as_mnist(np.pad(np.ones((side, side)), 1)))
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 24, 5, 24)
+@pytest.mark.parametrize(("size", "first", "last"), [(28, 5, 24), (14, 3, 12), (7, 1, 5), (21, 3, 17)])
+def test_a_centre_between_two_places_is_moved_down_and_to_the_right(
+    side: int, size: int, first: int, last: int
+) -> None:
+    rows, columns = np.nonzero(as_mnist(np.pad(np.ones((side, side)), 1), size))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (first, last, first, last)
+
+
+def test_ink_whose_centre_is_near_an_end_stays_in_the_image() -> None:
+    image = np.zeros((22, 22))
+    image[1:21, 10], image[20, 1:21] = 0.1, 1  # nearly all of the ink is in the last row
+    for turned, rows, columns in (
+        (image, (0, 19), (5, 24)),
+        (image[::-1], (8, 27), (5, 24)),
+        (image.T, (5, 24), (0, 19)),
+        (image.T[:, ::-1], (5, 24), (8, 27)),
+    ):
+        inked = np.nonzero(as_mnist(turned))
+        assert [(place.min(), place.max()) for place in inked] == [rows, columns]
+
+
+def test_of_8_pixels_the_ink_fills_the_height_and_is_in_the_middle() -> None:
+    for height, width in (1, 1), (8, 5), (9, 40), (30, 2), (30, 13):
+        across = min(8 / height * width, 5)
+        inked = np.minimum(np.arange(1, 9), 4 + across / 2) - np.maximum(np.arange(8), 4 - across / 2)
+        seen = as_mnist(np.pad(np.ones((height, width)), 1), 8)
+        np.testing.assert_allclose(seen, np.tile(255 * inked.clip(0), (8, 1)), rtol=0, atol=0.5 + 1e-9)
+    left = np.zeros((10, 7))
+    left[1:9, 1], left[1, 1:6] = 1, 0.1
+    assert as_mnist(left, 8)[1:].argmax(axis=1).tolist() == [3] * 7
 
 
 @pytest.mark.parametrize(

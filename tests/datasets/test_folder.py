@@ -36,6 +36,7 @@ def test_what_was_written_is_loaded(
     (folder / "test-labels").mkdir()
     loaded = load_idx(str(folder))
     if which == "four":
+        assert type(loaded) is tuple
         train, test = loaded
         assert train.name.endswith(" train")
         assert test.name.endswith(" test")
@@ -59,7 +60,11 @@ EMNIST = [
 
 
 def test_one_of_several_data_sets_is_named(tmp_path: Path) -> None:
-    files(tmp_path, *EMNIST, "images.idx3-ubyte", "labels.idx1-ubyte")
+    with pytest.raises(IdxError, match=r"several data sets, 'emnist-digits', 'emnist-letters': name"):
+        load_idx(files(tmp_path, *EMNIST))
+    with pytest.raises(IdxError, match=r"has no files of '' with names such as"):
+        load_idx(tmp_path, "")
+    files(tmp_path, "images.idx3-ubyte", "labels.idx1-ubyte")
     with pytest.raises(
         IdxError, match=r"several data sets, '', 'emnist-digits', 'emnist-letters': name .* as in "
     ) as info:
@@ -88,6 +93,8 @@ def test_one_of_several_data_sets_is_named(tmp_path: Path) -> None:
             "has train images, and images of neither train nor test.*: it has images, labels, train-images",
         ),
         ([f"{i:02}.idx" for i in range(30)], r"has no files .*: it has 00.idx, .*, 19.idx, \.\.\."),
+        ([f"{i:02}.idx" for i in range(21)], r"has no files .*: it has 00.idx, .*, 19.idx, \.\.\.$"),
+        ([f"{i:02}.idx" for i in range(20)], r"has no files .*: it has 00.idx, .*, 18.idx, 19.idx$"),
     ],
 )
 def test_if_files_are_missing_or_unclear_what_is_there_is_told(tmp_path: Path, names: list[str], message: str) -> None:
@@ -103,6 +110,13 @@ def test_two_forms_that_differ_are_named(tmp_path: Path) -> None:
         load_idx(tmp_path)
     (tmp_path / "labels.gz").write_bytes(b"<html>")
     assert load_idx(tmp_path).labels.tolist() == [0, 0, 0]
+
+
+def test_numbers_that_are_missing_are_loaded_as_they_are(tmp_path: Path) -> None:
+    images = np.array([[0.5, np.nan]])
+    write_idx(tmp_path / "images", images)
+    write_idx(tmp_path / "labels", np.zeros(1, np.uint8))
+    np.testing.assert_array_equal(load_idx(tmp_path).images, images)
 
 
 def test_a_file_that_is_not_idx_is_named(tmp_path: Path) -> None:
@@ -137,7 +151,8 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pyt
     files(tmp_path / "own", "images", "labels")
     assert load_idx("~/own").name == "own"
     monkeypatch.chdir(tmp_path / "own")
-    assert load_idx(".").name == "own"
+    (tmp_path / "own" / "below").mkdir()
+    assert load_idx(".").name == load_idx("below/..").name == "own"
 
 
 PIXELS = np.array([[[0, 1, 127], [128, 200, 255]]], np.uint8)
@@ -153,6 +168,25 @@ def test_signed_bytes_under_the_name_of_unsigned_ones_are_told(tmp_path: Path, e
     assert data.images.tolist() == PIXELS.view(np.int8).tolist()
     (remedy,) = re.findall(r"nn\.datasets\.Dataset\(.*\)(?= has)", str(warned[0].message))
     assert (eval(remedy, {"nn": nn, "np": np, "data": data}).images == PIXELS).all()
+
+
+def test_of_several_forms_the_first_by_name_is_told_of(tmp_path: Path) -> None:
+    for name in "images-idx3-ubyte", "images.gz":
+        write_idx(tmp_path / name, PIXELS.view(np.int8))
+    write_idx(tmp_path / "labels", np.zeros(1, np.uint8))
+    with pytest.warns(nn.DataWarning, match=r"images-idx3-ubyte has signed bytes"):
+        load_idx(tmp_path)
+    for name in "images-idx3-ubyte", "images.gz":
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(IdxError, match="images-idx3-ubyte: it ends after 0 bytes"):
+        load_idx(tmp_path)
+
+
+def test_signed_bytes_of_no_image_are_no_data_set(tmp_path: Path) -> None:
+    for name, shape in ("images-idx3-ubyte", (0, 2, 2)), ("labels", (0,)):
+        write_idx(tmp_path / name, np.zeros(shape, np.int8))
+    with pytest.raises(IdxError, match="a data set needs at least one image"):
+        load_idx(tmp_path)
 
 
 @given(low=st.integers(-128, 0), kind=st.sampled_from([np.int8, np.int16, np.float32]))

@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
+import math
 import os
 import pickle
 import re
@@ -20,7 +22,7 @@ import matplotlib.image
 import matplotlib.pyplot
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -215,6 +217,10 @@ FAULTS = {
         header((0, (1 << 32) - 1, (1 << 32) - 1)),
         "NumPy cannot hold an array of 3 dimensions",
     ),
+    "many dimensions, and no data": (
+        header((1,) * 32),
+        r"ends after 0 bytes of data, its header claims 1 .*: \(1, 1, 1, 1, 1, 1, \.\.\.\) of uint8\. The file is dam",
+    ),
     "terabytes claimed": (
         header((1 << 20, 1 << 20)) + bytes(8),
         r"ends after 8 bytes of data, its header claims 1099511627776 bytes: \(1048576, 1048576\) of uint8.*again",
@@ -235,7 +241,10 @@ FAULTS = {
     "gzipped, more after it": (gzip.compress(EXAMPLE) + b"more", r"gzipped, but does not unpack.*again"),
     "gzipped, a second array after it": (gzip.compress(EXAMPLE) * 2, "goes on after its data"),
     "gzipped, only the first of two members": (gzip.compress(EXAMPLE[:9]), "ends after 9 bytes, its header"),
-    "gzipped, unpacks to far more": (gzip.compress(EXAMPLE + bytes(10_000_000)), "goes on after its data.*again"),
+    "gzipped, unpacks to far more": (
+        gzip.compress(EXAMPLE + bytes(10_000_000)),
+        r"goes on after its data.* of int16\. The file is damaged .*again",
+    ),
 }
 
 
@@ -281,12 +290,25 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
     ),
     "web page, of a store": (b"<?xml version='1.0'?><Error/>", r"a web page \(HTML or XML\)", None),
     "text": (b"404: Not Found", "text that begins with '404: Not Found': open it in an editor.*again", None),
+    "text, that ends with the name of a file": (
+        b"the images of the digits and their labels are in images.npy and in labels.npy",
+        "text that begins with 'the images of the digits and their label': ",
+        None,
+    ),
+    "text, after empty lines": (b"\n \n404: Not Found", "text that begins with '404: Not Found': ", None),
+    "text, of one word": (b"eXample", "text that begins with 'eXample': ", None),
+    "text, a list in JSON": (b"[1,2,3]", r"text that begins with '\[1,2,3\]': ", None),
     "text, in JSON": (b'{"message":"Not Found","status":"404"}', "text that begins with ", None),
     "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
     "bzip2": (bz2.compress(EXAMPLE), "a file compressed by bzip2: read_idx", EXAMPLE_ARRAY),
     "zip": (zipped(), "a zip archive: read_idx", EXAMPLE_ARRAY),
     "tar": (tarred(), "a tar archive: read_idx", EXAMPLE_ARRAY),
     "npz": (saved_by(np.savez, x=TABLE), r"arrays saved by NumPy \(npz\)", {"x": TABLE}),
+    "npz, of an array without a name": (
+        saved_by(np.savez, **{"": TABLE}),
+        r"arrays saved by NumPy \(npz\)",
+        {"": TABLE},
+    ),
     "npz, compressed": (saved_by(np.savez_compressed, x=TABLE), r"arrays saved by NumPy \(npz\)", {"x": TABLE}),
     "npy": (saved_by(np.save, TABLE), r"an array saved by NumPy \(npy\)", TABLE),
     "Git LFS pointer": (
@@ -379,11 +401,27 @@ def test_a_first_number_of_a_table_is_no_name(first: str) -> None:
         read(f"{first},2\n".encode())
 
 
+@pytest.mark.parametrize("data", [b"  \n\t", b"text\0", b"a\0text", b"\xef\xbb\xbf \n"])
+def test_what_is_blank_or_not_quite_text_is_shown_in_bytes(data: bytes) -> None:
+    with pytest.raises(IdxError, match=f"it starts with the bytes {data[:4].hex(' ')}, an IDX file with 00 00"):
+        read(data)
+
+
 @given(start=st.binary(min_size=1, max_size=64))
 def test_what_is_unknown_is_shown_in_bytes(start: bytes) -> None:
     data = b"\xf7" + start
     with pytest.raises(IdxError, match=f"it starts with the bytes {data[:4].hex(' ')}, an IDX file with 00 00"):
         read(data)
+
+
+def test_what_only_looks_like_a_little_endian_header_is_shown_in_bytes() -> None:
+    for code, ndim in itertools.product(range(1, 256), range(3)):
+        with pytest.raises(IdxError, match=r"an IDX file with 00 00\.|is little-endian") as raised:
+            read(bytes([ndim, code, 0, 0]) + bytes([1, 0, 0, 0]) * ndim + bytes(8))
+        assert ("little-endian" in str(raised.value)) == (code == 0x0E and ndim > 0)  # eight bytes are one float64
+    for data in b"\2\x08\0\0", b"\2\x08\0\0\1\0\0", b"\2\x08\0\0\1\0\0\0\1", b"\1\x08\0\0\0\0\0\0":  # cut, or empty
+        with pytest.raises(IdxError, match=r"starts with the bytes 0[12] 08 00 00, an IDX file with 00 00\."):
+            read(data)
 
 
 @given(array=arrays.filter(lambda array: array.ndim and array.size), magic=st.booleans(), gzipped=st.booleans())
@@ -401,7 +439,12 @@ def test_a_little_endian_file_is_told_and_the_hint_reads_it(
     np.testing.assert_array_equal(hinted(raised.value, path), array)
 
 
-@given(array=arrays.filter(lambda array: array.size), more=st.integers(2, 256), gzipped=st.booleans())
+@given(
+    array=arrays.filter(lambda array: array.size),
+    more=st.sampled_from([2, 4, 8]) | st.integers(2, 256),
+    gzipped=st.booleans(),
+)
+@example(array=np.zeros(3, np.uint8), more=256, gzipped=True)
 @in_folder
 def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
     tmp_path: Path, array: NDArray[Any], more: int, gzipped: bool
@@ -410,10 +453,24 @@ def test_a_missing_dimension_is_told_and_the_hint_reads_the_file(
     data = write(array)[: 4 + 4 * array.ndim] + whole.astype(array.dtype.newbyteorder(">")).tobytes()
     path = tmp_path / "array"
     path.write_bytes(gzip.compress(data) if gzipped else data)
+    width = more * array.itemsize
     told = f"{whole.nbytes} bytes, {more} times as many: is a dimension missing, {' x '.join(map(str, whole.shape))}"
-    with pytest.raises(IdxError, match=told) as raised:
+    told += f", or does each element have {width} bytes" if width in (2, 4, 8) else ""
+    with pytest.raises(IdxError, match=rf"{told}\? np\.") as raised:
         read_idx(path)
     np.testing.assert_array_equal(hinted(raised.value, path), whole)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((3, 1, 2, 1, 1, 1, 1, 2), "3 x 1 x 2 x 1 x ... x 2 x 5? np"),
+        ((3, 1, 2, 1, 1, 1, 2), "3 x 1 x 2 x 1 x 1 x 1 x 2 x 5? np"),
+    ],
+)
+def test_of_many_dimensions_the_first_four_and_the_last_two_are_told(shape: tuple[int, ...], told: str) -> None:
+    with pytest.raises(IdxError, match=f"is a dimension missing, {re.escape(told)}"):
+        read(header(shape) + bytes(math.prod(shape) * 5))
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -434,6 +491,42 @@ def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, 
     assert os.listdir(tmp_path) == ["digits-idx"]
     told = re.sub(r"(unpack|[)]) \(.*?\)\.", r"\1 (…).", str(raised.value))  # in words that are not ours
     fault("IDX files", name, f"IdxError: {told}", "the file, as it was")
+
+
+def test_an_open_file_is_told_of_as_its_path_and_a_pipe_without_its_length(tmp_path: Path) -> None:
+    data, message = FAULTS["more images than claimed"]
+    path = tmp_path / "digits-idx"
+    path.write_bytes(data)
+    for buffering in -1, 0:
+        with open(path, "rb", buffering=buffering) as file, pytest.raises(IdxError, match=f"digits-idx: .*{message}"):
+            read_idx(file)
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    os.close(writing)
+    with (
+        open(reading, "rb") as pipe,
+        pytest.raises(IdxError, match=r"goes on after its data.* uint8\. The file is dam"),
+    ):
+        read_idx(pipe)
+
+
+class OnlyRead:
+    """A file that can be read once, and nothing else."""
+
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
+
+
+def test_a_file_needs_nothing_but_read() -> None:
+    assert read_idx(OnlyRead(EXAMPLE)).tolist() == EXAMPLE_ARRAY.tolist()  # type: ignore[arg-type]
+    for data in FAULTS["more images than claimed"][0], FAULTS["cut in the data"][0], header((5, 0, 3)) + bytes(7):
+        with pytest.raises(IdxError, match=r"(goes on|ends) after .* claims .*\. The file is damaged or incomplete"):
+            read_idx(OnlyRead(data))  # type: ignore[arg-type]
+
+
+def test_rows_of_no_number_fit_no_data() -> None:
+    with pytest.raises(IdxError, match=r"goes on after its data, its header claims 0 bytes: .*\. The file is damaged"):
+        read(header((5, 0, 3)) + bytes(7))
 
 
 def test_no_more_is_read_than_the_claim_and_one_byte_in_pieces() -> None:
@@ -485,7 +578,7 @@ def test_a_file_without_permission_stays_a_permission_error(tmp_path: Path) -> N
         read_idx(path)
 
 
-@pytest.mark.parametrize("path", [b"array", EXAMPLE, None, 3, io.StringIO()], ids=repr)
+@pytest.mark.parametrize("path", [b"array", EXAMPLE, None, 3, io.StringIO()], ids=lambda path: type(path).__name__)
 def test_what_is_no_path_and_no_binary_file_is_refused(path: Any) -> None:
     for call in (read_idx, lambda path: write_idx(path, EXAMPLE_ARRAY)):
         with pytest.raises(
@@ -538,13 +631,14 @@ def test_a_claim_takes_no_memory_before_its_bytes_are_there(packed: bool, claim:
         tracemalloc.stop()
 
 
-def test_reading_takes_little_more_than_twice_the_memory_of_the_array() -> None:
-    array = np.arange(2_500_000, dtype=np.int32)
+@pytest.mark.parametrize(("kind", "times"), [(np.int32, 2.3), (np.uint8, 1.3)])
+def test_reading_takes_little_more_than_twice_the_memory_of_the_array(kind: type, times: float) -> None:
+    array = np.arange(2_500_000).astype(kind)
     file = io.BytesIO(write(array))
     tracemalloc.start()
     try:
         result = read_idx(file)
-        assert tracemalloc.get_traced_memory()[1] < 2.3 * array.nbytes
+        assert tracemalloc.get_traced_memory()[1] < times * array.nbytes
     finally:
         tracemalloc.stop()
     assert (result == array).all()
@@ -621,10 +715,10 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "array").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-@given(array=arrays, mode=st.sampled_from(["r", "r+", "c"]))
+@given(array=arrays, mode=st.sampled_from(["r", "r+", "c"]), kind=st.sampled_from([str, Path]))
 @in_folder
-def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mode: Any) -> None:
-    path = tmp_path / "array"
+def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mode: Any, kind: type) -> None:
+    path = kind(tmp_path / "array")
     write_idx(path, array)
     mapped, expected = read_idx(path, mmap_mode=mode), read_idx(path)
     np.testing.assert_array_equal(mapped, expected)
@@ -635,7 +729,9 @@ def test_a_mapped_file_is_the_file_read(tmp_path: Path, array: NDArray[Any], mod
         assert mapped.flags.writeable == (mode != "r")
 
 
-@pytest.mark.parametrize("data", [EXAMPLE[:-1], EXAMPLE + b"\0", EXAMPLE[:7], gzip.compress(EXAMPLE), b"<html>"])
+@pytest.mark.parametrize(
+    "data", [EXAMPLE[:-1], EXAMPLE + b"\0", EXAMPLE[:7], gzip.compress(EXAMPLE, mtime=0), b"<html>"]
+)
 def test_a_file_that_cannot_be_mapped_is_an_idx_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "array").write_bytes(data)
     with pytest.raises(IdxError, match=r"array: .*(ends after|goes on|gzipped.* Unpack|web page)"):
@@ -655,7 +751,7 @@ def test_mapping_takes_no_memory_for_the_data(tmp_path: Path) -> None:
     assert peak < 100_000
 
 
-@pytest.mark.parametrize(("where", "mode"), [("path", "w+"), ("path", "x"), ("file", "r")])
+@pytest.mark.parametrize(("where", "mode"), [("path", "w+"), ("path", "x"), ("path", ""), ("file", "r")])
 def test_mapping_needs_a_path_and_a_mode_that_numpy_load_has(tmp_path: Path, where: str, mode: Any) -> None:
     path = tmp_path / "array"
     path.write_bytes(EXAMPLE)
