@@ -250,12 +250,13 @@ def test_a_copy_is_on_the_disk_before_its_name(folder, monkeypatch):
     fsync = os.fsync
 
     def noted(descriptor):
-        synced.append((os.fstat(descriptor).st_ino, (folder / "x").exists()))
+        state = os.fstat(descriptor)
+        synced.append((state.st_ino, stat.S_ISDIR(state.st_mode) or state.st_size, (folder / "x").exists()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
     write(folder / "x")
-    assert synced[-2:] == [((folder / "x").stat().st_ino, False), (folder.stat().st_ino, True)]
+    assert synced[-2:] == [((folder / "x").stat().st_ino, len(b"new"), False), (folder.stat().st_ino, True, True)]
 
 
 # Refused before anything is changed

@@ -146,6 +146,21 @@ def test_what_lies_before_the_cut_is_fine(path):
         mapped.refuse_cut("inputs", array)
 
 
+def test_an_empty_array_has_nothing_that_could_be_cut_off(path, way):
+    array = np.load(path, mmap_mode="r")[60:]
+    os.truncate(path, 0)
+    mapped.refuse_cut("inputs", array)
+    assert mapped.file_of(array) is None
+
+
+def test_a_file_that_is_gone_has_not_been_cut_short(path, way):
+    array = np.load(path, mmap_mode="r")
+    path.unlink()
+    path.with_name(f"{path.name} (deleted)").write_bytes(b"")  # the name that the list then has
+    mapped.refuse_cut("inputs", array)
+    assert way == "not listed" or mapped.file_of(array) is None
+
+
 @pytest.mark.parametrize("part", [0, 1])
 @pytest.mark.parametrize("way_in", ["net", "predict", "accuracy", "step", "fit", "test", "evaluate"])
 @pytest.mark.parametrize("view", [lambda x: x, lambda x: x.swapaxes(1, 2)], ids=["as it is", "flattened by a copy"])

@@ -198,6 +198,8 @@ def test_a_data_set_shows_the_first_images_of_each_class(images, classes):
     for label, picture in enumerate(pictures(tree)):
         wanted = np.concatenate(list(images[labels == label][:10]), axis=1)
         np.testing.assert_array_equal(255 - picture, wanted)
+    for image, (rows, columns) in zip(tree.iter("img"), map(np.shape, pictures(tree)), strict=True):
+        assert (image.get("height"), image.get("width")) == ("28", str(round(columns * 28 / rows)))  # not distorted
 
 
 def test_other_images():
