@@ -496,6 +496,26 @@ def test_what_others_have_written_meanwhile_is_theirs_also_if_the_disk_was_full(
     assert path.read_bytes() == longer.read_bytes()
 
 
+def test_ctrl_c_does_not_make_the_file_of_others_the_runs_own(tmp_path, monkeypatch):
+    path, longer = tmp_path / "run.npz", tmp_path / "longer.npz"
+    trainer = finished(path, 1)
+    finished(longer, 5, seed=1)
+
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    def put(_):  # and then Ctrl-C, when the run looks at what is there
+        path.write_bytes(longer.read_bytes())
+        monkeypatch.setattr(checkpoint, "read", pressed)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(DATA, 1, 3, checkpoint=path, callbacks=[put])
+    monkeypatch.undo()
+    with pytest.raises(nn.CheckpointError, match="holds a run of 5 epochs"):
+        trainer.fit(DATA, 1, 3, checkpoint=path)
+    assert path.read_bytes() == longer.read_bytes()
+
+
 numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 

@@ -194,6 +194,7 @@ def test_a_very_long_history_is_not_a_large_page():
 def test_a_data_set_shows_the_first_images_of_each_class(images, classes):
     labels = np.arange(len(images)) % classes
     tree = parsed(nn.datasets.Dataset(images, labels))
+    assert cells(tree)[0] == ["class", "images", "the first of them"]
     assert [row[:2] for row in cells(tree)[1:]] == [[str(c), str(n)] for c, n in enumerate(np.bincount(labels))]
     for label, picture in enumerate(pictures(tree)):
         wanted = np.concatenate(list(images[labels == label][:10]), axis=1)
@@ -207,13 +208,16 @@ def test_other_images():
     tree = parsed(nn.datasets.Dataset(np.array([[[-1.0, 0.0]], [[np.nan, 1.0]]]), labels, "<b>"))
     np.testing.assert_array_equal(pictures(tree)[0], [[255, 128, 128, 0]])
     assert next(tree.iter("p")).text == "Dataset('<b>', 2 images of 1 x 2, 1 classes)"
+    infinite = nn.datasets.Dataset(np.array([[[np.inf, -np.inf, -5.0, 5.0]]]), labels[:1])
+    np.testing.assert_array_equal(pictures(parsed(infinite))[0], [[128, 128, 255, 0]])
     flat = parsed(nn.datasets.Dataset(np.zeros((2, 4)), labels))
     assert cells(flat) == [["class", "images"], ["3", "2"]]
     empty = parsed(nn.datasets.Dataset(np.zeros((2, 0, 3)), labels))
     assert cells(empty) == cells(flat)
-    many = parsed(nn.datasets.Dataset(np.zeros((1234, 2, 2)), np.arange(1234)))
-    assert cells(many)[-1] == ["and 1,214 more"]
-    assert len(pictures(many)) == 20
+    for n, last in ((1234, ["and 1,214 more"]), (20, ["19", "1", ""])):
+        many = parsed(nn.datasets.Dataset(np.zeros((n, 2, 2)), np.arange(n)))
+        assert cells(many)[-1] == last
+        assert len(pictures(many)) == 20
 
 
 def test_a_data_set_shows_the_names_of_its_classes():

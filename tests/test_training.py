@@ -280,10 +280,13 @@ def test_divergence_in_the_very_last_step_is_noticed(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_step_that_diverges_changes_nothing(device):
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0, device=device), nn.Quadratic(), nn.SGD(0.1))
-    before = host(trainer.net.parameters).copy()
+    trainer.step(X, T)
+    arrays = trainer.net.parameters, trainer.net.gradients, trainer.optimizer.velocity
+    before = [host(array).copy() for array in arrays]
     with pytest.raises(nn.DivergenceError, match="the training cost became inf in this step"):
         trainer.step(X * 1e30, T)
-    np.testing.assert_array_equal(host(trainer.net.parameters), before)
+    for array, expected in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(host(array), expected)
 
 
 def bad(array, index, value):
@@ -304,6 +307,7 @@ def bad(array, index, value):
         ({"train": DIGITS}, "train: data must be one Dataset, got a pair of them: unpack it"),
         ({"train": (X, np.full((10, 2), 0.5j))}, "train: targets must be real numbers"),
         ({"epochs": 5, "lr": lambda epoch: 1 if epoch < 3 else -1}, "the scheduled lr of epoch 3 must be finite"),
+        ({"epochs": 5, "lr": lambda epoch: -1 if epoch == 5 else 1}, "the scheduled lr of epoch 5 must be finite"),
         ({"train": X}, r"train: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
         ({"train": (X, T[:5])}, r"train: one target for each .* got 10 samples and targets of shape \(5,\)"),
         ({"train": (X[:0], T[:0])}, "train: one target for each sample, and at least one sample"),
@@ -849,6 +853,16 @@ def test_layers_know_whether_they_are_being_trained(device):
     assert layer.training is False
 
 
+def test_the_first_and_the_last_layer_are_being_trained_too():
+    trainer, watching = watched()
+    seen = set()
+    watching.work = lambda way: seen.add((way == "forward", *(layer.training for layer in trainer.net.layers)))
+    trainer.step(X, T)
+    trainer.fit((X, T), 1, 4)
+    assert seen == {(True, False, False, False), (False, True, True, True)}
+    assert not any(layer.training for layer in trainer.net.layers)
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, nn.DivergenceError])
 @pytest.mark.parametrize("way", ["forward in training", "backward", "forward"])
 @pytest.mark.parametrize("call", ["fit", "step"])
@@ -905,6 +919,19 @@ def test_a_trainer_says_that_its_network_was_trained_before(tmp_path):
     again = nn.Trainer(first.net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
     assert repr(again) == "Trainer(3 -> 2, CrossEntropy(), SGD(lr=0.1), 0 epochs)"
     np.testing.assert_array_equal(again.net.parameters, classifier(3, 2).net.parameters)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ([nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)], "3 -> 4 -> 3"),
+        ([nn.Tanh(), nn.Linear(3, 3), nn.Linear(3, 2)], "3 -> 2"),
+        ([nn.Tanh(), nn.ReLU()], "?"),
+    ],
+)
+def test_a_trainer_shows_each_width_that_differs_from_the_one_before(layers, shown):
+    trainer = nn.Trainer(nn.Sequential(*layers), nn.Quadratic(), nn.SGD(0.1))
+    assert repr(trainer) == f"Trainer({shown}, Quadratic(), SGD(lr=0.1), 0 epochs)"
 
 
 def test_a_step_trains_a_network_too():
