@@ -288,6 +288,17 @@ def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
         checkpoint.load_run(path, "cpu", None)
 
 
+@pytest.mark.parametrize("best", [np.zeros(1, "f4"), np.zeros(8), np.zeros((8, 1), "f4")])
+def test_best_parameters_that_do_not_fit_are_not_loaded(best, tmp_path):
+    net, path = nn.Sequential(nn.Linear(3, 2), nn.Softmax()), tmp_path / "run.npz"
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5))
+    trainer.fit((np.eye(2, 3), [0, 1]), 1, 2, callbacks=[nn.keep_best("train_cost")], checkpoint=path)
+    rewrite(path, best=best)
+    for read in (nn.load, nn.Trainer.resume):
+        with pytest.raises(nn.CheckpointError, match=r"run.npz holds \d best parameters of .*the file is damaged"):
+            read(path)
+
+
 @pytest.mark.parametrize("number", [None, 1, 2, 64])
 def test_the_threads_of_a_run_are_read(tmp_path, number):
     a_trainer().fit(([[1.0]], [[1.0]]), 1, 1, checkpoint=tmp_path / "run.npz")

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -155,6 +156,18 @@ def test_the_next_block_comes_in_the_same_memory(kind):
         assert np.shares_memory(whole[0][i], short[i])
     rows = samples_of(x, np.eye(3)[labels])
     assert np.shares_memory(rows.take(np.arange(20))[1], rows.take(np.arange(20))[1])
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+def test_a_block_is_taken_without_a_copy_in_between(kind):
+    samples, rows = samples_of(np.zeros((2000, 400), kind), np.arange(2000) % 3), np.arange(2000)
+    samples.take(rows)  # makes the arrays that are kept
+    tracemalloc.start()
+    try:
+        samples.take(rows)
+        assert tracemalloc.get_traced_memory()[1] < samples.x.nbytes / 2
+    finally:
+        tracemalloc.stop()
 
 
 # Targets
