@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import numnet as nn
 import numnet.data
+import numnet.run
 from numnet import checks
 from numnet.costs import Pair
 
@@ -144,6 +145,27 @@ def test_a_schedule_sets_each_epochs_learning_rate(device):
     assert (host(constant.net.parameters) != host(trainer.net.parameters)).any()
 
 
+def test_a_schedule_is_followed_however_few_epochs_are_asked_for_before_the_training(monkeypatch):
+    foreseen, plain = [], classifier(3, 2, lr=lambda epoch: 0.1 / epoch)
+    trainer = classifier(3, 2, lr=lambda epoch: foreseen.append(epoch) or 0.1 / epoch)
+    plain.fit((X, T), 5, 5)
+    monkeypatch.setattr(numnet.run, "_FORESEEN", 2)
+    trainer.fit((X, T), 5, 5, callbacks=[lambda trainer: foreseen.append("an epoch")])
+    assert foreseen == [1, 2, "an epoch", "an epoch", 3, "an epoch", 4, "an epoch", 5, "an epoch"]
+    np.testing.assert_array_equal(trainer.net.parameters, plain.net.parameters)
+
+
+@pytest.mark.parametrize("other", [0.0, lambda epoch: 0.0])
+def test_a_rate_that_a_callback_sets_takes_the_place_of_a_schedule(other):
+    def freeze(trainer):
+        trainer.optimizer.lr = other
+
+    frozen, short = (classifier(3, 2, lr=lambda epoch: 0.1 / epoch) for _ in range(2))
+    frozen.fit((X, T), 4, 5, callbacks=[freeze])
+    short.fit((X, T), 1, 5)
+    np.testing.assert_array_equal(frozen.net.parameters, short.net.parameters)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_one_optimizer_describes_many_runs(device):
     sgd = nn.SGD(0.1, momentum=0.9)
@@ -218,12 +240,13 @@ def test_a_layer_of_ones_own_with_parameters_may_come_first(device):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
-def test_numpy_integers_are_numbers_too(kind):
+def test_numpy_integers_are_numbers_too(kind, tmp_path):
     x, t = np.tile(X, (30, 1)), np.tile(T, 30)
     trainer, expected = classifier(3, 2), classifier(3, 2)
-    trainer.fit((x, t), kind(2), kind(100))
+    trainer.fit((x, t), kind(2), kind(100), checkpoint=tmp_path / "run.npz", checkpoint_every=kind(1))
     expected.fit((x, t), 2, 100)
-    np.testing.assert_array_equal(trainer.net.parameters, expected.net.parameters)
+    for run in (trainer, nn.Trainer.resume(tmp_path / "run.npz")):
+        np.testing.assert_array_equal(run.net.parameters, expected.net.parameters)
 
 
 def test_a_step_takes_the_learning_rate_of_the_epoch_it_is_in():
@@ -323,6 +346,8 @@ def bad(array, index, value):
         ({"train": (bad(X, (7, 1), -np.inf), T)}, "train: inputs must be finite, but feature 1 of sample 7 is -inf"),
         ({"train": (bad(X, (7, 1), 1e300), T)}, "train: inputs must be finite, but feature 1 of sample 7 is 1e"),
         ({"train": (X.astype(str), T)}, "train: inputs must be real numbers"),
+        ({"test": ()}, "test: data must be a Dataset or a pair of arrays"),
+        ({"test": (X[:0], T[:0])}, "test: one target for each sample, and at least one sample"),
         ({"test": (X, T + 1)}, "test: class indices must be from 0 to 1"),
     ],
 )
