@@ -39,6 +39,11 @@ def write(path, data=b"new", **options):
         file.write(data)
 
 
+def open_files():
+    """Return how many files this process has open, where the system tells."""
+    return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+
+
 def refusing(real, times):
     """Return a function that refuses so many times, and then does what the real function does."""
     refusals = iter(range(times))
@@ -64,7 +69,9 @@ def test_the_name_comes_with_the_end(folder):
         file.write(b"new")
         file.flush()
         assert (folder / "x").read_bytes() == b"old"
+        written = os.fstat(file.fileno()).st_ino
     assert (folder / "x").read_bytes() == b"new"
+    assert (folder / "x").stat().st_ino == written  # and no copy, which would take as much of the disk again
     assert os.listdir(folder) == ["x"]
 
 
@@ -109,7 +116,7 @@ def test_what_is_written_is_on_the_disk_before_its_name_and_the_name_before_the_
 
     monkeypatch.setattr(os, "fsync", recorded_sync)
     monkeypatch.setattr(os, "replace", recorded_replace)
-    open_before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    open_before = open_files()
     with atomic(path, TEXT) as file:
         file.write(b"a new content")
     here = os.stat(folder)
@@ -118,8 +125,7 @@ def test_what_is_written_is_on_the_disk_before_its_name_and_the_name_before_the_
         ("name", str(path), b"a new content"),
         ("folder", (here.st_dev, here.st_ino), b"a new content"),
     ]
-    if open_before:
-        assert len(os.listdir("/proc/self/fd")) == open_before
+    assert open_files() == open_before
 
 
 @pytest.mark.parametrize("call", ["open", "fsync"])
@@ -131,11 +137,13 @@ def test_a_system_that_cannot_sync_folders_writes_the_file_all_the_same(call, fo
             raise OSError(22, "Invalid argument")
         return real(thing, *arguments)
 
+    open_before = open_files()
     with atomic(folder / "x", TEXT) as file:
         file.write(b"new")
         file.flush()
         monkeypatch.setattr(os, call, refuse)
     monkeypatch.undo()
+    assert open_files() == open_before
     assert (folder / "x").read_bytes() == b"new"
     assert os.listdir(folder) == ["x"]
 
@@ -215,7 +223,7 @@ def test_a_file_that_cannot_be_linked_is_copied(folder, old, monkeypatch):
     assert os.listdir(folder) == ["x"]
 
 
-@pytest.mark.parametrize("times", [1, 9])
+@pytest.mark.parametrize("times", [1, 9, 10])
 def test_a_refused_rename_is_tried_again(folder, times, monkeypatch):
     monkeypatch.setattr(numnet.atomic.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(os, "replace", refusing(os.replace, times))
@@ -250,12 +258,13 @@ def test_a_copy_is_on_the_disk_before_its_name(folder, monkeypatch):
     fsync = os.fsync
 
     def noted(descriptor):
-        synced.append((os.fstat(descriptor).st_ino, (folder / "x").exists()))
+        state = os.fstat(descriptor)
+        synced.append((state.st_ino, stat.S_ISDIR(state.st_mode) or state.st_size, (folder / "x").exists()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
     write(folder / "x")
-    assert synced[-2:] == [((folder / "x").stat().st_ino, False), (folder.stat().st_ino, True)]
+    assert synced[-2:] == [((folder / "x").stat().st_ino, len(b"new"), False), (folder.stat().st_ino, True, True)]
 
 
 # Refused before anything is changed
@@ -271,6 +280,15 @@ def test_a_path_that_may_be_written_is_returned_and_nothing_is_changed(folder):
     after = (folder / "x").stat()
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, 3)
     assert sorted(os.listdir(folder)) == ["link", "x"]
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o444, 0o555])
+def test_a_file_that_nobody_may_write_is_refused(folder, mode):
+    (folder / "x").write_bytes(b"old")
+    (folder / "x").chmod(mode)
+    with pytest.raises(PermissionError, match=r"x cannot be replaced: it is read-only\. Name another file, or make it"):
+        write(folder / "x")
+    assert (folder / "x").read_bytes() == b"old"
 
 
 def test_the_target_of_a_link_may_be_missing(folder):

@@ -126,6 +126,14 @@ def test_two_layers_of_one_name_are_not_guessed_between(tmp_path):
     assert first is not second
 
 
+def test_two_layers_of_one_name_in_two_modules_are_not_guessed_between(tmp_path):
+    one, other = (type("Gate", (nn.Layer,), {"__module__": module}) for module in ("one", "other"))
+    nn.Sequential(one()).save(tmp_path / "net.npz")
+    with pytest.raises(nn.CheckpointError, match="several classes are named 'Gate' here"):
+        nn.load(tmp_path / "net.npz")
+    assert one is not other
+
+
 CELL = """
 class {name}(nn.{base}):
     def __init__(self, size):
@@ -254,6 +262,11 @@ def rewrite(path, change_header=lambda header: None, **arrays):
             {},
             r"a layer has the sizes \[0, 2\]",
         ),
+        (
+            lambda h: h.update(layers=[["numnet.Linear", {"inputs": 3, "outputs": -2}]]),
+            {},
+            r"a layer has the sizes \[3, -2\]",
+        ),
         (lambda h: None, {"more": np.zeros(1)}, "its parts are not best.npy, header.npy, parameters.npy, velocity.npy"),
         (lambda h: None, {"parameters": np.array([{}], object)}, "is damaged"),
         (lambda h: None, {"parameters": np.zeros(8, "<i4")}, r"parameters.npy' claims \(8,\) of int32 in 32 bytes"),
@@ -286,6 +299,11 @@ def test_altered_it_is_refused(saved, change, arrays, message):
             (lambda h, number=number: h.update(threads=number), {}, f".*its number of threads cannot be {number!r}")
             for number in (0, -1, 2.0, True, "2")
         ),
+        *(
+            (lambda h, name=name, value=value: h["generator"]["state"].update({name: value}), {}, ".*none of PCG64's")
+            for name, value in (("state", 3.0), ("state", True), ("inc", 3.0), ("inc", True), ("inc", 0), ("inc", 6))
+        ),
+        (lambda h: h["layers"].append(["numnet.Softmax", {}]), {}, r"is nothing .* damaged \(.*probabilities twice"),
     ],
 )
 def test_an_altered_run_is_refused(tmp_path, change, arrays, message):
@@ -303,6 +321,17 @@ def test_of_another_version_of_a_run_those_that_are_read_are_named(tmp_path):
     known = ", ".join(f"'numnet run', version {number}" for number in (1, 2, 3))
     with pytest.raises(nn.CheckpointError, match=f"version 4; this numnet reads {known}: update numnet, or save"):
         nn.Trainer.resume(tmp_path / "run.npz")
+
+
+@pytest.mark.parametrize("best", [np.zeros(1, "f4"), np.zeros(8), np.zeros((8, 1), "f4")])
+def test_best_parameters_that_do_not_fit_are_not_loaded(best, tmp_path):
+    net, path = nn.Sequential(nn.Linear(3, 2), nn.Softmax()), tmp_path / "run.npz"
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5))
+    trainer.fit((np.eye(2, 3), [0, 1]), 1, 2, callbacks=[nn.keep_best("train_cost")], checkpoint=path)
+    rewrite(path, best=best)
+    for read in (nn.load, nn.Trainer.resume):
+        with pytest.raises(nn.CheckpointError, match=r"run.npz holds \d best parameters of .*the file is damaged"):
+            read(path)
 
 
 @pytest.mark.parametrize("number", [None, 1, 2, 64])
@@ -343,7 +372,8 @@ def test_places_in_a_run_are_read():
     [
         *((version, {name: value}) for version in (1, 2) for name, value in (("last", 0), ("batch_size", -1))),
         *((version, {name: value}) for version in (1, 2) for name, value in (("samples", 7.0), ("samples", True))),
-        *((1, {"sizes": sizes}) for sizes in ([4, 4], [7, 0], [9, -2], [4.0, 3.0])),
+        *((version, {name: True}) for version in (1, 2) for name in ("last", "batch_size")),
+        *((1, {"sizes": sizes}) for sizes in ([4, 4], [7, 0], [9, -2], [4.0, 3.0], [True, 6])),
         (1, {"costs": []}),
         (1, {"rights": [1] * 3}),
         *((2, {"done": done}) for done in (8, -1, 4.0, None, "4")),
@@ -358,6 +388,27 @@ def test_a_place_in_a_run_that_cannot_be_is_refused(version, change):
 def test_a_place_in_an_epoch_after_the_last_is_refused(version):
     with pytest.raises(ValueError, match=r"its place in the run cannot be: \d of 7 samples"):
         place_read(version, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("version", "samples", "done"), [(3, 2_000_000, 128), (1, 2_000_000, 0), (1, 1 << 20, 128), (1, (1 << 20) + 1, 128)]
+)
+def test_only_an_order_that_is_not_drawn_any_more_is_refused(version, samples, done, tmp_path):
+    def of_version_1(header):
+        place = {name: header["progress"][name] for name in ("last", "batch_size", "samples", "seconds")}
+        blocks = {name: [number] * bool(done) for name, number in (("sizes", done), ("costs", 0.5), ("rights", 1))}
+        header.update(version=1, left={**place, **blocks})
+
+    trainer, path = a_trainer(), tmp_path / "run.npz"
+    trainer.progress = Progress(last=3, batch_size=64, samples=samples, done=done)
+    checkpoint.save_run(trainer, path)
+    if version == 1:
+        rewrite(path, of_version_1)
+    if version == 1 and done and samples > 1 << 20:
+        with pytest.raises(nn.CheckpointError, match=f"in the middle of an epoch over {samples} samples, in an order"):
+            nn.Trainer.resume(path)
+    else:
+        assert nn.Trainer.resume(path).progress.done == done
 
 
 def a_trainer():
@@ -513,7 +564,28 @@ def test_what_others_have_written_meanwhile_is_theirs_also_if_the_disk_was_full(
     assert path.read_bytes() == longer.read_bytes()
 
 
+def test_ctrl_c_does_not_make_the_file_of_others_the_runs_own(tmp_path, monkeypatch):
+    path, longer = tmp_path / "run.npz", tmp_path / "longer.npz"
+    trainer = finished(path, 1)
+    finished(longer, 5, seed=1)
+
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    def put(_):  # and then Ctrl-C, when the run looks at what is there
+        path.write_bytes(longer.read_bytes())
+        monkeypatch.setattr(checkpoint, "read", pressed)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(DATA, 1, 3, checkpoint=path, callbacks=[put])
+    monkeypatch.undo()
+    with pytest.raises(nn.CheckpointError, match="holds a run of 5 epochs"):
+        trainer.fit(DATA, 1, 3, checkpoint=path)
+    assert path.read_bytes() == longer.read_bytes()
+
+
 numbers = st.floats(allow_nan=True, allow_infinity=True)
+numbers |= numbers.map(np.float64)  # as of a callback that computes with NumPy
 
 
 @given(epochs=st.lists(st.tuples(*[numbers] * 5), max_size=3), cost=numbers, right=numbers, seconds=numbers)

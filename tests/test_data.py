@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -155,6 +156,43 @@ def test_the_next_block_comes_in_the_same_memory(kind):
         assert np.shares_memory(whole[0][i], short[i])
     rows = samples_of(x, np.eye(3)[labels])
     assert np.shares_memory(rows.take(np.arange(20))[1], rows.take(np.arange(20))[1])
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "spoilt", "message"),
+    [
+        (np.zeros((6, 2)), [0, 1, 2] * 2, "x", "inputs must be finite, but feature 1 of sample 4 is nan"),
+        (np.zeros((6, 2)), np.arange(6) % 3, "t", "class indices must be from 0 to 2 for 3 outputs, but"),
+        (np.zeros((6, 2)), np.eye(3, dtype="float32")[[0, 1, 2] * 2], "t", r"t\[4, 1\] is nan"),
+    ],
+    ids=["inputs", "labels", "rows"],
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_changes_in_memory_while_in_use_is_refused(x, t, spoilt, message, device):
+    x, t = place(x.copy(), device), t.copy()
+    samples, array = samples_of(x, t, device=device), x if spoilt == "x" else t
+    samples.take(place(np.arange(6), device))
+    array[4:, ...] = 7
+    if array.ndim == 2:
+        array[4, 1] = np.nan
+    samples.take(place(np.arange(4), device))
+    if spoilt == "t" and device != "cpu":  # what was copied to another device does not change
+        samples.take(place(np.arange(6), device))
+        return
+    with pytest.raises(ValueError, match=f"^train has changed while in use: .*{message}"):
+        samples.take(place(np.arange(6)[::-1], device))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+def test_a_block_is_taken_without_a_copy_in_between(kind):
+    samples, rows = samples_of(np.zeros((2000, 400), kind), np.arange(2000) % 3), np.arange(2000)
+    samples.take(rows)  # makes the arrays that are kept
+    tracemalloc.start()
+    try:
+        samples.take(rows)
+        assert tracemalloc.get_traced_memory()[1] < samples.x.nbytes / 2
+    finally:
+        tracemalloc.stop()
 
 
 # Targets
@@ -415,6 +453,7 @@ def test_a_mapped_file_is_known_through_views(view, mapped):
     x, path = mapped
     labels, state = np.arange(30) % 3, checks.file_state(path)
     assert samples_of(view(x), labels).files == [(str(path), state)]
+    assert samples_of(np.array(x), view(x), 2, None, nn.Quadratic, "float64").files == [(str(path), state)]
     assert samples_of(np.array(x), labels).files == []
 
 

@@ -115,6 +115,16 @@ class Inverted(nn.Sequential):
         return 1 - super().scaled(x, out)
 
 
+class Averaged(nn.Sequential):
+    def __call__(self, x):
+        return (super().__call__(x) + super().__call__(-x)) / 2
+
+
+class Sure(nn.Sequential):
+    def infer(self, x):
+        return [y.round() for y in super().infer(x)]
+
+
 def patched():
     layer = nn.ReLU()
     layer.forward = lambda x, out=None: x
@@ -135,9 +145,14 @@ def filled(value, dtype="float32"):
             lambda: Inverted(nn.Linear(4, 2)),
             "Inverted has a scaled of its own.* give a numnet.Sequential of new layers",
         ),
+        (lambda: Averaged(nn.Linear(4, 2)), "Averaged has a __call__ of its own, which the page would not know"),
+        (lambda: Sure(nn.Linear(4, 2)), "Sure has a infer of its own, which the page would not know"),
         (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"real numbers, .* give net.astype\('float32'\)"),
         (lambda: nn.Sequential(nn.Linear(4, 2), Own()), r"layer 1, Own\(\), has a forward of its own.*use Linear, Sig"),
-        (lambda: nn.Sequential(nn.Linear(4, 2), Doubled()), r"layer 1, Doubled\(\), has a forward of its own"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 2), Doubled()),
+            r"layer 1, Doubled\(\), has a forward of its own, .*: use Linear, Sigmoid, Tanh, ReLU, Softmax$",
+        ),
         (lambda: nn.Sequential(nn.Linear(4, 2), Disguised()), r"layer 1, Disguised\(\), has a forward of its own"),
         (patched, r"layer 1, ReLU\(\), has a forward of its own"),
         (lambda: nn.Sequential(nn.Linear(783, 10)), "783 features, which is no square number: begin it with a Linear"),

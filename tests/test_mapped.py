@@ -5,6 +5,7 @@ import gc
 import mmap
 import os
 import resource
+import tempfile
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ def path(request, tmp_path):
         lambda x: x.reshape(6, 10).T[2:, 1],
         lambda x: x.view(np.uint8)[3:],
         lambda x: np.lib.stride_tricks.as_strided(np.asarray(x), (3,), (8,)),
+        lambda x: np.memmap(x.filename, np.uint8, "r"),  # from the first byte of the file
     ],
 )
 def test_a_view_is_of_the_file_too(view, path, way):
@@ -60,6 +62,15 @@ def test_whoever_has_mapped_the_file(path):
     with open(path, "rb") as file:
         array = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     assert os.path.samefile(mapped.file_of(array[5:]), path)
+    assert mapped.in_use(path)
+
+
+@pytest.mark.skipif(not LISTED, reason="the names in the list are not always text")
+def test_a_name_may_have_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.npy")
+    np.save(path, np.arange(3))
+    array = np.load(path, mmap_mode="r")
+    assert os.path.samefile(mapped.file_of(array), path)
     assert mapped.in_use(path)
 
 
@@ -102,7 +113,20 @@ def test_a_new_file_of_the_old_name_is_not_mapped(path, way, tmp_path):
     assert len(array)
 
 
-@pytest.mark.parametrize("thing", [None, [1, 2], np.zeros(0), np.zeros(3), 7])
+def test_a_file_is_in_use_whatever_else_was_mapped_and_is_gone(path, way, tmp_path):
+    arrays = []
+    for name in ("before.npy", None, "after.npy"):
+        if name:
+            np.save(tmp_path / name, np.arange(3))
+        arrays.append(np.load(tmp_path / name if name else path, mmap_mode="r"))
+    for name in ("before.npy", "after.npy"):
+        (tmp_path / name).unlink()
+    assert mapped.in_use(path)
+    del arrays
+    assert not mapped.in_use(path)
+
+
+@pytest.mark.parametrize("thing", [None, [1, 2], np.zeros(0), np.zeros(3), 7, np.frombuffer(bytes(5000), np.uint8)])
 def test_what_is_not_mapped(thing, way):
     assert mapped.file_of(thing) is None
 
@@ -126,11 +150,21 @@ def test_a_list_that_cannot_be_read_is_no_sign_that_nothing_is_mapped(path):
     assert array.size
 
 
+def test_a_mapped_file_without_a_name(way):
+    with tempfile.TemporaryFile() as file:
+        file.truncate(60)
+        array = np.memmap(file, np.uint8, "r")
+    assert mapped.file_of(array) is None
+
+
 def test_a_file_that_is_not_there(tmp_path, way):
     assert not mapped.in_use(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("view", [lambda x: x, np.asarray, lambda x: np.asarray(x)[::-1], lambda x: x.reshape(6, 10).T])
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x, np.asarray, lambda x: np.asarray(x)[::-1], lambda x: x.reshape(6, 10).T, lambda x: x[30:]],
+)
 def test_a_file_that_has_been_cut_short_is_refused(view, path, way):
     array = view(np.load(path, mmap_mode="r"))
     mapped.refuse_cut("inputs", array)
@@ -144,6 +178,33 @@ def test_what_lies_before_the_cut_is_fine(path):
     os.truncate(path, path.stat().st_size - 20)
     if LISTED:
         mapped.refuse_cut("inputs", array)
+
+
+def test_of_a_part_of_a_large_file_only_this_part_can_be_cut_off(way, tmp_path):
+    offset = 2 * mmap.ALLOCATIONGRANULARITY + 8
+    (tmp_path / "x").write_bytes(bytes(offset + 100))
+    array = np.memmap(tmp_path / "x", np.uint8, "r", offset, (60,))
+    os.truncate(tmp_path / "x", offset + 60)
+    mapped.refuse_cut("inputs", array)
+    os.truncate(tmp_path / "x", offset + 59)
+    with pytest.raises(ValueError, match=f"has {offset + 59} bytes now, and they reach to byte {offset + 60}: the"):
+        mapped.refuse_cut("inputs", array)
+
+
+def test_an_empty_array_has_nothing_that_could_be_cut_off(path, way):
+    array = np.load(path, mmap_mode="r")[60:]
+    os.truncate(path, 0)
+    mapped.refuse_cut("inputs", array)
+    assert mapped.file_of(array) is None
+
+
+def test_a_file_that_is_gone_has_not_been_cut_short(path, way):
+    array = np.load(path, mmap_mode="r")
+    path.unlink()
+    path.with_name(f"{path.name} (deleted)").write_bytes(b"")  # the name that the list then has
+    mapped.refuse_cut("inputs", array)
+    assert way == "not listed" or mapped.file_of(array) is None
+    assert not mapped.in_use(f"{path} (deleted)")
 
 
 @pytest.mark.parametrize("part", [0, 1])

@@ -4,6 +4,8 @@ import base64
 import io
 import math
 import re
+import struct
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -42,7 +44,14 @@ def cells(tree):
 def pictures(tree):
     """Return the images of a tree as grey values from 0 to 255, decoded by matplotlib (Pillow)."""
     sources = [image.get("src").removeprefix("data:image/png;base64,") for image in tree.iter("img")]
-    return [(matplotlib.image.imread(io.BytesIO(base64.b64decode(s))) * 255).round() for s in sources]
+    files = [base64.b64decode(source) for source in sources]
+    for file in files:  # what not every reader minds
+        width, height, *kind = struct.unpack(">II5B", file[16:29])
+        assert kind == [8, 0, 0, 0, 0]  # grey, of 8 bits; there is no other compression and filter
+        (size,) = struct.unpack(">I", file[33:37])
+        assert (file[37:41], file[45 + size :]) == (b"IDAT", b"\0\0\0\0IEND\xaeB`\x82")
+        assert len(zlib.decompress(file[41 : 41 + size])) == height * (1 + width)
+    return [(matplotlib.image.imread(io.BytesIO(file)) * 255).round() for file in files]
 
 
 @given(st.lists(st.tuples(values, values, values, st.floats(0, 1e6), values), min_size=1, max_size=30))
@@ -194,10 +203,13 @@ def test_a_very_long_history_is_not_a_large_page():
 def test_a_data_set_shows_the_first_images_of_each_class(images, classes):
     labels = np.arange(len(images)) % classes
     tree = parsed(nn.datasets.Dataset(images, labels))
+    assert cells(tree)[0] == ["class", "images", "the first of them"]
     assert [row[:2] for row in cells(tree)[1:]] == [[str(c), str(n)] for c, n in enumerate(np.bincount(labels))]
     for label, picture in enumerate(pictures(tree)):
         wanted = np.concatenate(list(images[labels == label][:10]), axis=1)
         np.testing.assert_array_equal(255 - picture, wanted)
+    for image, (rows, columns) in zip(tree.iter("img"), map(np.shape, pictures(tree)), strict=True):
+        assert (image.get("height"), image.get("width")) == ("28", str(round(columns * 28 / rows)))  # not distorted
 
 
 def test_other_images():
@@ -205,13 +217,16 @@ def test_other_images():
     tree = parsed(nn.datasets.Dataset(np.array([[[-1.0, 0.0]], [[np.nan, 1.0]]]), labels, "<b>"))
     np.testing.assert_array_equal(pictures(tree)[0], [[255, 128, 128, 0]])
     assert next(tree.iter("p")).text == "Dataset('<b>', 2 images of 1 x 2, 1 classes)"
+    infinite = nn.datasets.Dataset(np.array([[[np.inf, -np.inf, -5.0, 5.0]]]), labels[:1])
+    np.testing.assert_array_equal(pictures(parsed(infinite))[0], [[128, 128, 255, 0]])
     flat = parsed(nn.datasets.Dataset(np.zeros((2, 4)), labels))
     assert cells(flat) == [["class", "images"], ["3", "2"]]
     empty = parsed(nn.datasets.Dataset(np.zeros((2, 0, 3)), labels))
     assert cells(empty) == cells(flat)
-    many = parsed(nn.datasets.Dataset(np.zeros((1234, 2, 2)), np.arange(1234)))
-    assert cells(many)[-1] == ["and 1,214 more"]
-    assert len(pictures(many)) == 20
+    for n, last in ((1234, ["and 1,214 more"]), (20, ["19", "1", ""])):
+        many = parsed(nn.datasets.Dataset(np.zeros((n, 2, 2)), np.arange(n)))
+        assert cells(many)[-1] == last
+        assert len(pictures(many)) == 20
 
 
 def test_a_data_set_shows_the_names_of_its_classes():

@@ -487,6 +487,14 @@ def test_a_path_that_cannot_work_is_refused_before_anything_is_done(name, make, 
     refused(tmp_path, name, path, error, message, **asked(name))
 
 
+@pytest.mark.parametrize("make", [a_device, a_fifo, a_socket, a_read_only_file])
+def test_what_takes_the_place_of_a_checkpoint_meanwhile_is_not_replaced(make, tmp_path, at_once):
+    error, message = IMPOSSIBLE[make]
+    with pytest.raises(error, match=message):
+        trainer().fit((X, T), 2, 64, progress=False, checkpoint=tmp_path / "x", callbacks=[lambda _: make(tmp_path)])
+    assert os.listdir(tmp_path) == ["x"]
+
+
 @every_output
 @pytest.mark.parametrize("there", [False, True])
 def test_a_folder_that_cannot_be_written_in_is_refused(name, there):

@@ -565,10 +565,12 @@ def test_a_run_without_an_end_starts_at_once():
     assert len(trainer.history) == 2
 
 
-def test_a_wrong_learning_rate_is_not_the_files_fault(tmp_path):
-    trainer_of().fit((X, T), 1, 8, checkpoint=tmp_path / "run.npz")
+@pytest.mark.parametrize("lr", [-1, 0])
+@pytest.mark.parametrize("before", [0.5, lambda epoch: 0.5], ids=["number", "function"])
+def test_a_wrong_learning_rate_is_not_the_files_fault(lr, before, tmp_path):
+    trainer_of(lr=before).fit((X, T), 1, 8, checkpoint=tmp_path / "run.npz")
     with pytest.raises(ValueError, match="SGD: lr must be") as raised:
-        nn.Trainer.resume(tmp_path / "run.npz", lr=-1)
+        nn.Trainer.resume(tmp_path / "run.npz", lr=lr)
     assert type(raised.value) is ValueError
 
 

@@ -333,6 +333,14 @@ def test_a_callback_that_moves_the_network_away_is_told(home, away):
     np.testing.assert_allclose(host(run.net.parameters), host(whole.net.parameters), rtol=1e-9)
 
 
+def test_a_callback_that_moves_the_network_away_is_told_before_the_next_is_called():
+    run, called = trainer_of(), []
+    callbacks = [lambda trainer: trainer.net.to("gpu"), lambda trainer: called.append(trainer.net.to("cpu"))]
+    with pytest.raises(nn.DeviceError, match="a callback has moved the network from 'cpu' to 'gpu'"):
+        run.fit((X, T), 2, 5, callbacks=callbacks)
+    assert not called
+
+
 def test_a_callback_may_move_the_network_there_and_back():
     run, whole = (trainer_of(dtype="float64") for _ in range(2))
     whole.fit((X, T), 3, 5)

@@ -73,11 +73,21 @@ def test_the_number_of_threads_is_that_of_the_blas_with_most():
             assert threads.number() == 2
 
 
+def test_a_limit_of_the_users_own_is_kept():
+    trainer = trainer_of(Watch())
+    trainer.fit((X, T), 1, 8)
+    with threads.BLAS.limit(limits=1):
+        trainer.fit((X, T), 1, 8)
+        trainer.step(X, T)
+        assert counts() == {1}
+    assert counts() == {2}
+
+
 class Two(nn.Layer):
-    """y = x a b, with two weights in one layer."""
+    """y = x a b, with two weights in one layer, and parameters that are in no product."""
 
     def __init__(self, a, b):
-        self.parameters = {"a": np.ones(a), "b": np.ones(b)}
+        self.parameters = {"row": np.ones(5000), "cube": np.ones((2, 50, 50)), "a": np.ones(a), "b": np.ones(b)}
 
     def forward(self, x, out=None):
         return x @ self.parameters["a"] @ self.parameters["b"]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import numnet as nn
 import numnet.data
+import numnet.run
 from numnet import checks
 from numnet.costs import Pair
 
@@ -145,6 +146,27 @@ def test_a_schedule_sets_each_epochs_learning_rate(device):
     assert (host(constant.net.parameters) != host(trainer.net.parameters)).any()
 
 
+def test_a_schedule_is_followed_however_few_epochs_are_asked_for_before_the_training(monkeypatch):
+    foreseen, plain = [], classifier(3, 2, lr=lambda epoch: 0.1 / epoch)
+    trainer = classifier(3, 2, lr=lambda epoch: foreseen.append(epoch) or 0.1 / epoch)
+    plain.fit((X, T), 5, 5)
+    monkeypatch.setattr(numnet.run, "_FORESEEN", 2)
+    trainer.fit((X, T), 5, 5, callbacks=[lambda trainer: foreseen.append("an epoch")])
+    assert foreseen == [1, 2, "an epoch", "an epoch", 3, "an epoch", 4, "an epoch", 5, "an epoch"]
+    np.testing.assert_array_equal(trainer.net.parameters, plain.net.parameters)
+
+
+@pytest.mark.parametrize("other", [0.0, lambda epoch: 0.0])
+def test_a_rate_that_a_callback_sets_takes_the_place_of_a_schedule(other):
+    def freeze(trainer):
+        trainer.optimizer.lr = other
+
+    frozen, short = (classifier(3, 2, lr=lambda epoch: 0.1 / epoch) for _ in range(2))
+    frozen.fit((X, T), 4, 5, callbacks=[freeze])
+    short.fit((X, T), 1, 5)
+    np.testing.assert_array_equal(frozen.net.parameters, short.net.parameters)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_one_optimizer_describes_many_runs(device):
     sgd = nn.SGD(0.1, momentum=0.9)
@@ -219,12 +241,13 @@ def test_a_layer_of_ones_own_with_parameters_may_come_first(device):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
-def test_numpy_integers_are_numbers_too(kind):
+def test_numpy_integers_are_numbers_too(kind, tmp_path):
     x, t = np.tile(X, (30, 1)), np.tile(T, 30)
     trainer, expected = classifier(3, 2), classifier(3, 2)
-    trainer.fit((x, t), kind(2), kind(100))
+    trainer.fit((x, t), kind(2), kind(100), checkpoint=tmp_path / "run.npz", checkpoint_every=kind(1))
     expected.fit((x, t), 2, 100)
-    np.testing.assert_array_equal(trainer.net.parameters, expected.net.parameters)
+    for run in (trainer, nn.Trainer.resume(tmp_path / "run.npz")):
+        np.testing.assert_array_equal(run.net.parameters, expected.net.parameters)
 
 
 def test_a_step_takes_the_learning_rate_of_the_epoch_it_is_in():
@@ -281,10 +304,13 @@ def test_divergence_in_the_very_last_step_is_noticed(device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_step_that_diverges_changes_nothing(device):
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), seed=0, device=device), nn.Quadratic(), nn.SGD(0.1))
-    before = host(trainer.net.parameters).copy()
+    trainer.step(X, T)
+    arrays = trainer.net.parameters, trainer.net.gradients, trainer.optimizer.velocity
+    before = [host(array).copy() for array in arrays]
     with pytest.raises(nn.DivergenceError, match="the training cost became inf in this step"):
         trainer.step(X * 1e30, T)
-    np.testing.assert_array_equal(host(trainer.net.parameters), before)
+    for array, expected in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(host(array), expected)
 
 
 def bad(array, index, value):
@@ -305,6 +331,7 @@ def bad(array, index, value):
         ({"train": DIGITS}, "train: data must be one Dataset, got a pair of them: unpack it"),
         ({"train": (X, np.full((10, 2), 0.5j))}, "train: targets must be real numbers"),
         ({"epochs": 5, "lr": lambda epoch: 1 if epoch < 3 else -1}, "the scheduled lr of epoch 3 must be finite"),
+        ({"epochs": 5, "lr": lambda epoch: -1 if epoch == 5 else 1}, "the scheduled lr of epoch 5 must be finite"),
         ({"train": X}, r"train: data must be a Dataset or a pair of arrays \(x, t\), got ndarray"),
         ({"train": (X, T[:5])}, r"train: one target for each .* got 10 samples and targets of shape \(5,\)"),
         ({"train": (X[:0], T[:0])}, "train: one target for each sample, and at least one sample"),
@@ -320,6 +347,8 @@ def bad(array, index, value):
         ({"train": (bad(X, (7, 1), -np.inf), T)}, "train: inputs must be finite, but feature 1 of sample 7 is -inf"),
         ({"train": (bad(X, (7, 1), 1e300), T)}, "train: inputs must be finite, but feature 1 of sample 7 is 1e"),
         ({"train": (X.astype(str), T)}, "train: inputs must be real numbers"),
+        ({"test": ()}, "test: data must be a Dataset or a pair of arrays"),
+        ({"test": (X[:0], T[:0])}, "test: one target for each sample, and at least one sample"),
         ({"test": (X, T + 1)}, "test: class indices must be from 0 to 1"),
     ],
 )
@@ -861,6 +890,16 @@ def test_layers_know_whether_they_are_being_trained(device):
     assert layer.training is False
 
 
+def test_the_first_and_the_last_layer_are_being_trained_too():
+    trainer, watching = watched()
+    seen = set()
+    watching.work = lambda way: seen.add((way == "forward", *(layer.training for layer in trainer.net.layers)))
+    trainer.step(X, T)
+    trainer.fit((X, T), 1, 4)
+    assert seen == {(True, False, False, False), (False, True, True, True)}
+    assert not any(layer.training for layer in trainer.net.layers)
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, nn.DivergenceError])
 @pytest.mark.parametrize("way", ["forward in training", "backward", "forward"])
 @pytest.mark.parametrize("call", ["fit", "step"])
@@ -917,6 +956,19 @@ def test_a_trainer_says_that_its_network_was_trained_before(tmp_path):
     again = nn.Trainer(first.net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
     assert repr(again) == "Trainer(3 -> 2, CrossEntropy(), SGD(lr=0.1), 0 epochs)"
     np.testing.assert_array_equal(again.net.parameters, classifier(3, 2).net.parameters)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ([nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)], "3 -> 4 -> 3"),
+        ([nn.Tanh(), nn.Linear(3, 3), nn.Linear(3, 2)], "3 -> 2"),
+        ([nn.Tanh(), nn.ReLU()], "?"),
+    ],
+)
+def test_a_trainer_shows_each_width_that_differs_from_the_one_before(layers, shown):
+    trainer = nn.Trainer(nn.Sequential(*layers), nn.Quadratic(), nn.SGD(0.1))
+    assert repr(trainer) == f"Trainer({shown}, Quadratic(), SGD(lr=0.1), 0 epochs)"
 
 
 def test_a_step_trains_a_network_too():
