@@ -62,6 +62,8 @@ def test_where_an_error_is_written_changes_no_bit(kind, cost, data, device):
         assert pair.error(z, y, t, out, dy if with_dy else None) is out
         np.testing.assert_array_equal(host(out), host(expected))
         assert pair.value(z, y, t) == value
+        if with_dy and cost is nn.Quadratic:  # dE/dy is needed on the way
+            np.testing.assert_array_equal(host(dy), host(pair.cost.gradient(y, t)))
     for array, unchanged in zip((z, y, t), before, strict=True):
         np.testing.assert_array_equal(host(array), unchanged)
 
