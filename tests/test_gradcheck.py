@@ -3,6 +3,7 @@ import importlib
 import io
 import re
 import sys
+import time
 
 import hypothesis.strategies as st
 import numpy as np
@@ -13,7 +14,8 @@ import numnet as nn
 from numnet import checks
 from numnet.costs import Pair
 
-from .devices import DEVICES, host
+from . import strict
+from .devices import DEVICES, REAL_GPU, host
 from .networks import backpropagated, cases
 
 EXAMPLES = settings().max_examples
@@ -262,6 +264,10 @@ def test_the_network_is_left_alone(device):
         (X[:0], T[:0], "at least one sample"),
         (X[:, :2], T, "with 3 features a sample"),
         (X * np.nan, T, "inputs must be finite"),
+        (X, [[1.5, -0.5], [0, 1]], "^t must hold probabilities from 0 to 1"),
+        (X, [[0.5, 0.25], [0, 1]], "^each row of t must sum to 1"),
+        ({}, T, "^inputs must be an array"),
+        (X, {}, "^targets must be an array"),
     ],
 )
 def test_bad_input(x, t, message):
@@ -287,6 +293,37 @@ def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place
     nn.gradcheck(nn.Sequential(*layers, seed=0, device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
+class Frugal(nn.Layer):
+    """y = s tanh(x), without `out` in the place of x; its backward works in the place of what forward kept."""
+
+    def __init__(self, inputs):
+        self.inputs, self.parameters = inputs, {"factor": np.linspace(0.5, 1.5, inputs)}
+
+    def forward(self, x, out=None):
+        self.kept = np.tanh(x, out=x if out is None else None)
+        return np.multiply(self.kept, self.parameters["factor"], out=out)
+
+    def backward(self, grad, out=None):
+        np.sum(np.multiply(self.kept, grad), axis=0, out=self.gradients["factor"])
+        np.multiply(self.kept, self.kept, out=self.kept)
+        np.subtract(1, self.kept, out=self.kept)
+        np.multiply(grad, self.kept, out=grad)
+        return np.multiply(grad, self.parameters["factor"], out=out)
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_a_layer_may_use_up_what_is_its_own(position):
+    def layers_with(last):
+        layers = [nn.Linear(3, 3), nn.Linear(3, 3), last, nn.Linear(3, 2)]
+        layers.insert(position, Frugal(3))
+        return layers
+
+    nn.gradcheck(nn.Sequential(*layers_with(nn.Tanh()), seed=0), nn.Quadratic(), X, np.eye(2), raise_above=1e-7)
+    net = nn.Sequential(*layers_with(WrongSign()), seed=0)
+    cause = nn.gradcheck(net, nn.Quadratic(), X, np.eye(2)).cause
+    assert cause.startswith("the backward of layer 3, WrongSign(), is not the derivative of its forward"), cause
+
+
 class Broken(nn.Layer):
     """y = x, with something left out."""
 
@@ -305,6 +342,7 @@ class Broken(nn.Layer):
     [
         ({"forward": lambda x: None}, r"forward of layer 1, .* shape \(4, 3\), got None: is its return missing\?$"),
         ({"forward": lambda x: x[:, 0]}, r"forward of layer 1, .* shape \(4, 3\), got one of shape \(4,\)$"),
+        ({"forward": lambda x: x.sum()}, r"forward of layer 1, .* shape \(4, 3\), got one of shape \(\)$"),
         ({"backward": lambda grad: None}, r"backward of layer 1, .* shape \(4, 3\), got None: is its return"),
         ({"backward": lambda grad: grad.T}, r"backward of layer 1, .* shape \(4, 3\), got one of shape \(3, 4\)$"),
     ],
@@ -537,10 +575,86 @@ def test_a_layer_with_steps_is_right_if_its_gradient_is_zero():
 def test_an_error_of_a_layers_own_is_passed_on():
     class Failing(nn.Layer):
         def forward(self, x, out=None):
-            raise ZeroDivisionError("of the layer")
+            raise ZeroDivisionError("of the layer" if out is None else "again")
 
-    with pytest.raises(ZeroDivisionError, match="of the layer"):
+    with pytest.raises(ZeroDivisionError, match="of the layer") as caught:
         nn.gradcheck(net_with(Failing()), nn.CrossEntropy(), X, T)
+    assert caught.value.__suppress_context__
+
+
+def test_an_error_up_to_the_limit_is_accepted():
+    net = net_with(WrongSign())
+    report = nn.gradcheck(net, nn.CrossEntropy(), X, T)
+    limit = max(report.central.error, report.complex_step.error)
+    assert nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=limit).cause == ""
+    with pytest.raises(nn.GradientError, match=r"relative error .*\n.*\n    the backward of layer 1"):
+        nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=0)
+
+
+class Slanted(nn.Cost):
+    """E = slope times the sum of y, with a mistake in its gradient."""
+
+    def __init__(self, slope, mistake):
+        self.slope, self.mistake = slope, mistake
+
+    def value(self, y, t, out=None):
+        return self.slope * y.sum()
+
+    def gradient(self, y, t, out=None):
+        return np.full_like(y, self.slope + self.mistake)
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.25, 3.0, -0.25, -3.0])
+@pytest.mark.parametrize("mistake", [1e-3, 0.5, -0.5])
+@pytest.mark.parametrize("x", [0.125, -0.5])
+def test_an_error_is_relative_to_the_derivative_or_to_a_tenth_of_the_largest_or_of_one(slope, mistake, x):
+    net = nn.Sequential(nn.Linear(1, 1), dtype="float64")
+    net.parameters = [1.0, 0.0]
+    found = nn.gradcheck(net, Slanted(slope, mistake), [[x]], [[0.0]]).central
+    factors = {"layer 0, Linear(1, 1), weight[0, 0]": x, "layer 0, Linear(1, 1), bias[0]": 1.0, "x[0, 0]": 1.0}
+    analytic, numerical = (
+        {name: value * factor for name, factor in factors.items()} for value in (slope + mistake, slope)
+    )
+    floor = 0.1 * max(1, abs(slope), abs(slope + mistake))
+    errors = {
+        name: abs(analytic[name] - numerical[name]) / max(abs(analytic[name]), abs(numerical[name]), floor)
+        for name in factors
+    }
+    assert found.error == pytest.approx(errors[found.where], rel=1e-6) == pytest.approx(max(errors.values()), rel=1e-6)
+    assert (found.analytic, found.numerical) == pytest.approx((analytic[found.where], numerical[found.where]))
+    assert {type(value) for value in (found.error, found.analytic, found.numerical)} == {float}
+
+
+@pytest.mark.parametrize("samples", range(1, 7))
+def test_a_sample_has_no_derivative_twice(samples):
+    class Noting(nn.Quadratic):
+        analytic = False
+        seen = set()
+
+        def value(self, y, t, out=None):
+            self.seen.add(round(100 * float(y[0, 0]), 6))
+            return super().value(y, t, out)
+
+    net, x = nn.Sequential(nn.Linear(6, 1, bias=False)), 3.0 ** np.arange(6)
+    net.parameters = 0
+    nn.gradcheck(net, Noting(), x[None], [[1.0]], samples=samples)
+    assert len(Noting.seen & {*x}) == samples  # a step of 0.01 of one weight alone gives 0.01 times its input
+
+
+def test_mistakes_that_cancel_along_equal_numbers_are_found():
+    class Twisted(nn.Linear):
+        def backward_parameters(self, grad):
+            super().backward_parameters(grad)
+            self.gradients["weight"][7:9, 0] += [1e-3, -1e-3]
+
+    net, x = nn.Sequential(Twisted(100, 1), seed=0), np.random.default_rng(0).normal(size=(5, 100))
+    with pytest.raises(nn.GradientError, match=r"weight, in a random direction"):
+        nn.gradcheck(net, nn.Quadratic(), x, np.ones((5, 1)), raise_above=1e-7, samples=2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_without_a_width_is_judged(device):
+    nn.gradcheck(nn.Sequential(nn.Softmax(), device=device), nn.CrossEntropy(), X, [0, 2], raise_above=1e-7)
 
 
 def test_a_sample_is_the_same_each_time():
@@ -578,6 +692,22 @@ def test_a_kink_elsewhere_is_not_taken_for_the_cause():
     net = nn.Sequential(nn.ReLU(), nn.Linear(3, 4), WrongSign(), nn.Linear(4, 2), nn.Softmax(), seed=0)
     x = np.array([[0.0, 1.0, 2.0], [1.0, -1.0, 0.5]])
     assert nn.gradcheck(net, nn.CrossEntropy(), x, T).cause.startswith("the backward of layer 2, WrongSign(), is not")
+
+
+def test_a_layer_that_gives_nothing_but_zeros_is_not_blamed():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), WrongSign(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    net.layers[0].bias = -100
+    assert nn.gradcheck(net, nn.CrossEntropy(), X, T).cause.startswith("the backward of layer 3, WrongSign(), is not")
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_first_of_several_faults_is_named_also_if_it_is_the_last_layers(width):
+    net = nn.Sequential(nn.Linear(3, width), WrongSign(), seed=0)
+    cause = nn.gradcheck(net, Absolute(2), X, np.zeros((2, width))).cause
+    assert cause.startswith("the backward of layer 1, WrongSign(), is not the derivative of its forward")
+    net = nn.Sequential(Mean(3), nn.Linear(3, 3), Mean(3), nn.Linear(3, width), seed=0)
+    cause = nn.gradcheck(net, nn.Quadratic(), X, np.zeros((2, width))).cause
+    assert cause.startswith("the backward of layer 0, Mean(3), is not the derivative of its forward")
 
 
 def test_a_sigmoid_that_saturates_gives_no_warning():
@@ -640,6 +770,23 @@ def test_a_backward_in_float32_is_told_by_the_size_of_the_error():
         nn.gradcheck(net_with(Single()), nn.CrossEntropy(), X, T, raise_above=1e-9)
 
 
+@pytest.mark.skipif(REAL_GPU, reason="the stand-in has as little memory as it is told")
+def test_too_little_memory_on_the_gpu_says_what_to_do():
+    class Wide(nn.Layer):
+        """Needs ten times as much on the way as its input and output have."""
+
+        def forward(self, x, out=None):
+            return np.multiply(x, np.concatenate([x] * 10).size / x.size / 10, out=out)
+
+    net = nn.Sequential(nn.Linear(3, 2), Wide(), device="gpu")
+    strict.transfers.limit = 200
+    try:
+        with pytest.raises(nn.DeviceError, match=r"too little memory: Out of memory .*\. Free some of it"):
+            nn.gradcheck(net, nn.Quadratic(), X, np.ones((2, 2)))
+    finally:
+        strict.transfers.clear()
+
+
 def test_a_network_is_judged_as_outside_training():
     class Dropout(Noisy):
         def forward(self, x, out=None):
@@ -663,6 +810,23 @@ def test_a_long_check_says_so_and_what_to_do():
         nn.gradcheck(net, nn.CrossEntropy(), np.ones((1, 784)), [1])
 
 
+def test_a_long_check_is_told_in_minutes(monkeypatch):
+    class Slow(nn.Quadratic):
+        def value(self, y, t, out=None):
+            time.sleep(2e-3)
+            return super().value(y, t, out)
+
+    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_LONG", 1)
+    net = nn.Sequential(nn.Linear(119, 119), nn.Linear(119, 5), seed=0)
+    started = time.perf_counter()
+    with pytest.raises(UserWarning, match="14,999 derivatives will take") as caught:
+        nn.gradcheck(net, Slow(), np.ones((1, 119)), np.ones((1, 5)))
+    longest = 14_999 * (time.perf_counter() - started) / 10  # the tenth part of which is known
+    shortest = 14_999 * 4 * 2e-3  # each takes four values at least
+    minutes = int(re.search(r"will take (\d+) minutes", str(caught.value))[1])
+    assert shortest - 30 <= 60 * minutes <= longest + 30
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypatch, capfd):
     error = io.StringIO()
@@ -672,5 +836,6 @@ def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypa
     assert error.getvalue() == ""
     monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_BAR_AFTER", 0)
     nn.gradcheck(net_with(), nn.CrossEntropy(), X, T)
-    assert ("gradcheck:" in error.getvalue()) == terminal
+    assert ("gradcheck:" in error.getvalue()) == (" derivatives" in error.getvalue()) == terminal
+    assert error.getvalue().rpartition("\n")[2].endswith("\r" * terminal)  # nothing of it is left
     assert capfd.readouterr() == ("", "")

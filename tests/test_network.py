@@ -58,6 +58,9 @@ def test_assigning_copies_and_keeps_the_link(device):
     assert_tied(net)
     with pytest.raises(ValueError, match="broadcast"):
         net.parameters = np.zeros(22)
+    for name in ("parameters", "gradients"):
+        with pytest.raises(ValueError, match=f"^{name} must be an array, but NumPy makes none of this dict"):
+            setattr(net, name, {})
     net.gradients = np.arange(23)
     np.testing.assert_array_equal(host(net.gradients), np.arange(23))
     assert_tied(net)
@@ -264,6 +267,7 @@ def test_a_pickle_has_no_buffers_in_it():
     size = len(pickle.dumps(net))
     for n in (1, 500):
         backpropagated(net, nn.CrossEntropy().pair(net.layers), np.ones((n, 4), "f4"), np.ones((n, 2), "f4") / 2)
+    assert b"numnet.backend" not in pickle.dumps(net)  # where it is, and not what this version calls there
     # The layers keep their last input and output of 500 rows, 4 + 3 + 3 + 2 + 2 numbers in all: no more than that.
     assert len(pickle.dumps(net)) < size + 500 * 14 * 4 + 2000
     assert vars(pickle.loads(pickle.dumps(net))).keys() == vars(small()).keys()
@@ -430,6 +434,8 @@ def test_a_complex_network_takes_complex_inputs(device):
     net = nn.Sequential(nn.Linear(1, 1), dtype="complex128", device=device)
     net.parameters = 1
     assert net([[1j]]) == 1 + 1j
+    with pytest.raises(ValueError, match="inputs must be finite, but feature 0 of sample 1 is"):
+        net([[1j], [complex(0, np.inf)]])
 
 
 class Three(nn.Layer):
@@ -698,6 +704,81 @@ def test_a_network_that_is_initialized_stays_where_it_is(device):
     net.initialize(0)
     assert net.device == backend.device_of(net.parameters) == device
     np.testing.assert_array_equal(host(net.parameters), start)
+
+
+class Drawing(nn.Layer):
+    """A layer that draws its parameter as NumPy's array."""
+
+    def __init__(self, inputs):
+        self.inputs, self.parameters = inputs, {"factor": np.ones(inputs)}
+
+    def initialize(self, rng):
+        self.parameters["factor"][...] = rng.normal(size=self.inputs)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_of_ones_own_may_draw_what_it_starts_with_wherever_the_network_is(device):
+    net, there = (nn.Sequential(nn.Linear(2, 3), Drawing(3), seed=0, device=where) for where in ("cpu", device))
+    np.testing.assert_array_equal(host(there.parameters), net.parameters)
+    there.parameters = 0
+    there.initialize(0)
+    np.testing.assert_array_equal(host(there.parameters), net.parameters)
+
+
+def test_a_network_moves_to_the_gpu_if_there_is_one():
+    net = small()
+    assert net.to("auto") is net
+    assert net.device == backend.device_of(net.parameters) == "gpu"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_copies_share_no_memory_with_the_network_or_between_their_vectors(device):
+    net = small(dtype="float64", device=device)
+    other = net.astype("float64")
+    for one, vectors in ((net, (other.parameters, other.gradients)), (other, (net.parameters, net.gradients))):
+        one.parameters, one.gradients = 1, 2
+        for vector in vectors:
+            vector[...] = 3
+        assert (host(one.parameters) == 1).all()
+        assert (host(one.gradients) == 2).all()
+
+
+class Tagged(np.ndarray):
+    """An array of a library that derives its own from NumPy's."""
+
+
+class Tagging(nn.Layer):
+    def forward(self, x, out=None):
+        return np.array(x).view(Tagged)
+
+
+def test_outputs_are_numpys_whatever_a_layer_of_ones_own_returns():
+    net = nn.Sequential(nn.Linear(2, 2), Tagging(), seed=0)
+    assert type(net.infer(np.ones((3, 2)))[1]) is type(net(np.ones((3, 2)))) is np.ndarray
+    assert type(net.scaled(np.ones((3, 2), np.float32).view(Tagged))) is np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "expected"),
+    [
+        ([nn.Linear(1, 3)], [[1.0]], [0]),  # one input is no single output
+        ([nn.Linear(3, 1), nn.Sigmoid()], [[1.0, 1.0, 1.0]], [0]),
+        ([nn.Linear(3, 1)], [[1.0, 1.0, 1.0]], None),
+        ([nn.ReLU()], [[1.0]], None),  # only the batch says how many
+        ([nn.ReLU()], [[1.0, 2.0]], [1]),
+    ],
+)
+def test_a_class_is_named_if_the_outputs_have_one(layers, x, expected):
+    net = nn.Sequential(*copy.deepcopy(layers), seed=0)
+    net.parameters = 0
+    if expected is not None:
+        assert net.predict(x).tolist() == expected
+        assert net.accuracy(x, expected) == 1
+        assert type(net.accuracy(x, expected)) is float
+        return
+    for use in (lambda: net.predict(x), lambda: net.accuracy(x, [1.0])):
+        with pytest.raises(ValueError, match=r"the single output of the last layer, .*, is a number"):
+            use()
 
 
 @pytest.mark.parametrize("device", DEVICES)
