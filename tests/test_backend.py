@@ -410,6 +410,26 @@ def test_two_trainers_in_two_threads(transfers, recorded, monkeypatch):
     assert launched(recorded, "gpu")
 
 
+@stand_in
+def test_a_thread_has_one_handle_of_cublas_however_much_it_records(transfers, monkeypatch):
+    made = []
+
+    class Counted(strict.Blas):
+        def __init__(self, stream):
+            super().__init__(stream)
+            made.append(stream)
+
+    monkeypatch.setattr(gpu, "Blas", Counted)
+    monkeypatch.setattr(gpu, "_thread", threading.local())
+    backend.record()
+    try:
+        for _ in range(2):
+            trainer_of(64, 10).fit((DIGITS[0].images[:200], DIGITS[0].labels[:200]), 3, 64)
+    finally:
+        backend.record(False)
+    assert (len(made), transfers.launches) == (1, 4)
+
+
 def broken(monkeypatch, what):
     """Let a part of the recording fail."""
     message = "libcublas.so.13: cannot open shared object file" if what == "cuBLAS" else "the capture has failed"
@@ -776,6 +796,20 @@ def test_only_floats_are_offloaded(dtype):
     try:
         a = np.ones((2, 2), dtype)
         np.testing.assert_array_equal(nn.backend.matmul(a, a, out=np.zeros_like(a)), a @ a)
+    finally:
+        nn.backend.offload(None)
+
+
+@stand_in
+@pytest.mark.parametrize("kinds", [(bool, float), (int, "f4"), ("f4", int), (float, np.longdouble), (complex, "f4")])
+def test_a_product_of_floats_and_something_else_is_not_offloaded(kinds, transfers):
+    a, b = (np.ones((2, 2), kind) for kind in kinds)
+    nn.backend.offload(0)
+    try:
+        np.testing.assert_array_equal(nn.backend.matmul(a, b), a @ b)
+        assert nn.backend.matmul(np.ones(2), np.ones((2, 2))).tolist() == [2, 2]
+        assert nn.backend.matmul(np.ones((3, 2, 2)), np.ones((3, 2, 2))).shape == (3, 2, 2)
+        assert transfers.products == 0
     finally:
         nn.backend.offload(None)
 

@@ -670,6 +670,14 @@ def test_a_layer_that_returns_another_shape_is_refused_in_training(result):
     np.testing.assert_array_equal(net.parameters, before)
 
 
+def test_a_hidden_layer_that_returns_another_shape_is_named_before_the_next_layer_has_it():
+    net = nn.Sequential(nn.Linear(3, 4), Wrong("numbers"), nn.Tanh(), nn.Linear(4, 2), seed=0)
+    with pytest.raises(
+        ValueError, match=r"^the forward of Wrong\(\) must return an array of shape \(8, 4\), got one of"
+    ):
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).step(np.ones((8, 3)), np.ones((8, 2)))
+
+
 def test_precision_and_device_are_not_assigned():
     net = small()
     for name in ("dtype", "device"):
