@@ -875,6 +875,19 @@ def test_without_a_gpu_nothing_is_switched_on_and_all_can_be_switched_off(no_gpu
     assert (backend.product, backend.outer) == (np.matmul, np.dot)
 
 
+def test_nobody_looks_for_a_gpu_if_nobody_asks_for_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "tried", lambda: pytest.fail("it takes seconds to find out"))
+    x, t = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+    net = nn.Sequential(nn.Linear(2, 2), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1))
+    trainer.fit((x, t), 1, 1, (x, t))
+    nn.CrossEntropy()(net(x), t)
+    nn.gradcheck(net, nn.CrossEntropy(), x, t, samples=1)
+    net.accuracy(x, net.predict(x))
+    net.save(tmp_path / "net.npz")
+    nn.backend.matmul(x, x)
+
+
 def test_that_there_is_no_gpu_is_said_once_wherever_it_is_asked_for(no_gpu):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("default")

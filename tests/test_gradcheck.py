@@ -192,6 +192,41 @@ def test_costs_of_any_size_can_be_judged(scale, device):
     assert report.complex_step.error < 1e-12
 
 
+class Constant(nn.Quadratic):
+    """A cost with a constant, which makes its values less exact, and a count of these values."""
+
+    analytic = False
+
+    def __init__(self, constant):
+        self.constant, self.values = constant, 0
+
+    def value(self, y, t, out=None):
+        self.values += 1
+        return super().value(y, t, out) + self.constant
+
+
+@pytest.mark.parametrize("constant", [1e4, -1e4, 1e3, -1e3])
+@pytest.mark.parametrize("last", [nn.Tanh, nn.Sigmoid])
+def test_a_constant_in_a_cost_is_no_mistake(constant, last):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), last(), seed=0)
+    nn.gradcheck(net, Constant(constant), X, np.eye(2), raise_above=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("layers", "t"),
+    [
+        ([nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)], np.eye(2)),
+        ([nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)], -np.eye(2)),
+        ([nn.Linear(3, 2)], 1e3 * (1 + np.eye(2))),
+        ([nn.Linear(3, 2)], -1e3 * (1 + np.eye(2))),
+    ],
+)
+def test_a_smooth_function_needs_few_steps(layers, t):
+    cost = Constant(0)
+    report = nn.gradcheck(nn.Sequential(*copy.deepcopy(layers), seed=0), cost, X, t)
+    assert cost.values <= 2 * 4 * report.total + 10  # two steps of four values each, and those for the layers
+
+
 @pytest.mark.parametrize("distance", [1e-5, 1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_kink_nearby_is_no_mistake(distance, device):
@@ -531,6 +566,26 @@ def test_the_fault_and_the_layer_are_named(fault, position):
     x, t = np.random.default_rng(0).normal(size=(5, 4)), np.arange(5) % 4
     with pytest.raises(nn.GradientError, match=re.escape(FAULTS[fault].format(layer=f"layer {position}, {fault!r}"))):
         nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), x, t, raise_above=1e-7)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_that_needs_out_is_named_wherever_it_is(device):
+    net = nn.Sequential(nn.Linear(3, 2), OutNeeded(), seed=0, device=device)
+    with pytest.raises(nn.GradientError, match=r"the forward of layer 1, OutNeeded\(\), works only with `out`"):
+        nn.gradcheck(net, nn.Quadratic(), X, np.eye(2))
+
+
+def test_only_the_first_layer_is_asked_for_the_gradients_of_its_parameters_alone():
+    class Never(nn.Linear):
+        def backward_parameters(self, grad):
+            raise AssertionError
+
+        def backward(self, grad, out=None):
+            super().backward_parameters(grad)
+            return np.matmul(grad, self.weight.T, out=out)
+
+    net = nn.Sequential(nn.Linear(3, 3), Never(3, 2), nn.Linear(2, 2), seed=0)
+    nn.gradcheck(net, nn.Quadratic(), X, np.eye(2), raise_above=1e-7)
 
 
 @pytest.mark.parametrize("fault", [WrongSign(), Mean(128), Rounding(), Adding(128), Noisy()], ids=repr)

@@ -733,10 +733,13 @@ def test_a_layer_of_ones_own_may_draw_what_it_starts_with_wherever_the_network_i
     np.testing.assert_array_equal(host(there.parameters), net.parameters)
 
 
-def test_a_network_moves_to_the_gpu_if_there_is_one():
+def test_a_network_moves_to_the_gpu_if_there_is_one_and_its_gradients_do():
     net = small()
+    net.gradients = np.arange(23)
     assert net.to("auto") is net
-    assert net.device == backend.device_of(net.parameters) == "gpu"
+    assert net.device == backend.device_of(net.parameters) == backend.device_of(net.gradients) == "gpu"
+    np.testing.assert_array_equal(host(net.gradients), np.arange(23))
+    assert_tied(net)
 
 
 @pytest.mark.parametrize("device", DEVICES)
