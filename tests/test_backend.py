@@ -1,6 +1,7 @@
 import contextlib
 import ctypes
 import importlib.machinery
+import importlib.util
 import itertools
 import math
 import os
@@ -943,6 +944,22 @@ def test_a_driver_for_an_earlier_cuda_is_told_with_both_versions(driver, built, 
         real_tried.__wrapped__()
 
 
+def test_a_cupy_that_is_not_there_or_cannot_be_imported_is_said(cupy, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "cupy")
+    cupy_that(tmp_path, "raise ImportError('no libcudart')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        nn.DeviceError, match=r"^CuPy is installed but cannot be imported \(no libcudart\): install it"
+    ) as caught:
+        real_tried.__wrapped__()
+    assert type(caught.value.__cause__) is ImportError
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cupy" else pytest.fail(name))
+    with pytest.raises(
+        nn.DeviceError, match=r"^a GPU needs CuPy, which is not installed: pip install 'numnet\[cuda12\]'"
+    ):
+        real_tried.__wrapped__()
+
+
 @pytest.mark.parametrize("part", ["getDeviceCount", "exp"])
 @pytest.mark.parametrize(
     ("why", "message"),
@@ -951,6 +968,7 @@ def test_a_driver_for_an_earlier_cuda_is_told_with_both_versions(driver, built, 
             "cudaErrorNoDevice: none",
             "the NVIDIA driver finds no GPU: check CUDA_VISIBLE_DEVICES and nvidia-smi, or use",
         ),
+        ("HostToDevice", "CuPy cannot use the GPU (RuntimeError: HostToDevice): the CUDA libraries that it needs come"),
         ("no compiler", "CuPy cannot use the GPU (RuntimeError: no compiler): the CUDA libraries that it needs come"),
     ],
 )

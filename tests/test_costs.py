@@ -285,6 +285,15 @@ def test_repr_and_layer_of_a_pair():
     assert repr(nn.CrossEntropy()) == "CrossEntropy()"
 
 
+@pytest.mark.parametrize("first", [nn.Sigmoid, nn.Softmax])
+@pytest.mark.parametrize(
+    ("last", "cost"), [(nn.Softmax, nn.CrossEntropy), (nn.Tanh, nn.Quadratic), (None, nn.Quadratic)]
+)
+def test_only_the_last_layer_makes_a_pair_with_a_cost(first, last, cost):
+    net = nn.Sequential(first(), nn.Linear(3, 2), *([last()] if last else []), seed=0)
+    nn.gradcheck(net, cost(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
+
+
 def test_targets_as_indices_and_one_hot_are_the_same():
     labels = np.array([2, 0, 1], np.uint8)
     np.testing.assert_array_equal(as_targets(labels, 3, np.float32), np.eye(3)[labels])

@@ -14,7 +14,8 @@ import numnet as nn
 from numnet import backend, checks
 from numnet.network import classes
 
-from .devices import DEVICES, host, place
+from . import strict
+from .devices import DEVICES, REAL_GPU, host, place
 from .networks import backpropagated, cases
 
 RNG = np.random.default_rng(0)
@@ -74,6 +75,7 @@ def test_copies_stand_alone(twin, device):
     net = small(device=device)
     other = twin(net)
     assert other.device == device
+    assert other.trained is False
     np.testing.assert_array_equal(host(other.parameters), host(net.parameters))
     other.parameters = 7
     assert not (net.parameters == 7).any()
@@ -281,6 +283,18 @@ def test_a_refused_network_leaves_its_layers_free():
     assert nn.Sequential(layer).layers == (layer,)
 
 
+@pytest.mark.skipif(REAL_GPU, reason="the stand-in has as little memory as it is told")
+def test_a_network_that_the_gpu_has_no_memory_for_leaves_its_layers_free():
+    layer = nn.Linear(20, 20)
+    strict.transfers.limit = 1000
+    try:
+        with pytest.raises(nn.DeviceError, match="too little memory"):
+            nn.Sequential(layer, device="gpu")
+    finally:
+        strict.transfers.clear()
+    assert nn.Sequential(layer, seed=0).layers == (layer,)
+
+
 def test_layers_that_compare_equal_are_still_two():
     @dataclasses.dataclass
     class Same(nn.Sigmoid):
@@ -352,6 +366,10 @@ def test_the_arrays_of_a_step_are_kept_for_two_sizes_of_batches_and_no_more():
     whole, short = outputs(5), outputs(3)
     for _ in range(3):  # epochs of whole batches and a short one
         assert (outputs(5), outputs(5), outputs(3)) == (whole, whole, short)
+    first, *_, other = (
+        backpropagated(net, pair, RNG.random((n, 4), np.float32), np.eye(2)[[0] * n])[1] for n in (5, 3, 4, 5)
+    )
+    assert other is not first  # a third size has taken their place
     tracemalloc.start()
     for n in range(1, 100):
         outputs(n)
@@ -767,6 +785,16 @@ def test_outputs_are_numpys_whatever_a_layer_of_ones_own_returns():
     net = nn.Sequential(nn.Linear(2, 2), Tagging(), seed=0)
     assert type(net.infer(np.ones((3, 2)))[1]) is type(net(np.ones((3, 2)))) is np.ndarray
     assert type(net.scaled(np.ones((3, 2), np.float32).view(Tagged))) is np.ndarray
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_scaled_rows_are_written_where_they_are_wanted(dtype, device):
+    net, x = nn.Sequential(nn.Linear(2, 2), device=device), place(np.array([[0, 1], [255, 51]], dtype), device)
+    out = place(np.full((2, 2), np.nan, np.float32), device)
+    assert net.scaled(x, out) is out
+    np.testing.assert_allclose(host(out), host(x) / (255 if dtype == "uint8" else 1), rtol=1e-7)
+    np.testing.assert_array_equal(host(net.scaled(x)), host(out))
 
 
 @pytest.mark.parametrize(
