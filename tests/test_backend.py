@@ -412,23 +412,29 @@ def test_two_trainers_in_two_threads(transfers, recorded, monkeypatch):
 
 
 @stand_in
-def test_a_thread_has_one_handle_of_cublas_however_much_it_records(transfers, monkeypatch):
-    made = []
+def test_a_thread_has_one_handle_of_cublas_and_a_block_is_recorded_once(transfers, monkeypatch):
+    made, captures = [], []
 
     class Counted(strict.Blas):
         def __init__(self, stream):
             super().__init__(stream)
             made.append(stream)
 
+    class Stream(strict.Stream):
+        def begin_capture(self):
+            super().begin_capture()
+            captures.append(self)
+
     monkeypatch.setattr(gpu, "Blas", Counted)
     monkeypatch.setattr(gpu, "_thread", threading.local())
+    monkeypatch.setattr(strict.cuda, "Stream", Stream)
     backend.record()
     try:
         for _ in range(2):
-            trainer_of(64, 10).fit((DIGITS[0].images[:200], DIGITS[0].labels[:200]), 3, 64)
+            trainer_of(64, 10).fit((DIGITS[0].images[:200], DIGITS[0].labels[:200]), 4, 64)
     finally:
         backend.record(False)
-    assert (len(made), transfers.launches) == (1, 4)
+    assert (len(made), len(captures), transfers.launches) == (1, 2, 6)
 
 
 def broken(monkeypatch, what):
@@ -894,6 +900,9 @@ def test_that_there_is_no_gpu_is_said_once_wherever_it_is_asked_for(no_gpu):
         warnings.simplefilter("default")
         net = nn.Sequential(nn.Linear(2, 2), device="auto")
         assert net.to("auto").device == nn.backend.choose("auto") == "cpu"
+        for ask in (nn.backend.choose, net.to, lambda device: nn.Sequential(nn.Linear(2, 2), device=device)):
+            with pytest.raises(nn.DeviceError, match=r"^there is none$"):
+                ask("gpu")
     assert [str(warning.message) for warning in told] == ["device='auto' is the CPU: there is none"]
 
 

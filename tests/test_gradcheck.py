@@ -97,7 +97,8 @@ def test_a_wrong_sign_is_found_and_placed(device):
     assert report.central.error == pytest.approx(2, rel=1e-6)
     assert report.complex_step.error == pytest.approx(2, rel=1e-6)
     assert report.cause.startswith("the backward of layer 1, WrongSign(), is not the derivative")
-    assert repr(report).endswith(f"\n{report.cause}")
+    shown = f"central differences: {report.central}\ncomplex step: {report.complex_step}\n{report.cause}"
+    assert repr(report) == shown
     assert "layer 0, Linear(3, 2), " in report.central.where or report.central.where.startswith("x[")
 
 
@@ -725,7 +726,10 @@ def test_a_network_without_a_width_is_judged(device):
 def test_a_sample_is_the_same_each_time():
     first, second = (nn.gradcheck(net_with(nn.Tanh()), nn.CrossEntropy(), X, T, samples=2) for _ in range(2))
     assert first == second
-    assert repr(first).endswith("\n6 of 14 derivatives, and one along all numbers of each large array")
+    assert repr(first) == (
+        f"central differences: {first.central}\ncomplex step: {first.complex_step}\n"
+        "6 of 14 derivatives, and one along all numbers of each large array"
+    )
 
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, True, "50"])
@@ -775,6 +779,16 @@ def test_the_first_of_several_faults_is_named_also_if_it_is_the_last_layers(widt
     assert cause.startswith("the backward of layer 0, Mean(3), is not the derivative of its forward")
 
 
+def test_a_kink_is_told_also_if_its_layer_has_a_larger_fault():
+    class Wrong(nn.ReLU):
+        def backward(self, grad, out=None):
+            return np.multiply(super().backward(grad), 1.5, out=out)
+
+    report = nn.gradcheck(nn.Sequential(Wrong()), Slanted(1.0), [[0.0, *[5.0] * 60]], np.zeros((1, 61)))
+    assert report.central.where == "x[0, 0]"
+    assert report.cause == "there is a kink here: from the left, this derivative is 0, from the right 1. Move x away"
+
+
 def test_a_sigmoid_that_saturates_gives_no_warning():
     net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), nn.Linear(1, 1), seed=0)
     net.parameters = [-1000, 0, 1, 0]
@@ -813,7 +827,7 @@ class Absolute(nn.Cost):
 def test_a_cost_is_named_too():
     report = nn.gradcheck(net_with(), Absolute(2), X, T)
     assert report.cause.startswith(
-        "the gradient of Absolute() is not the derivative of its value:\n    along a random dir"
+        "the gradient of Absolute() is not the derivative of its value:\n    along a random direction of z"
     )
     assert nn.gradcheck(net_with(), Absolute(1), X, T, raise_above=1e-7).cause == ""
     net = nn.Sequential(nn.Linear(1, 1), seed=0)

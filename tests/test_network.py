@@ -277,10 +277,18 @@ def test_a_pickle_has_no_buffers_in_it():
 
 def test_a_refused_network_leaves_its_layers_free():
     layer = nn.Linear(2, 2)
-    for options in ({"seed": -1}, {"dtype": "int8"}):
+    weight = layer.weight
+    for options in ({"seed": -1}, {"dtype": "int8"}, {"device": "cuda"}):
         with pytest.raises(ValueError, match="must be"):
             nn.Sequential(layer, **options)
+        assert layer.weight is weight
     assert nn.Sequential(layer).layers == (layer,)
+
+
+def test_no_layer_of_a_network_is_taken_by_another():
+    for layer in small().layers:
+        with pytest.raises(ValueError, match=r"layer 0, .* is in a network already"):
+            nn.Sequential(layer)
 
 
 @pytest.mark.skipif(REAL_GPU, reason="the stand-in has as little memory as it is told")
