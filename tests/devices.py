@@ -9,7 +9,7 @@ from numnet import backend, gpu
 
 from . import strict
 
-RealBlas = gpu.Blas
+RealBlas, real_tried = gpu.Blas, gpu.tried
 try:
     gpu.tried()
     REAL_GPU, WHY_NOT = True, ""

@@ -1,5 +1,7 @@
 import contextlib
 import ctypes
+import importlib.machinery
+import importlib.util
 import itertools
 import math
 import os
@@ -10,6 +12,7 @@ import sys
 import textwrap
 import threading
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -21,7 +24,16 @@ from numnet import backend, checks, gpu
 from numnet.npz import constructor_arguments
 
 from . import strict
-from .devices import DEVICES, REAL_GPU, RealBlas, alone_and_together, host, place, where_rounding_differs
+from .devices import (
+    DEVICES,
+    REAL_GPU,
+    RealBlas,
+    alone_and_together,
+    host,
+    place,
+    real_tried,
+    where_rounding_differs,
+)
 from .networks import cases
 
 RNG = np.random.default_rng(0)
@@ -399,6 +411,32 @@ def test_two_trainers_in_two_threads(transfers, recorded, monkeypatch):
     assert launched(recorded, "gpu")
 
 
+@stand_in
+def test_a_thread_has_one_handle_of_cublas_and_a_block_is_recorded_once(transfers, monkeypatch):
+    made, captures = [], []
+
+    class Counted(strict.Blas):
+        def __init__(self, stream):
+            super().__init__(stream)
+            made.append(stream)
+
+    class Stream(strict.Stream):
+        def begin_capture(self):
+            super().begin_capture()
+            captures.append(self)
+
+    monkeypatch.setattr(gpu, "Blas", Counted)
+    monkeypatch.setattr(gpu, "_thread", threading.local())
+    monkeypatch.setattr(strict.cuda, "Stream", Stream)
+    backend.record()
+    try:
+        for _ in range(2):
+            trainer_of(64, 10).fit((DIGITS[0].images[:200], DIGITS[0].labels[:200]), 4, 64)
+    finally:
+        backend.record(False)
+    assert (len(made), len(captures), transfers.launches) == (1, 2, 6)
+
+
 def broken(monkeypatch, what):
     """Let a part of the recording fail."""
     message = "libcublas.so.13: cannot open shared object file" if what == "cuBLAS" else "the capture has failed"
@@ -575,6 +613,67 @@ def test_large_products_of_the_host_go_to_the_device_once_switched_on(transfers)
         nn.backend.offload(-1)
 
 
+@stand_in
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("given", ["float32", "float64"])
+@pytest.mark.parametrize("minimum", [0, 1])
+def test_the_products_of_a_network_on_the_cpu_are_offloaded_too(dtype, given, minimum, transfers):
+    net, x = nn.Sequential(nn.Linear(3, 2), seed=0, dtype=dtype), RNG.normal(size=(4, 3)).astype(given)
+    expected = net(x)
+    trained, t = nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-9)), RNG.normal(size=(4, 2))
+    nn.backend.offload(minimum)
+    try:
+        np.testing.assert_array_equal(net(x), expected)
+        assert transfers.products == 1
+        trained.step(x[:1], t[:1])  # z, dE/dw and dE/dx, of a batch of one
+        assert transfers.products == 4
+        nn.backend.matmul(x, x.T.astype(np.float32))
+        assert transfers.products == 5
+    finally:
+        nn.backend.offload(None)
+    trained.step(x, t)
+    net(x)
+    assert transfers.products == 5
+
+
+@stand_in
+def test_a_product_that_the_gpu_has_no_memory_for_says_what_to_do(transfers):
+    a, b = np.ones((100, 1)), np.ones((1, 100))
+    there = place(a, "gpu"), place(b, "gpu")
+    nn.backend.offload(1)
+    transfers.limit = 1000
+    try:
+        for operands in ((a, b), there):
+            with pytest.raises(nn.DeviceError, match=r"too little memory: Out of memory allocating 80,000 bytes\."):
+                nn.backend.matmul(*operands)
+    finally:
+        nn.backend.offload(None)
+
+
+@pytest.mark.parametrize("state", ["raise", "warn"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_product_overflows_silently_whatever_the_error_state(state, device):
+    a = place(np.full((1, 1), 1e300), device)
+    with np.errstate(all=state):
+        assert host(nn.backend.matmul(a, a)) == np.inf
+        nn.backend.offload(0)
+        try:
+            assert host(nn.backend.matmul(a, a)) == np.inf
+        finally:
+            nn.backend.offload(None)
+
+
+def test_what_no_array_can_be_made_of_is_named():
+    for use, name in (
+        (lambda: nn.backend.to({}, "cpu"), "array"),
+        (lambda: nn.backend.assign(np.ones(1), {}), "values"),
+        (lambda: nn.backend.matmul({}, 1), "a"),
+        (lambda: nn.backend.matmul(1, {}), "b"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} must be an array, but NumPy makes none of this dict"):
+            use()
+
+
 # Networks that move
 
 
@@ -708,6 +807,20 @@ def test_only_floats_are_offloaded(dtype):
         nn.backend.offload(None)
 
 
+@stand_in
+@pytest.mark.parametrize("kinds", [(bool, float), (int, "f4"), ("f4", int), (float, np.longdouble), (complex, "f4")])
+def test_a_product_of_floats_and_something_else_is_not_offloaded(kinds, transfers):
+    a, b = (np.ones((2, 2), kind) for kind in kinds)
+    nn.backend.offload(0)
+    try:
+        np.testing.assert_array_equal(nn.backend.matmul(a, b), a @ b)
+        assert nn.backend.matmul(np.ones(2), np.ones((2, 2))).tolist() == [2, 2]
+        assert nn.backend.matmul(np.ones((3, 2, 2)), np.ones((3, 2, 2))).shape == (3, 2, 2)
+        assert transfers.products == 0
+    finally:
+        nn.backend.offload(None)
+
+
 # Without a GPU
 
 
@@ -750,6 +863,145 @@ ASK = """
         nets = [nn.Sequential(nn.Linear(2, 2), seed=0, device="auto") for _ in range(3)]
     print(len(told), [net.device for net in nets], told[0].message)
 """
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    def tried():
+        raise nn.DeviceError("there is none")
+
+    monkeypatch.setattr(gpu, "tried", tried)
+
+
+def test_without_a_gpu_nothing_is_switched_on_and_all_can_be_switched_off(no_gpu):
+    for switch in (nn.backend.record, nn.backend.offload, lambda: nn.backend.offload(0)):
+        with pytest.raises(nn.DeviceError, match="there is none"):
+            switch()
+    nn.backend.record(False)
+    nn.backend.offload(None)
+    assert (backend.product, backend.outer) == (np.matmul, np.dot)
+
+
+def test_nobody_looks_for_a_gpu_if_nobody_asks_for_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "tried", lambda: pytest.fail("it takes seconds to find out"))
+    x, t = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+    net = nn.Sequential(nn.Linear(2, 2), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1))
+    trainer.fit((x, t), 1, 1, (x, t))
+    nn.CrossEntropy()(net(x), t)
+    nn.gradcheck(net, nn.CrossEntropy(), x, t, samples=1)
+    net.accuracy(x, net.predict(x))
+    net.save(tmp_path / "net.npz")
+    nn.backend.matmul(x, x)
+
+
+def test_that_there_is_no_gpu_is_said_once_wherever_it_is_asked_for(no_gpu):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        net = nn.Sequential(nn.Linear(2, 2), device="auto")
+        assert net.to("auto").device == nn.backend.choose("auto") == "cpu"
+        for ask in (nn.backend.choose, net.to, lambda device: nn.Sequential(nn.Linear(2, 2), device=device)):
+            with pytest.raises(nn.DeviceError, match=r"^there is none$"):
+                ask("gpu")
+    assert [str(warning.message) for warning in told] == ["device='auto' is the CPU: there is none"]
+
+
+def test_an_array_of_a_gpu_that_nothing_here_can_read_is_told_as_such(no_gpu):
+    values = type("Foreign", (), {"__cuda_array_interface__": {}})()
+    with pytest.raises(nn.DeviceError, match=r"^array must be on the CPU, but this .*Foreign is on a GPU: give a copy"):
+        nn.backend.to(values, "cpu")
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A CuPy that works, over the stand-in, for a driver that a test chooses."""
+    runtime = types.SimpleNamespace(
+        driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000, getDeviceCount=lambda: 1
+    )
+    module = types.ModuleType("cupy")
+    module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+    module.cuda, module.float32, module.exp = types.SimpleNamespace(runtime=runtime), np.float32, np.exp
+    module.ones = lambda shape, dtype: strict.asarray(np.ones(shape, dtype))
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+@pytest.mark.parametrize("versions", [(13000, 13000), (13000, 13020), (13020, 13000), (12080, 12090), (13000, 12090)])
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_a_driver_for_the_same_cuda_or_a_later_one_works(versions, count, cupy):
+    runtime = cupy.cuda.runtime
+    runtime.driverGetVersion, runtime.runtimeGetVersion = (lambda version=version: version for version in versions)
+    runtime.getDeviceCount = lambda: count
+    assert real_tried.__wrapped__() is cupy
+
+
+@pytest.mark.parametrize(
+    ("driver", "built", "message"),
+    [
+        (
+            12000,
+            13020,
+            r"for CUDA 12\.0 and CuPy for CUDA 13\.2: update the driver, or install the CuPy that fits it, ",
+        ),
+        (11080, 12090, r"for CUDA 11\.8 and CuPy for CUDA 12\.9: update"),
+        (12090, 13000, r"for CUDA 12\.9 and CuPy for CUDA 13\.0: update"),
+    ],
+)
+def test_a_driver_for_an_earlier_cuda_is_told_with_both_versions(driver, built, message, cupy):
+    cupy.cuda.runtime.driverGetVersion, cupy.cuda.runtime.runtimeGetVersion = lambda: driver, lambda: built
+    with pytest.raises(nn.DeviceError, match=f"^the NVIDIA driver is {message}"):
+        real_tried.__wrapped__()
+
+
+def test_a_cupy_that_is_not_there_or_cannot_be_imported_is_said(cupy, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "cupy")
+    cupy_that(tmp_path, "raise ImportError('no libcudart')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        nn.DeviceError, match=r"^CuPy is installed but cannot be imported \(no libcudart\): install it"
+    ) as caught:
+        real_tried.__wrapped__()
+    assert type(caught.value.__cause__) is ImportError
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cupy" else pytest.fail(name))
+    with pytest.raises(
+        nn.DeviceError, match=r"^a GPU needs CuPy, which is not installed: pip install 'numnet\[cuda12\]'"
+    ):
+        real_tried.__wrapped__()
+
+
+@pytest.mark.parametrize("part", ["getDeviceCount", "exp"])
+@pytest.mark.parametrize(
+    ("why", "message"),
+    [
+        (
+            "cudaErrorNoDevice: none",
+            "the NVIDIA driver finds no GPU: check CUDA_VISIBLE_DEVICES and nvidia-smi, or use",
+        ),
+        ("HostToDevice", "CuPy cannot use the GPU (RuntimeError: HostToDevice): the CUDA libraries that it needs come"),
+        ("no compiler", "CuPy cannot use the GPU (RuntimeError: no compiler): the CUDA libraries that it needs come"),
+    ],
+)
+def test_what_fails_when_a_gpu_is_tried_is_said(part, why, message, cupy):
+    def fail(*arguments):
+        raise RuntimeError(why)
+
+    setattr(cupy if part == "exp" else cupy.cuda.runtime, part, fail)
+    with pytest.raises(nn.DeviceError, match=f"^{re.escape(message)}") as caught:
+        real_tried.__wrapped__()
+    assert str(caught.value.__cause__) == why
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("getDeviceCount", "the NVIDIA driver finds no GPU: check CUDA_VISIBLE_DEVICES, or use device='cpu'"),
+        ("driverGetVersion", "CuPy is installed, but there is no NVIDIA driver: install one from https://"),
+    ],
+)
+def test_no_driver_or_no_gpu_is_said(part, message, cupy):
+    setattr(cupy.cuda.runtime, part, lambda: 0)
+    with pytest.raises(nn.DeviceError, match=f"^{re.escape(message)}"):
+        real_tried.__wrapped__()
 
 
 def cupy_that(tmp_path, body):

@@ -62,6 +62,8 @@ def test_where_an_error_is_written_changes_no_bit(kind, cost, data, device):
         assert pair.error(z, y, t, out, dy if with_dy else None) is out
         np.testing.assert_array_equal(host(out), host(expected))
         assert pair.value(z, y, t) == value
+        if with_dy and cost is nn.Quadratic:  # dE/dy is needed on the way
+            np.testing.assert_array_equal(host(dy), host(pair.cost.gradient(y, t)))
     for array, unchanged in zip((z, y, t), before, strict=True):
         np.testing.assert_array_equal(host(array), unchanged)
 
@@ -281,6 +283,15 @@ def test_repr_and_layer_of_a_pair():
     layers = [nn.Linear(2, 2), nn.Sigmoid(), nn.Tanh()]
     assert nn.Quadratic().pair(layers).layer is nn.Cost().pair(layers).layer is layers[-1]
     assert repr(nn.CrossEntropy()) == "CrossEntropy()"
+
+
+@pytest.mark.parametrize("first", [nn.Sigmoid, nn.Softmax])
+@pytest.mark.parametrize(
+    ("last", "cost"), [(nn.Softmax, nn.CrossEntropy), (nn.Tanh, nn.Quadratic), (None, nn.Quadratic)]
+)
+def test_only_the_last_layer_makes_a_pair_with_a_cost(first, last, cost):
+    net = nn.Sequential(first(), nn.Linear(3, 2), *([last()] if last else []), seed=0)
+    nn.gradcheck(net, cost(), np.eye(3), [[1, 0], [0, 1], [1, 0]], raise_above=1e-7)
 
 
 def test_targets_as_indices_and_one_hot_are_the_same():

@@ -3,6 +3,7 @@ import importlib
 import io
 import re
 import sys
+import time
 
 import hypothesis.strategies as st
 import numpy as np
@@ -13,7 +14,8 @@ import numnet as nn
 from numnet import checks
 from numnet.costs import Pair
 
-from .devices import DEVICES, host
+from . import strict
+from .devices import DEVICES, REAL_GPU, host
 from .networks import backpropagated, cases
 
 EXAMPLES = settings().max_examples
@@ -94,6 +96,9 @@ def test_a_wrong_sign_is_found_and_placed(device):
     report = nn.gradcheck(net_with(WrongSign(), nn.Linear(2, 2), device=device), nn.CrossEntropy(), X, T)
     assert report.central.error == pytest.approx(2, rel=1e-6)
     assert report.complex_step.error == pytest.approx(2, rel=1e-6)
+    assert report.cause.startswith("the backward of layer 1, WrongSign(), is not the derivative")
+    shown = f"central differences: {report.central}\ncomplex step: {report.complex_step}\n{report.cause}"
+    assert repr(report) == shown
     assert "layer 0, Linear(3, 2), " in report.central.where or report.central.where.startswith("x[")
 
 
@@ -190,6 +195,41 @@ def test_costs_of_any_size_can_be_judged(scale, device):
     assert report.complex_step.error < 1e-12
 
 
+class Constant(nn.Quadratic):
+    """A cost with a constant, which makes its values less exact, and a count of these values."""
+
+    analytic = False
+
+    def __init__(self, constant):
+        self.constant, self.values = constant, 0
+
+    def value(self, y, t, out=None):
+        self.values += 1
+        return super().value(y, t, out) + self.constant
+
+
+@pytest.mark.parametrize("constant", [1e4, -1e4, 1e3, -1e3])
+@pytest.mark.parametrize("last", [nn.Tanh, nn.Sigmoid])
+def test_a_constant_in_a_cost_is_no_mistake(constant, last):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), last(), seed=0)
+    nn.gradcheck(net, Constant(constant), X, np.eye(2), raise_above=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("layers", "t"),
+    [
+        ([nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)], np.eye(2)),
+        ([nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)], -np.eye(2)),
+        ([nn.Linear(3, 2)], 1e3 * (1 + np.eye(2))),
+        ([nn.Linear(3, 2)], -1e3 * (1 + np.eye(2))),
+    ],
+)
+def test_a_smooth_function_needs_few_steps(layers, t):
+    cost = Constant(0)
+    report = nn.gradcheck(nn.Sequential(*copy.deepcopy(layers), seed=0), cost, X, t)
+    assert cost.values <= 2 * 4 * report.total + 10  # two steps of four values each, and those for the layers
+
+
 @pytest.mark.parametrize("distance", [1e-5, 1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_kink_nearby_is_no_mistake(distance, device):
@@ -262,6 +302,10 @@ def test_the_network_is_left_alone(device):
         (X[:0], T[:0], "at least one sample"),
         (X[:, :2], T, "with 3 features a sample"),
         (X * np.nan, T, "inputs must be finite"),
+        (X, [[1.5, -0.5], [0, 1]], "^t must hold probabilities from 0 to 1"),
+        (X, [[0.5, 0.25], [0, 1]], "^each row of t must sum to 1"),
+        ({}, T, "^inputs must be an array"),
+        (X, {}, "^targets must be an array"),
     ],
 )
 def test_bad_input(x, t, message):
@@ -287,6 +331,37 @@ def test_a_layer_may_return_the_very_gradient_that_it_was_given(before, in_place
     nn.gradcheck(nn.Sequential(*layers, seed=0, device=device), nn.CrossEntropy(), X, T, raise_above=1e-7)
 
 
+class Frugal(nn.Layer):
+    """y = s tanh(x), without `out` in the place of x; its backward works in the place of what forward kept."""
+
+    def __init__(self, inputs):
+        self.inputs, self.parameters = inputs, {"factor": np.linspace(0.5, 1.5, inputs)}
+
+    def forward(self, x, out=None):
+        self.kept = np.tanh(x, out=x if out is None else None)
+        return np.multiply(self.kept, self.parameters["factor"], out=out)
+
+    def backward(self, grad, out=None):
+        np.sum(np.multiply(self.kept, grad), axis=0, out=self.gradients["factor"])
+        np.multiply(self.kept, self.kept, out=self.kept)
+        np.subtract(1, self.kept, out=self.kept)
+        np.multiply(grad, self.kept, out=grad)
+        return np.multiply(grad, self.parameters["factor"], out=out)
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_a_layer_may_use_up_what_is_its_own(position):
+    def layers_with(last):
+        layers = [nn.Linear(3, 3), nn.Linear(3, 3), last, nn.Linear(3, 2)]
+        layers.insert(position, Frugal(3))
+        return layers
+
+    nn.gradcheck(nn.Sequential(*layers_with(nn.Tanh()), seed=0), nn.Quadratic(), X, np.eye(2), raise_above=1e-7)
+    net = nn.Sequential(*layers_with(WrongSign()), seed=0)
+    cause = nn.gradcheck(net, nn.Quadratic(), X, np.eye(2)).cause
+    assert cause.startswith("the backward of layer 3, WrongSign(), is not the derivative of its forward"), cause
+
+
 class Broken(nn.Layer):
     """y = x, with something left out."""
 
@@ -305,6 +380,7 @@ class Broken(nn.Layer):
     [
         ({"forward": lambda x: None}, r"forward of layer 1, .* shape \(4, 3\), got None: is its return missing\?$"),
         ({"forward": lambda x: x[:, 0]}, r"forward of layer 1, .* shape \(4, 3\), got one of shape \(4,\)$"),
+        ({"forward": lambda x: x.sum()}, r"forward of layer 1, .* shape \(4, 3\), got one of shape \(\)$"),
         ({"backward": lambda grad: None}, r"backward of layer 1, .* shape \(4, 3\), got None: is its return"),
         ({"backward": lambda grad: grad.T}, r"backward of layer 1, .* shape \(4, 3\), got one of shape \(3, 4\)$"),
     ],
@@ -495,6 +571,26 @@ def test_the_fault_and_the_layer_are_named(fault, position):
         nn.gradcheck(nn.Sequential(*layers, seed=0), nn.CrossEntropy(), x, t, raise_above=1e-7)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_that_needs_out_is_named_wherever_it_is(device):
+    net = nn.Sequential(nn.Linear(3, 2), OutNeeded(), seed=0, device=device)
+    with pytest.raises(nn.GradientError, match=r"the forward of layer 1, OutNeeded\(\), works only with `out`"):
+        nn.gradcheck(net, nn.Quadratic(), X, np.eye(2))
+
+
+def test_only_the_first_layer_is_asked_for_the_gradients_of_its_parameters_alone():
+    class Never(nn.Linear):
+        def backward_parameters(self, grad):
+            raise AssertionError
+
+        def backward(self, grad, out=None):
+            super().backward_parameters(grad)
+            return np.matmul(grad, self.weight.T, out=out)
+
+    net = nn.Sequential(nn.Linear(3, 3), Never(3, 2), nn.Linear(2, 2), seed=0)
+    nn.gradcheck(net, nn.Quadratic(), X, np.eye(2), raise_above=1e-7)
+
+
 @pytest.mark.parametrize("fault", [WrongSign(), Mean(128), Rounding(), Adding(128), Noisy()], ids=repr)
 def test_the_fault_is_named_from_a_few_derivatives_of_a_network_for_images(fault):
     expected = next(text for layer, text in FAULTS.items() if type(layer) is type(fault))
@@ -537,16 +633,103 @@ def test_a_layer_with_steps_is_right_if_its_gradient_is_zero():
 def test_an_error_of_a_layers_own_is_passed_on():
     class Failing(nn.Layer):
         def forward(self, x, out=None):
-            raise ZeroDivisionError("of the layer")
+            raise ZeroDivisionError("of the layer" if out is None else "again")
 
-    with pytest.raises(ZeroDivisionError, match="of the layer"):
+    with pytest.raises(ZeroDivisionError, match="of the layer") as caught:
         nn.gradcheck(net_with(Failing()), nn.CrossEntropy(), X, T)
+    assert caught.value.__suppress_context__
+
+
+def test_an_error_up_to_the_limit_is_accepted():
+    net = net_with(WrongSign())
+    report = nn.gradcheck(net, nn.CrossEntropy(), X, T)
+    limit = max(report.central.error, report.complex_step.error)
+    assert nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=limit).cause == ""
+    with pytest.raises(nn.GradientError, match=r"relative error .*\n.*\n    the backward of layer 1"):
+        nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=0)
+
+
+class Slanted(nn.Cost):
+    """E = slope times the sum of y."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def value(self, y, t, out=None):
+        return self.slope * y.sum()
+
+    def gradient(self, y, t, out=None):
+        return np.full_like(y, self.slope)
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.25, 3.0, -0.25, -3.0])
+@pytest.mark.parametrize("mistake", [1e-3, 0.5, -0.5, 20.0])
+@pytest.mark.parametrize("x", [0.03125, -0.5, 1.5])
+def test_an_error_is_relative_to_the_derivative_or_to_a_tenth_of_the_largest_or_of_one(slope, mistake, x):
+    class Off(nn.Linear):
+        def backward_parameters(self, grad):
+            super().backward_parameters(grad)
+            self.gradients["weight"] += mistake
+
+    net = nn.Sequential(Off(1, 1), dtype="float64")
+    net.parameters = [1.0, 0.0]
+    found = nn.gradcheck(net, Slanted(slope), [[x]], [[0.0]]).central
+    derivative = slope * x  # by the weight; by the bias and by x it is the slope
+    largest = max(1, abs(slope), abs(derivative + mistake))
+    error = abs(mistake) / max(abs(derivative), abs(derivative + mistake), 0.1 * largest)
+    where = "layer 0, Off(1, 1), weight[0, 0]"
+    assert found == (pytest.approx(error), where, pytest.approx(derivative + mistake), pytest.approx(derivative))
+    assert {type(value) for value in (found.error, found.analytic, found.numerical)} == {float}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_a_batch_is_taken_as_the_network_takes_it(dtype):
+    x, net = np.array([[0, 255, 51], [102, 3, 7]], dtype), net_with(nn.Tanh())
+    taken = x / (255 if dtype == "uint8" else 1)
+    assert nn.gradcheck(net, nn.CrossEntropy(), x, T) == nn.gradcheck(
+        net, nn.CrossEntropy(), taken, T, raise_above=1e-7
+    )
+
+
+@pytest.mark.parametrize("samples", range(1, 7))
+def test_a_sample_has_no_derivative_twice(samples):
+    class Noting(nn.Quadratic):
+        analytic = False
+        seen = set()
+
+        def value(self, y, t, out=None):
+            self.seen.add(round(100 * float(y[0, 0]), 6))
+            return super().value(y, t, out)
+
+    net, x = nn.Sequential(nn.Linear(6, 1, bias=False)), 3.0 ** np.arange(6)
+    net.parameters = 0
+    nn.gradcheck(net, Noting(), x[None], [[1.0]], samples=samples)
+    assert len(Noting.seen & {*x}) == samples  # a step of 0.01 of one weight alone gives 0.01 times its input
+
+
+def test_mistakes_that_cancel_along_equal_numbers_are_found():
+    class Twisted(nn.Linear):
+        def backward_parameters(self, grad):
+            super().backward_parameters(grad)
+            self.gradients["weight"][7:9, 0] += [1e-3, -1e-3]
+
+    net, x = nn.Sequential(Twisted(100, 1), seed=0), np.random.default_rng(0).normal(size=(5, 100))
+    with pytest.raises(nn.GradientError, match=r"weight, in a random direction"):
+        nn.gradcheck(net, nn.Quadratic(), x, np.ones((5, 1)), raise_above=1e-7, samples=2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_without_a_width_is_judged(device):
+    nn.gradcheck(nn.Sequential(nn.Softmax(), device=device), nn.CrossEntropy(), X, [0, 2], raise_above=1e-7)
 
 
 def test_a_sample_is_the_same_each_time():
     first, second = (nn.gradcheck(net_with(nn.Tanh()), nn.CrossEntropy(), X, T, samples=2) for _ in range(2))
     assert first == second
-    assert repr(first).endswith("\n6 of 14 derivatives, and one along all numbers of each large array")
+    assert repr(first) == (
+        f"central differences: {first.central}\ncomplex step: {first.complex_step}\n"
+        "6 of 14 derivatives, and one along all numbers of each large array"
+    )
 
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, True, "50"])
@@ -578,6 +761,32 @@ def test_a_kink_elsewhere_is_not_taken_for_the_cause():
     net = nn.Sequential(nn.ReLU(), nn.Linear(3, 4), WrongSign(), nn.Linear(4, 2), nn.Softmax(), seed=0)
     x = np.array([[0.0, 1.0, 2.0], [1.0, -1.0, 0.5]])
     assert nn.gradcheck(net, nn.CrossEntropy(), x, T).cause.startswith("the backward of layer 2, WrongSign(), is not")
+
+
+def test_a_layer_that_gives_nothing_but_zeros_is_not_blamed():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), WrongSign(), nn.Linear(4, 2), nn.Softmax(), seed=0)
+    net.layers[0].bias = -100
+    assert nn.gradcheck(net, nn.CrossEntropy(), X, T).cause.startswith("the backward of layer 3, WrongSign(), is not")
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_first_of_several_faults_is_named_also_if_it_is_the_last_layers(width):
+    net = nn.Sequential(nn.Linear(3, width), WrongSign(), seed=0)
+    cause = nn.gradcheck(net, Absolute(2), X, np.zeros((2, width))).cause
+    assert cause.startswith("the backward of layer 1, WrongSign(), is not the derivative of its forward")
+    net = nn.Sequential(Mean(3), nn.Linear(3, 3), Mean(3), nn.Linear(3, width), seed=0)
+    cause = nn.gradcheck(net, nn.Quadratic(), X, np.zeros((2, width))).cause
+    assert cause.startswith("the backward of layer 0, Mean(3), is not the derivative of its forward")
+
+
+def test_a_kink_is_told_also_if_its_layer_has_a_larger_fault():
+    class Wrong(nn.ReLU):
+        def backward(self, grad, out=None):
+            return np.multiply(super().backward(grad), 1.5, out=out)
+
+    report = nn.gradcheck(nn.Sequential(Wrong()), Slanted(1.0), [[0.0, *[5.0] * 60]], np.zeros((1, 61)))
+    assert report.central.where == "x[0, 0]"
+    assert report.cause == "there is a kink here: from the left, this derivative is 0, from the right 1. Move x away"
 
 
 def test_a_sigmoid_that_saturates_gives_no_warning():
@@ -618,7 +827,7 @@ class Absolute(nn.Cost):
 def test_a_cost_is_named_too():
     report = nn.gradcheck(net_with(), Absolute(2), X, T)
     assert report.cause.startswith(
-        "the gradient of Absolute() is not the derivative of its value:\n    along a random dir"
+        "the gradient of Absolute() is not the derivative of its value:\n    along a random direction of z"
     )
     assert nn.gradcheck(net_with(), Absolute(1), X, T, raise_above=1e-7).cause == ""
     net = nn.Sequential(nn.Linear(1, 1), seed=0)
@@ -640,6 +849,23 @@ def test_a_backward_in_float32_is_told_by_the_size_of_the_error():
         nn.gradcheck(net_with(Single()), nn.CrossEntropy(), X, T, raise_above=1e-9)
 
 
+@pytest.mark.skipif(REAL_GPU, reason="the stand-in has as little memory as it is told")
+def test_too_little_memory_on_the_gpu_says_what_to_do():
+    class Wide(nn.Layer):
+        """Needs ten times as much on the way as its input and output have."""
+
+        def forward(self, x, out=None):
+            return np.multiply(x, np.concatenate([x] * 10).size / x.size / 10, out=out)
+
+    net = nn.Sequential(nn.Linear(3, 2), Wide(), device="gpu")
+    strict.transfers.limit = 200
+    try:
+        with pytest.raises(nn.DeviceError, match=r"too little memory: Out of memory .*\. Free some of it"):
+            nn.gradcheck(net, nn.Quadratic(), X, np.ones((2, 2)))
+    finally:
+        strict.transfers.clear()
+
+
 def test_a_network_is_judged_as_outside_training():
     class Dropout(Noisy):
         def forward(self, x, out=None):
@@ -648,10 +874,11 @@ def test_a_network_is_judged_as_outside_training():
         def backward(self, grad, out=None):
             return np.multiply(grad, self.kept if self.training else 1, out=out)
 
-    net = net_with(Dropout(), nn.Tanh())
-    net.layers[1].training = True  # as in a callback, say
-    nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=1e-7)
-    assert net.layers[1].training
+    net = nn.Sequential(Dropout(), nn.Linear(3, 2), Dropout(), nn.Tanh(), Dropout(), seed=0)
+    for layer in net.layers:
+        layer.training = True  # as in a callback, say
+    nn.gradcheck(net, nn.Quadratic(), X, np.eye(2), raise_above=1e-7)
+    assert all(layer.training for layer in net.layers)
 
 
 def test_a_long_check_says_so_and_what_to_do():
@@ -663,6 +890,23 @@ def test_a_long_check_says_so_and_what_to_do():
         nn.gradcheck(net, nn.CrossEntropy(), np.ones((1, 784)), [1])
 
 
+def test_a_long_check_is_told_in_minutes(monkeypatch):
+    class Slow(nn.Quadratic):
+        def value(self, y, t, out=None):
+            time.sleep(2e-3)
+            return super().value(y, t, out)
+
+    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_LONG", 1)
+    net = nn.Sequential(nn.Linear(119, 119), nn.Linear(119, 5), seed=0)
+    started = time.perf_counter()
+    with pytest.raises(UserWarning, match="14,999 derivatives will take") as caught:
+        nn.gradcheck(net, Slow(), np.ones((1, 119)), np.ones((1, 5)))
+    longest = 14_999 * (time.perf_counter() - started) / 10  # the tenth part of which is known
+    shortest = 14_999 * 4 * 2e-3  # each takes four values at least
+    minutes = int(re.search(r"will take (\d+) minutes", str(caught.value))[1])
+    assert shortest - 30 <= 60 * minutes <= longest + 30
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypatch, capfd):
     error = io.StringIO()
@@ -672,5 +916,6 @@ def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypa
     assert error.getvalue() == ""
     monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_BAR_AFTER", 0)
     nn.gradcheck(net_with(), nn.CrossEntropy(), X, T)
-    assert ("gradcheck:" in error.getvalue()) == terminal
+    assert ("gradcheck:" in error.getvalue()) == (" derivatives" in error.getvalue()) == terminal
+    assert error.getvalue().rpartition("\n")[2].endswith("\r" * terminal)  # nothing of it is left
     assert capfd.readouterr() == ("", "")

@@ -1,3 +1,4 @@
+import copy
 from decimal import Decimal
 from fractions import Fraction
 
@@ -198,6 +199,18 @@ def test_a_number_of_any_kind_fills_a_parameter(value):
     np.testing.assert_array_equal(layer.bias, np.full(3, float(value)))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("x_dtype", DTYPES)
+@pytest.mark.parametrize("grad_dtype", DTYPES)
+def test_linear_fills_its_gradients_whatever_the_precisions_and_the_size_of_the_batch(n, x_dtype, grad_dtype):
+    layer, rng = nn.Linear(4, 2), np.random.default_rng(n)
+    x, grad = rng.normal(size=(n, 4)).astype(x_dtype), rng.normal(size=(n, 2)).astype(grad_dtype)
+    layer.forward(x)
+    layer.backward_parameters(grad)
+    np.testing.assert_allclose(layer.gradients["weight"], x.T.astype(float) @ grad, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.gradients["bias"], grad.sum(axis=0), rtol=1e-5, atol=1e-6)
+
+
 def test_linear_says_whether_it_has_a_bias():
     assert repr(nn.Linear(2, 3)) == repr(nn.Linear(2, 3, start=nn.starts.he)) == "Linear(2, 3)"
     assert repr(nn.Linear(2, 3, np.True_)) == "Linear(2, 3)"
@@ -229,6 +242,12 @@ def test_linear_has_its_arrays_before_a_network_does():
     for arrays in (layer.parameters, layer.gradients):
         assert {name: array.shape for name, array in arrays.items()} == {"weight": (2, 3), "bias": (3,)}
         assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    assert not any(array.any() for array in layer.gradients.values())
+
+
+def test_the_sizes_of_a_linear_are_pythons_numbers():
+    layer = nn.Linear(np.int64(2), np.uint8(3))
+    assert (type(layer.inputs), type(layer.outputs)) == (int, int)
 
 
 @pytest.mark.parametrize("inputs", [1, 100])
@@ -241,10 +260,11 @@ def test_linear_starts_uniform_within_one_over_root_inputs(inputs):
         assert np.std(values) == pytest.approx(limit / 3**0.5, rel=0.15)
 
 
-@pytest.mark.parametrize("sizes", [(0, 1), (1, -1), (2.0, 1), ("2", 1), (True, 1), (1, None)])
-def test_linear_refuses_sizes_that_are_no_counts(sizes):
-    with pytest.raises(ValueError, match=r"Linear: (inputs|outputs) must be a whole number of at least 1, got"):
-        nn.Linear(*sizes)
+@pytest.mark.parametrize("size", [0, -1, 2.0, "2", True, None])
+@pytest.mark.parametrize("name", ["inputs", "outputs"])
+def test_linear_refuses_sizes_that_are_no_counts(name, size):
+    with pytest.raises(ValueError, match=f"Linear: {name} must be a whole number of at least 1, got"):
+        nn.Linear(**{"inputs": 1, "outputs": 1, name: size})
 
 
 def test_a_layer_without_forward_says_so():
@@ -255,6 +275,36 @@ def test_a_layer_without_forward_says_so():
         Empty().forward(np.ones((1, 1)))
     with pytest.raises(NotImplementedError, match="Empty has no backward"):
         Empty().backward(np.ones((1, 1)))
+
+
+def test_another_base_of_a_layer_learns_of_the_class_and_may_give_it_a_forward():
+    class Base:
+        def __init_subclass__(cls, forward, **rest):
+            super().__init_subclass__(**rest)
+            cls.forward = forward
+
+    class Tripled(nn.Layer, Base, forward=lambda self, x: 3 * x):
+        pass
+
+    x = np.ones((2, 1))
+    np.testing.assert_array_equal(Tripled().forward(x, np.empty_like(x)), 3 * x)  # written without `out`
+
+
+def test_a_layer_is_in_training_only_while_it_is_trained():
+    class Seen(nn.Tanh):
+        seen = ()
+
+        def forward(self, x, out=None):
+            self.seen = (*self.seen, self.training)
+            return super().forward(x, out)
+
+    layer, x = Seen(), np.ones((2, 1))
+    assert copy.copy(layer).training is layer.training is False
+    nn.Trainer(nn.Sequential(nn.Linear(1, 1), layer, seed=0), nn.Quadratic(), nn.SGD(0.1)).step(x, x)
+    assert layer.seen == (True,)
+    assert layer.training is False
+    layer.training = True
+    assert copy.copy(layer).training is False
 
 
 @pytest.mark.parametrize("kind", [nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax])

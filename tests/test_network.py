@@ -14,7 +14,8 @@ import numnet as nn
 from numnet import backend, checks
 from numnet.network import classes
 
-from .devices import DEVICES, host, place
+from . import strict
+from .devices import DEVICES, REAL_GPU, host, place
 from .networks import backpropagated, cases
 
 RNG = np.random.default_rng(0)
@@ -58,6 +59,9 @@ def test_assigning_copies_and_keeps_the_link(device):
     assert_tied(net)
     with pytest.raises(ValueError, match="broadcast"):
         net.parameters = np.zeros(22)
+    for name in ("parameters", "gradients"):
+        with pytest.raises(ValueError, match=f"^{name} must be an array, but NumPy makes none of this dict"):
+            setattr(net, name, {})
     net.gradients = np.arange(23)
     np.testing.assert_array_equal(host(net.gradients), np.arange(23))
     assert_tied(net)
@@ -71,6 +75,7 @@ def test_copies_stand_alone(twin, device):
     net = small(device=device)
     other = twin(net)
     assert other.device == device
+    assert other.trained is False
     np.testing.assert_array_equal(host(other.parameters), host(net.parameters))
     other.parameters = 7
     assert not (net.parameters == 7).any()
@@ -264,6 +269,7 @@ def test_a_pickle_has_no_buffers_in_it():
     size = len(pickle.dumps(net))
     for n in (1, 500):
         backpropagated(net, nn.CrossEntropy().pair(net.layers), np.ones((n, 4), "f4"), np.ones((n, 2), "f4") / 2)
+    assert b"numnet.backend" not in pickle.dumps(net)  # where it is, and not what this version calls there
     # The layers keep their last input and output of 500 rows, 4 + 3 + 3 + 2 + 2 numbers in all: no more than that.
     assert len(pickle.dumps(net)) < size + 500 * 14 * 4 + 2000
     assert vars(pickle.loads(pickle.dumps(net))).keys() == vars(small()).keys()
@@ -271,10 +277,30 @@ def test_a_pickle_has_no_buffers_in_it():
 
 def test_a_refused_network_leaves_its_layers_free():
     layer = nn.Linear(2, 2)
-    for options in ({"seed": -1}, {"dtype": "int8"}):
+    weight = layer.weight
+    for options in ({"seed": -1}, {"dtype": "int8"}, {"device": "cuda"}):
         with pytest.raises(ValueError, match="must be"):
             nn.Sequential(layer, **options)
+        assert layer.weight is weight
     assert nn.Sequential(layer).layers == (layer,)
+
+
+def test_no_layer_of_a_network_is_taken_by_another():
+    for layer in small().layers:
+        with pytest.raises(ValueError, match=r"layer 0, .* is in a network already"):
+            nn.Sequential(layer)
+
+
+@pytest.mark.skipif(REAL_GPU, reason="the stand-in has as little memory as it is told")
+def test_a_network_that_the_gpu_has_no_memory_for_leaves_its_layers_free():
+    layer = nn.Linear(20, 20)
+    strict.transfers.limit = 1000
+    try:
+        with pytest.raises(nn.DeviceError, match="too little memory"):
+            nn.Sequential(layer, device="gpu")
+    finally:
+        strict.transfers.clear()
+    assert nn.Sequential(layer, seed=0).layers == (layer,)
 
 
 def test_layers_that_compare_equal_are_still_two():
@@ -348,6 +374,10 @@ def test_the_arrays_of_a_step_are_kept_for_two_sizes_of_batches_and_no_more():
     whole, short = outputs(5), outputs(3)
     for _ in range(3):  # epochs of whole batches and a short one
         assert (outputs(5), outputs(5), outputs(3)) == (whole, whole, short)
+    first, *_, other = (
+        backpropagated(net, pair, RNG.random((n, 4), np.float32), np.eye(2)[[0] * n])[1] for n in (5, 3, 4, 5)
+    )
+    assert other is not first  # a third size has taken their place
     tracemalloc.start()
     for n in range(1, 100):
         outputs(n)
@@ -430,6 +460,8 @@ def test_a_complex_network_takes_complex_inputs(device):
     net = nn.Sequential(nn.Linear(1, 1), dtype="complex128", device=device)
     net.parameters = 1
     assert net([[1j]]) == 1 + 1j
+    with pytest.raises(ValueError, match="inputs must be finite, but feature 0 of sample 1 is"):
+        net([[1j], [complex(0, np.inf)]])
 
 
 class Three(nn.Layer):
@@ -664,6 +696,14 @@ def test_a_layer_that_returns_another_shape_is_refused_in_training(result):
     np.testing.assert_array_equal(net.parameters, before)
 
 
+def test_a_hidden_layer_that_returns_another_shape_is_named_before_the_next_layer_has_it():
+    net = nn.Sequential(nn.Linear(3, 4), Wrong("numbers"), nn.Tanh(), nn.Linear(4, 2), seed=0)
+    with pytest.raises(
+        ValueError, match=r"^the forward of Wrong\(\) must return an array of shape \(8, 4\), got one of"
+    ):
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).step(np.ones((8, 3)), np.ones((8, 2)))
+
+
 def test_precision_and_device_are_not_assigned():
     net = small()
     for name in ("dtype", "device"):
@@ -698,6 +738,94 @@ def test_a_network_that_is_initialized_stays_where_it_is(device):
     net.initialize(0)
     assert net.device == backend.device_of(net.parameters) == device
     np.testing.assert_array_equal(host(net.parameters), start)
+
+
+class Drawing(nn.Layer):
+    """A layer that draws its parameter as NumPy's array."""
+
+    def __init__(self, inputs):
+        self.inputs, self.parameters = inputs, {"factor": np.ones(inputs)}
+
+    def initialize(self, rng):
+        self.parameters["factor"][...] = rng.normal(size=self.inputs)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_layer_of_ones_own_may_draw_what_it_starts_with_wherever_the_network_is(device):
+    net, there = (nn.Sequential(nn.Linear(2, 3), Drawing(3), seed=0, device=where) for where in ("cpu", device))
+    np.testing.assert_array_equal(host(there.parameters), net.parameters)
+    there.parameters = 0
+    there.initialize(0)
+    np.testing.assert_array_equal(host(there.parameters), net.parameters)
+
+
+def test_a_network_moves_to_the_gpu_if_there_is_one_and_its_gradients_do():
+    net = small()
+    net.gradients = np.arange(23)
+    assert net.to("auto") is net
+    assert net.device == backend.device_of(net.parameters) == backend.device_of(net.gradients) == "gpu"
+    np.testing.assert_array_equal(host(net.gradients), np.arange(23))
+    assert_tied(net)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_copies_share_no_memory_with_the_network_or_between_their_vectors(device):
+    net = small(dtype="float64", device=device)
+    other = net.astype("float64")
+    for one, vectors in ((net, (other.parameters, other.gradients)), (other, (net.parameters, net.gradients))):
+        one.parameters, one.gradients = 1, 2
+        for vector in vectors:
+            vector[...] = 3
+        assert (host(one.parameters) == 1).all()
+        assert (host(one.gradients) == 2).all()
+
+
+class Tagged(np.ndarray):
+    """An array of a library that derives its own from NumPy's."""
+
+
+class Tagging(nn.Layer):
+    def forward(self, x, out=None):
+        return np.array(x).view(Tagged)
+
+
+def test_outputs_are_numpys_whatever_a_layer_of_ones_own_returns():
+    net = nn.Sequential(nn.Linear(2, 2), Tagging(), seed=0)
+    assert type(net.infer(np.ones((3, 2)))[1]) is type(net(np.ones((3, 2)))) is np.ndarray
+    assert type(net.scaled(np.ones((3, 2), np.float32).view(Tagged))) is np.ndarray
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_scaled_rows_are_written_where_they_are_wanted(dtype, device):
+    net, x = nn.Sequential(nn.Linear(2, 2), device=device), place(np.array([[0, 1], [255, 51]], dtype), device)
+    out = place(np.full((2, 2), np.nan, np.float32), device)
+    assert net.scaled(x, out) is out
+    np.testing.assert_allclose(host(out), host(x) / (255 if dtype == "uint8" else 1), rtol=1e-7)
+    np.testing.assert_array_equal(host(net.scaled(x)), host(out))
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "expected"),
+    [
+        ([nn.Linear(1, 3)], [[1.0]], [0]),  # one input is no single output
+        ([nn.Linear(3, 1), nn.Sigmoid()], [[1.0, 1.0, 1.0]], [0]),
+        ([nn.Linear(3, 1)], [[1.0, 1.0, 1.0]], None),
+        ([nn.ReLU()], [[1.0]], None),  # only the batch says how many
+        ([nn.ReLU()], [[1.0, 2.0]], [1]),
+    ],
+)
+def test_a_class_is_named_if_the_outputs_have_one(layers, x, expected):
+    net = nn.Sequential(*copy.deepcopy(layers), seed=0)
+    net.parameters = 0
+    if expected is not None:
+        assert net.predict(x).tolist() == expected
+        assert net.accuracy(x, expected) == 1
+        assert type(net.accuracy(x, expected)) is float
+        return
+    for use in (lambda: net.predict(x), lambda: net.accuracy(x, [1.0])):
+        with pytest.raises(ValueError, match=r"the single output of the last layer, .*, is a number"):
+            use()
 
 
 @pytest.mark.parametrize("device", DEVICES)
