@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import reprlib
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -226,11 +225,10 @@ class Saver:
         except (OSError, CheckpointError) as error:
             if self._failure == "raise":
                 raise
-            warnings.warn(
+            checks.warn(
                 f"the checkpoint {self._path} could not be written ({error}): training goes on, and what was there "
                 "before still is",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def _refuse_longer_run(self, run: Run) -> None:

@@ -76,7 +76,7 @@ class Samples:
         place = self.operations.place
         x, self.x, self._classes = self.x, place(self.x), place(np.arange(self.outputs))
         self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))
-        self._lent = self.x is x or t is self.targets or t is self.labels  # no copy, so somebody may change it
+        self._lent = self.x is x  # no copy, so somebody may change it, and likewise the targets
         self._arrays: dict[str, Array] = {}
 
     def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:

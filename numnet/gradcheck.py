@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -350,10 +349,10 @@ def _foreseen(moves: Sequence[_Move]) -> Iterator[_Move]:
     started = time.perf_counter()
     for done, move in enumerate(_bar(moves)):
         if done == 10 and (seconds := (time.perf_counter() - started) / done * len(moves)) > _LONG:
-            warnings.warn(
+            checks.warn(
                 f"gradcheck: {len(moves):,} derivatives will take {seconds / 60:.0f} minutes or more: samples=50, say, "
                 "compares 50 of each array",
-                stacklevel=3,
+                UserWarning,
             )
         yield move
 

@@ -74,14 +74,14 @@ class SGD:
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take one step in place; the gradients stay as they are unless they are clipped."""
         if self.clip_norm is not None and (norm := _norm(gradients)) > self.clip_norm:
-            np.multiply(gradients, float(self.clip_norm) / norm, out=gradients)  # as a resumed run does
+            np.multiply(gradients, float(self.clip_norm) / norm, out=gradients)
         step, direction = self._step, gradients
         if self.weight_decay:
             np.multiply(self._decay_mask, parameters, out=step)
-            np.multiply(step, self.weight_decay, out=step)
+            np.multiply(step, float(self.weight_decay), out=step)  # a number as a file has it, for the same bits
             direction = np.add(step, gradients, out=step)
         if self.momentum:
-            np.multiply(self.velocity, self.momentum, out=self.velocity)
+            np.multiply(self.velocity, float(self.momentum), out=self.velocity)
             np.add(self.velocity, direction, out=self.velocity)
             if self.nesterov:
                 np.subtract(parameters, np.multiply(direction, lr, out=step), out=parameters)

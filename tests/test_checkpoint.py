@@ -556,8 +556,9 @@ def test_what_others_have_written_meanwhile_is_theirs_also_if_the_disk_was_full(
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpoint, "save_run", full)
-    with pytest.warns(RuntimeWarning, match="could not be written"):
+    with pytest.warns(RuntimeWarning, match="could not be written") as caught:
         trainer.fit(DATA, 1, 3, checkpoint=path, checkpoint_failure="warn")
+    assert caught[0].filename == __file__
     monkeypatch.undo()
     with pytest.raises(nn.CheckpointError, match="holds a run of 5 epochs"):
         trainer.fit(DATA, 1, 3, checkpoint=path)

@@ -890,6 +890,13 @@ def test_a_long_check_says_so_and_what_to_do():
         nn.gradcheck(net, nn.CrossEntropy(), np.ones((1, 784)), [1])
 
 
+def test_the_warning_is_of_the_line_that_called_gradcheck(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_LONG", 0)
+    with pytest.warns(UserWarning, match="derivatives will take") as caught:
+        nn.gradcheck(nn.Sequential(nn.Linear(5, 5), seed=0), nn.Quadratic(), np.ones((1, 5)), np.ones((1, 5)))
+    assert caught[0].filename == __file__
+
+
 def test_a_long_check_is_told_in_minutes(monkeypatch):
     class Slow(nn.Quadratic):
         def value(self, y, t, out=None):

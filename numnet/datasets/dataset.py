@@ -326,7 +326,7 @@ def _classes(t: Any, names: tuple[str, ...] | None) -> tuple[Array, tuple[str, .
     where = f" in column {columns[0]!r}" if columns else ""
     values = _of_one_kind(array.reshape(len(array)), where)
     unique, labels = np.unique(values, return_inverse=True)
-    written = [f"{value:.0f}" if isinstance(value, float) else str(value) for value in unique.tolist()]
+    written = [f"{value:.0f}" if values.dtype.kind == "f" else str(value) for value in unique.tolist()]
     numbers, counted = values.dtype.kind in "biuf", np.array_equal(unique, np.arange(len(unique)))
     if names is not None:
         if set(written) <= set(names):
