@@ -45,6 +45,14 @@ class Trainer(Run):
         Seed of the generator that shuffles. The same seeds of network and trainer give the same bits, on the same
         machine and with the same versions. For a network that is not small, as `fit` calls it, they do so only with the
         same number of threads of BLAS.
+    comm : mpi4py.MPI.Intracomm, optional
+        Train on all processes of this communicator, each of which runs the same program: every rank trains on its part
+        of each batch. `batch_size` counts the samples of all ranks. numnet.parallel says more.
+    average_every : int, optional
+        With `comm`: local SGD. Each rank takes steps of its own, on its part of each batch. After so many batches, and
+        at the end of an epoch, all ranks get the mean of their parameters and velocities.
+    sharded : bool, default False
+        With `comm`: the training data of each rank are a part of its own. Otherwise each rank has all of them.
 
     Attributes
     ----------
@@ -68,7 +76,21 @@ class Trainer(Run):
     True
     """
 
-    def __init__(self, net: Sequential, cost: Cost, optimizer: SGD, seed: int | None = None) -> None:
+    def __new__(cls, *args: Any, comm: Any = None, **options: Any) -> Trainer:
+        """Return a trainer, or the trainer of one rank of many."""
+        return super().__new__(cls if comm is None else cls._on_ranks())
+
+    def __init__(
+        self,
+        net: Sequential,
+        cost: Cost,
+        optimizer: SGD,
+        seed: int | None = None,
+        *,
+        comm: Any = None,
+        average_every: int | None = None,
+        sharded: bool = False,
+    ) -> None:
         dtype = getattr(net, "dtype", None)
         checks.trainer_parts(dtype, net=(net, Sequential), cost=(cost, Cost), optimizer=(optimizer, SGD))
         super().__init__(net, cost, optimizer, checks.generator(seed))
@@ -246,8 +268,8 @@ class Trainer(Run):
         """
         with threads.alone(self, _BUSY):
             checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
-            samples = Samples(self.net, self.pair, train, "train")
-            tests = None if test is None else Samples(self.net, self.pair, test, "test")
+            samples = self._samples(train, "train")
+            tests = None if test is None else self._samples(test, "test")
             checks.same_samples(self.progress, samples.size)
             plan = replace(self.progress, samples=samples.size)
             if epochs is not None and batch_size is not None:
@@ -286,6 +308,12 @@ class Trainer(Run):
                         callback.finish(self, len(self.history) > begun)
             return self.history
 
+    def _samples(self, data: Data, name: str) -> Samples:
+        return Samples(self.net, self.pair, data, name)
+
+    def _test(self, tests: Samples) -> tuple[float, float]:
+        return tests.evaluate()
+
     def _call_back(self, callbacks: Sequence[Callable[[Trainer], object]], device: str) -> None:
         """Call the callbacks after an epoch. If one raises StopIteration, the epoch is the last."""
         for callback in callbacks:
@@ -315,7 +343,7 @@ class Trainer(Run):
                 watcher.after_block(self, batches)
         checks.no_divergence(f"after epoch {epoch}", lr, 0.0, self.net.parameters, self.optimizer)
         self.rng = rng
-        self.record(*((math.nan, math.nan) if tests is None else tests.evaluate()))
+        self.record(*((math.nan, math.nan) if tests is None else self._test(tests)))
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
         """Train on some samples, batch by batch; return their mean cost and how many were classified rightly.
@@ -345,7 +373,14 @@ class Trainer(Run):
 
     @classmethod
     def resume(
-        cls, path: str | os.PathLike[str], lr: float | Callable[[int], float] | None = None, device: str = "cpu"
+        cls,
+        path: str | os.PathLike[str],
+        lr: float | Callable[[int], float] | None = None,
+        device: str = "cpu",
+        *,
+        comm: Any = None,
+        average_every: int | None = None,
+        sharded: bool = False,
     ) -> Trainer:
         """Return a trainer as it was when `fit` wrote a checkpoint: ``fit(train)`` does what was left.
 
@@ -364,6 +399,9 @@ class Trainer(Run):
             Used in place of the file's learning rate; needed if that was a function.
         device : {"cpu", "gpu", "auto"}
             Where to put the network.
+        comm, average_every, sharded
+            As for a new trainer. A run can go on with any number of ranks, or with one process. Only rank 0 reads the
+            file.
 
         Raises
         ------
@@ -392,12 +430,23 @@ class Trainer(Run):
         >>> again.fit(train, epochs=1, batch_size=64)[-1].train_cost < history[-1].train_cost
         True
         """
+        if comm is not None:
+            return cls._on_ranks()._resume(path, lr, device, comm=comm, average_every=average_every, sharded=sharded)
         net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
         trainer.file = checks.file_state(os.path.expanduser(path))
         checks.same_threads(path, threads_then, trainer.threads())
         return trainer
+
+    @classmethod
+    def _on_ranks(cls) -> Any:
+        """Return the class of trainers with a communicator; only they import parallel.py."""
+        from .parallel import ParallelTrainer
+
+        if cls is not Trainer and not issubclass(cls, ParallelTrainer):
+            raise TypeError(f"{cls.__name__}: a trainer of your own with comm must derive from {ParallelTrainer.__name__}")
+        return ParallelTrainer if cls is Trainer else cls
 
     def __repr__(self) -> str:
         return trainer_text(self)
