@@ -196,7 +196,9 @@ class ParallelTrainer(Trainer):
             if average_every is not None:
                 checks.whole_numbers("Trainer", average_every=average_every)
             if net.device != "cpu":
-                raise DeviceError(f"Trainer: comm trains networks on the CPU, but this is on the {net.device}: net.to('cpu')")
+                raise DeviceError(
+                    f"Trainer: comm trains networks on the CPU, but this is on the {net.device}: net.to('cpu')"
+                )
             self.ranks.alike(
                 "Trainer",
                 **{"numnet's version": _version(), "the network": f"{net!r} of {net.dtype}", "the cost": _named(cost)},

@@ -1,17 +1,17 @@
 """What the tests of parallel training run on each rank: ``mpiexec -n 2 python -m tests.ranks <what> <JSON>``."""
 
-import contextlib
 import json
 import os
-import signal
+import shutil
 import sys
 import threading
-import time
+from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
 import numnet as nn
+from numnet import checkpoint
 
 COMM = MPI.COMM_WORLD
 LAST = COMM.rank == COMM.size - 1
@@ -35,15 +35,18 @@ def trainer(case, comm):
 
 
 def part(train, cuts):
-    """Return the part of the data that is this rank's own, if each rank ends at a share of the whole."""
-    ends = [0, *(int(cut * len(train[0])) for cut in cuts[: COMM.size - 1]), len(train[0])]
+    """Return the part of the data that is this rank's own, if each rank ends at a share of what is left after one each."""
+    spare = len(train[0]) - COMM.size
+    ends = [0, *(rank + int(cut * spare) for rank, cut in zip(range(1, COMM.size), cuts, strict=False)), len(train[0])]
     return tuple(array[ends[COMM.rank] : ends[COMM.rank + 1]] for array in train)
 
 
 def told(run):
     """Return what rank 0 knows of a run, and whether all ranks know the same."""
-    net, history = run.net, [list(epoch) for epoch in run.history]
-    every = COMM.allgather((net.parameters.tobytes(), run.optimizer.velocity.tobytes(), str(history), str(run.rng.bit_generator.state)))
+    net, history = run.net, [list(epoch) for epoch in run.history]  # nan for what is not there
+    every = COMM.allgather(
+        (net.parameters.tobytes(), run.optimizer.velocity.tobytes(), str(history), str(run.rng.bit_generator.state))
+    )
     return {"parameters": net.parameters.tolist(), "history": history, "alike": len(set(every)) == 1}
 
 
@@ -51,8 +54,8 @@ def fitted(case, comm):
     run = trainer(case, comm)
     train = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
     test = data(2, case["tests"], case["sizes"][0], case["sizes"][-1]) if case["tests"] else None
-    run.fit(part(train, case["sharded_at"]) if comm is not None and "sharded_at" in case else train,
-            case["epochs"], case["batch"], test, progress=False)
+    train = part(train, case["cuts"]) if comm is not None and case.get("sharded") else train
+    run.fit(train, case["epochs"], case["batch"], test, progress=False)
     return run
 
 
@@ -74,12 +77,72 @@ def compare(cases):
     return found
 
 
+def digits(case):
+    """Train a network with a hidden layer on digits, on all ranks and on one process."""
+    train, test = nn.datasets.digits()
+    runs = []
+    for comm in (COMM, None):
+        run = trainer({"sizes": [64, 20, 10], "dtype": "float64", "lr": 0.1}, comm)
+        run.fit(train, 5, case["batch"], test, progress=False)
+        runs.append(run)
+    here, alone = runs
+    accuracies = [run.history.test_accuracy for run in runs]
+    parameters = float(np.abs(here.net.parameters - alone.net.parameters).max())
+    return {"parameters": parameters, "accuracies": accuracies, "alike": told(here)["alike"]}
+
+
+def local(case):
+    """Average the parameters now and then, here and by hand."""
+    n, ranks, every, lr = case["batch"], COMM.size, case["average_every"], case["lr"]
+    run, (x, t) = fitted(case, COMM), data(1, case["samples"], *case["sizes"])
+    start = trainer(case, None).net.layers[0]
+    weights = [[start.weight.copy(), start.bias.copy()] for _ in range(ranks)]
+    order, targets = np.random.default_rng(0), np.eye(case["sizes"][-1])[t]
+    batches = -(-len(x) // n)
+    for _ in range(case["epochs"]):
+        rows = order.permutation(len(x))
+        for step in range(1, batches + 1):
+            batch = rows[(step - 1) * n : step * n]
+            for rank, (w, b) in enumerate(weights):
+                own = batch[rank * len(batch) // ranks : (rank + 1) * len(batch) // ranks]
+                if len(own):
+                    e = np.exp(x[own] @ w + b)
+                    error = (e / e.sum(axis=1, keepdims=True) - targets[own]) / len(own)
+                    w -= lr * x[own].T @ error
+                    b -= lr * error.sum(axis=0)
+            if step % every == 0 or step == batches:
+                for arrays in zip(*weights, strict=True):
+                    mean = sum(arrays) / ranks
+                    for array in arrays:
+                        array[...] = mean
+    layer = run.net.layers[0]
+    difference = max(np.abs(layer.weight - weights[0][0]).max(), np.abs(layer.bias - weights[0][1]).max())
+    return {"difference": float(difference), "alike": told(run)["alike"]}
+
+
+def interrupted(_):
+    """Train to the end, and keep copies of the checkpoints that are written in the middle of epochs."""
+    write = checkpoint.save_run
+
+    def copied(run, path, overwrite):
+        write(run, path, overwrite)
+        if run.progress.done:
+            shutil.copy(path, f"{len(run.history)}-{run.progress.done}.npz")
+
+    checkpoint.save_run = copied
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.01, "optimizer": {"momentum": 0.5}}, COMM)
+    options = {"checkpoint": "run.npz", "checkpoint_every": "1 batches", "progress": False}
+    run.fit(data(1, 500, 6, 3), 3, 2, data(2, 100, 6, 3), **options)
+    os.remove("run.npz") if COMM.rank == 0 else None
+    return told(run)
+
+
 def resumed(path):
-    """Do what is left of a run in a file, on these ranks."""
-    run = nn.Trainer.resume(path, comm=COMM)
+    """Do what is left of a run in a file."""
+    comm = COMM if COMM.size > 1 else None
+    run = nn.Trainer.resume(path, comm=comm)
     begun = [len(run.history), run.progress.done]
-    x, t = data(1, 500, 6, 3)
-    run.fit((x, t), test=data(2, 100, 6, 3), progress=False)
+    run.fit(data(1, 500, 6, 3), test=data(2, 100, 6, 3), progress=False)
     return {**told(run), "begun": begun}
 
 
@@ -89,7 +152,16 @@ def steps(case):
     x, t = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
     costs = [[run.step(x, t), run.step(x[:1], t[:1], lr=0.01)] for run in (here, alone)]
     parameters = np.abs(here.net.parameters - alone.net.parameters).max()
-    return {"parameters": float(parameters), "cost": float(np.abs(np.subtract(*costs)).max()), "alike": told(here)["alike"]}
+    return {
+        "parameters": float(parameters),
+        "cost": float(np.abs(np.subtract(*costs)).max()),
+        "alike": told(here)["alike"],
+    }
+
+
+def write_what_is_left(run):
+    left = {"epochs": len(run.history), "parameters": run.net.parameters.tolist()}
+    Path(f"left-{COMM.rank}.json").write_text(json.dumps(left))
 
 
 # Faults. Each is on the last rank, if not said otherwise.
@@ -123,17 +195,14 @@ def callback(raised):
     return call
 
 
-def sent(number, after):
-    """Send this process a signal in a while."""
-    threading.Timer(after, os.kill, (os.getpid(), number)).start()
-
-
 def fault(name):
     """Train with a fault; say at the end what is left."""
     on = {"net": {"sizes": [6, 9, 3]}, "optimizer": {"lr": 0.2}}.get(name, {}) if LAST else {}
     case = {"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, **on}
-    if name == "arguments of Trainer" and LAST:
+    if name == "before the trainer" and LAST:
         case["lr"] = -1.0
+    if name == "cost" and LAST:
+        nn.Trainer(nn.Sequential(nn.Linear(1, 1)), None, nn.SGD(0.1), comm=COMM)
     if name == "average_every":
         case["average_every"] = 2 if LAST else 3
     if name == "batches and average_every":
@@ -145,14 +214,24 @@ def fault(name):
     x, t = data(1, 500, 6, 3)
     train, test, options = (x, t), data(2, 100, 6, 3), {"epochs": 3, "batch_size": 7}
     if LAST:
-        train = {"data": (x + 1, t), "samples": (x[1:], t[1:]), "labels": (x, np.where(t == 2, 17, t)), "nothing": None}.get(name, train)
+        train = {
+            "data": (x + 1, t),
+            "samples": (x[1:], t[1:]),
+            "labels": (x, np.where(t == 2, 17, t)),
+            "nothing": None,
+        }.get(name, train)
         test = {"test data": (test[0][:50], test[1][:50]), "test labels": (test[0], test[1] - 5)}.get(name, test)
-        options.update({"epochs": {"epochs": 4}, "batch size": {"batch_size": 8}, "argument": {"momentum": 1}}.get(name, {}))
+        options.update(
+            {"epochs": {"epochs": 4}, "batch size": {"batch_size": 8}, "argument": {"momentum": 1}}.get(name, {})
+        )
         if name == "epochs and batch size":
             del options["epochs"]
     raised = {
-        "callback": RuntimeError("a callback failed"), "Ctrl-C in a callback": KeyboardInterrupt(), "exit": SystemExit(3),
-        "stop": StopIteration(), "an error that cannot be sent": Unpicklable("cannot be sent", 1),
+        "callback": RuntimeError("a callback failed"),
+        "Ctrl-C in a callback": KeyboardInterrupt(),
+        "exit": SystemExit(3),
+        "stop": StopIteration(),
+        "an error that cannot be sent": Unpicklable("cannot be sent", 1),
     }
     if name in raised:
         options["callbacks"] = [callback(raised[name])]
@@ -166,19 +245,29 @@ def fault(name):
         options["callbacks"] = [lambda run: setattr(run.optimizer, "lr", 1e38)]
     if name == "checkpoint":
         options["checkpoint"] = "nowhere/run.npz"
-    if name == "disk":
-        options.update(checkpoint="run.npz", callbacks=[lambda run: len(run.history) == 2 and COMM.rank == 0 and os.chmod("run.npz", 0)])
+    if name == "read-only":
+        options.update(
+            checkpoint="run.npz",
+            callbacks=[lambda run: len(run.history) == 2 and COMM.rank == 0 and os.chmod("run.npz", 0)],
+        )
     if name == "batches and average_every":
         options.update(checkpoint="run.npz", checkpoint_every="5 batches")
-    if name in ("Ctrl-C", "killed", "terminated"):
-        options.update(epochs=10_000, checkpoint="run.npz", callbacks=[lambda run: print("an epoch", flush=True) if len(run.history) == 3 and COMM.rank == 0 else None])
-        if LAST:
-            sent({"Ctrl-C": signal.SIGINT, "killed": signal.SIGKILL, "terminated": signal.SIGTERM}[name], 0.5)
     try:
         run.fit(train, test=test, progress=False, **options)
     finally:
-        with open(f"left-{COMM.rank}.json", "w") as file:
-            json.dump({"epochs": len(run.history), "at": time.time(), "parameters": run.net.parameters.tolist()}, file)
+        write_what_is_left(run)
+
+
+def long(every):
+    """Train until a signal comes; a file for each rank says that the training begins, and another what is left."""
+    run = trainer(
+        {"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, **({"average_every": every} if every else {})}, COMM
+    )
+    Path(f"begins-{COMM.rank}").write_text(str(os.getpid()))
+    try:
+        run.fit(data(1, 500, 6, 3), 1_000_000, 7, data(2, 100, 6, 3), progress=False, checkpoint="run.npz")
+    finally:
+        write_what_is_left(run)
 
 
 if __name__ == "__main__":
