@@ -1,4 +1,4 @@
-"""One training on many processes over MPI: each rank trains on its part of every batch, and all have the same parameters.
+"""One training on many processes over MPI: each rank trains on its part of every batch, with the same parameters.
 
 Every rank runs the same program. A step is the step of `Trainer`, with one call between backpropagation and update: the
 gradients are added up over the ranks.
@@ -78,8 +78,8 @@ class Ranks:
             from mpi4py import MPI
         except ImportError as error:
             raise ImportError(
-                "Trainer: comm needs mpi4py and an MPI: pip install 'numnet[mpi]', and pip install mpich if the machine "
-                "has no MPI"
+                "Trainer: comm needs mpi4py and an MPI: pip install 'numnet[mpi]', and also pip install mpich if the "
+                "machine has no MPI"
             ) from error
         if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
             raise ValueError(f"Trainer: comm must be a communicator of mpi4py such as MPI.COMM_WORLD, got {comm!r}")
@@ -125,8 +125,8 @@ class Ranks:
             for rank, value in enumerate(told):
                 if value != told[0]:
                     raise ValueError(
-                        f"{place}: {name.replace('_', ' ')} differs between the ranks, {told[0]} on rank 0 and {value} on "
-                        f"rank {rank}: give all ranks the same"
+                        f"{place}: {name} differs between the ranks, {told[0]} on rank 0 and {value} on rank {rank}: "
+                        "give all ranks the same"
                     )
 
     @contextmanager
@@ -195,16 +195,12 @@ class ParallelTrainer(Trainer):
             super().__init__(net, cost, optimizer, seed)
             if average_every is not None:
                 checks.whole_numbers("Trainer", average_every=average_every)
-            if net.device != "cpu":
-                raise DeviceError(
-                    f"Trainer: comm trains networks on the CPU, but this is on the {net.device}: net.to('cpu')"
-                )
+            self._refuse_gpu()
             self.ranks.alike(
                 "Trainer",
-                **{"numnet's version": _version(), "the network": f"{net!r} of {net.dtype}", "the cost": _named(cost)},
-                the_optimizer=str(optimizer.options()),
-                average_every=average_every,
-                sharded=sharded,
+                **{"numnet's version": _version(), "the network": f"{net!r} of {net.dtype}"},
+                **{"the cost": f"{type(cost).__name__} {vars(cost)}", "the optimizer": str(optimizer.options())},
+                **{"average_every": average_every, "sharded": sharded},
             )
             self.rng = comm.bcast(self.rng)
             comm.Bcast(net.parameters)
@@ -229,6 +225,12 @@ class ParallelTrainer(Trainer):
                 checks.same_threads(path, threads_then, trainer.threads())
         return trainer
 
+    def _refuse_gpu(self) -> None:
+        if self.net.device != "cpu":
+            raise DeviceError(
+                f"comm: ranks train on the CPU, but the network is on the {self.net.device}: net.to('cpu')"
+            )
+
     def step(self, x: npt.ArrayLike, t: npt.ArrayLike, lr: float | None = None) -> float:
         net, pair, ranks = self.net, self.pair, self.ranks
         with ranks.together(net.gradients):
@@ -244,8 +246,8 @@ class ParallelTrainer(Trainer):
                     z, y = net.forward(x)
                     cost = float(pair.value(z, y, t)) * len(mine)
                     net.backpropagate(pair, z, y, t)
-                    net.gradients[...] *= len(mine) / n
-                cost = sum(part for (part,) in ranks.agree("step", cost)) / n
+                    np.multiply(net.gradients, len(mine) / n, out=net.gradients)
+                cost = math.fsum(part for (part,) in ranks.agree("step", cost)) / n
                 checks.no_divergence("in this step", lr, cost, None, self.optimizer)
                 ranks.begin(1)
                 ranks.add(net.gradients)
@@ -253,17 +255,18 @@ class ParallelTrainer(Trainer):
                 net.trained = True
         return cost
 
-    def fit(
-        self, *args: Any, progress: bool = True, checkpoint: str | os.PathLike[str] | None = None, **options: Any
-    ) -> History:
-        first, self._begun = self.ranks.rank == 0, len(self.history)
+    def fit(self, *args: Any, **options: Any) -> History:
+        self._begun = len(self.history)
+        if self.ranks.rank:
+            options.update(progress=False, checkpoint=None)
         with self.ranks.together(self.net.gradients):
+            self._refuse_gpu()
             if self.average_every is not None and "batch" in str(options.get("checkpoint_every")):
                 raise ValueError(
-                    "fit: with average_every the ranks have different parameters within an epoch: give checkpoint_every "
-                    "as a number of epochs"
+                    "fit: with average_every the ranks have different parameters within an epoch: give "
+                    "checkpoint_every as a number of epochs"
                 )
-            return super().fit(*args, progress=progress and first, checkpoint=checkpoint if first else None, **options)
+            return super().fit(*args, **options)
 
     def _samples(self, data: Data, name: str) -> Samples:
         samples = super()._samples(data, name)
@@ -275,7 +278,7 @@ class ParallelTrainer(Trainer):
             self.ranks.alike("fit", **{name: _digest(samples)})
         return samples
 
-    def _mine(self, rows: Array, local: int | None) -> Array:
+    def _mine(self, rows: Array, local: int | None) -> Any:
         """Return which of these row numbers are those of this rank; `local` is the number of its own samples, if so."""
         if local is not None:
             own = rows - self._first
@@ -294,8 +297,8 @@ class ParallelTrainer(Trainer):
         self.ranks.alike(
             "fit",
             **{"the learning rate": lr, "the last epoch": progress.last, "the batch size": progress.batch_size},
-            the_optimizer=str(self.optimizer.options()),
-            parameters=zlib.crc32(self.net.parameters),
+            **{"the optimizer": str(self.optimizer.options())},
+            **{"a checksum of the parameters": zlib.crc32(self.net.parameters.tobytes())},
         )
         super()._train_epoch(samples, tests, train_steps, lr, watchers)
 
@@ -325,22 +328,23 @@ class ParallelTrainer(Trainer):
         parameters, gradients = net.parameters, net.gradients
         z, y = np.empty_like(t), np.empty_like(t)
         for batch, share, average in self._batches:
-            gradients[...] = 0
             if share:
                 batch_z, batch_y = net.forward(x[batch])
                 net.backpropagate(pair, batch_z, batch_y, t[batch])
                 y[batch] = batch_y
                 if pair.uses_z:
                     z[batch] = batch_z
+            else:
+                gradients[...] = 0
             if self.average_every is None:
-                gradients *= share
-                ranks.add(gradients)
+                np.multiply(gradients, share, out=gradients)
+                ranks.add(gradients)  # dE/dw of a batch is the mean over its samples: sum_rank n_rank/n dE_rank/dw
             if share or self.average_every is None:
                 optimizer.update(parameters, gradients, lr)
             if average:
                 for vector in (parameters, optimizer.velocity) if optimizer.momentum else (parameters,):
                     ranks.add(vector)
-                    vector /= ranks.size
+                    np.divide(vector, ranks.size, out=vector)
         return z, y
 
     def _test(self, tests: Samples) -> tuple[float, float]:
@@ -365,14 +369,10 @@ def _version() -> str:
     return __version__
 
 
-def _named(cost: Cost) -> str:
-    return f"{type(cost).__name__} {vars(cost)}"
-
-
 def _digest(samples: Samples) -> str:
     """Return a text that differs, most likely, for other data."""
-    arrays = (samples.x, samples.labels if samples.targets is None else samples.targets)
     code = 0
-    for array in arrays:
-        code = zlib.crc32(np.ascontiguousarray(array[samples.spread]), code)  # type: ignore[index]
+    for array in (samples.x, samples.labels, samples.targets):
+        if array is not None:
+            code = zlib.crc32(array[samples.spread].tobytes(), code)
     return f"{samples.size} samples of {samples.x.shape[1]} features with the checksum {code:08x}"

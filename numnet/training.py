@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from .network import Sequential, classes
 from .notebook import trainer_text
 from .optimizers import SGD
 from .run import NET_BUSY, Progress, Run
+
+if TYPE_CHECKING:
+    from .parallel import ParallelTrainer
 
 _BUSY = (
     "fit: this trainer is in a call of fit already, in another thread or because a callback calls fit: wait until that "
@@ -440,13 +443,13 @@ class Trainer(Run):
         return trainer
 
     @classmethod
-    def _on_ranks(cls) -> Any:
-        """Return the class of trainers with a communicator; only they import parallel.py."""
-        from .parallel import ParallelTrainer
+    def _on_ranks(cls) -> type[ParallelTrainer]:
+        """Return the class of trainers with a communicator."""
+        from .parallel import ParallelTrainer  # which imports this file
 
-        if cls is not Trainer and not issubclass(cls, ParallelTrainer):
-            raise TypeError(f"{cls.__name__}: a trainer of your own with comm must derive from {ParallelTrainer.__name__}")
-        return ParallelTrainer if cls is Trainer else cls
+        if not issubclass(ParallelTrainer, cls):
+            raise TypeError(f"{cls.__name__} takes no comm: only a Trainer does")
+        return ParallelTrainer
 
     def __repr__(self) -> str:
         return trainer_text(self)

@@ -1,6 +1,7 @@
 """Send SIGINT or SIGKILL to one rank of a training at random moments, and see all ranks end and the file stand.
 
 python -m tests.kill_ranks 100 50
+python -m tests.kill_ranks --table      # of faults, for docs/parallel.md
 """
 
 import json
@@ -47,8 +48,8 @@ def trial(folder, number, average_every):
         begins = [Path(folder, f"begins-{rank}") for rank in range(RANKS)]
         while not all(path.exists() and path.read_text() for path in begins):
             time.sleep(0.01)
-        time.sleep(random.uniform(0, 1.5))  # noqa: S311
-        rank = random.randrange(RANKS)  # noqa: S311
+        time.sleep(random.uniform(0, 1.5))
+        rank = random.randrange(RANKS)
         os.kill(int(begins[rank].read_text()), number)
         sent = time.monotonic()
         try:
@@ -84,5 +85,24 @@ def main(interrupts, kills):
     return status
 
 
+def table():
+    """Print a row for each fault: the message, the seconds until all ranks have ended, and the epochs that stand."""
+    from .test_parallel import FAULTS, command, left, run
+
+    print("| On the last of three ranks | What is said | Seconds | Epochs that stand |\n|---|---|---:|---:|")
+    for fault in FAULTS:
+        with tempfile.TemporaryDirectory() as folder:
+            done, ended = run(command(3, "fault", fault), folder), time.time()
+            files = list(Path(folder).glob("left-*.json"))
+            seconds = f"{ended - min(path.stat().st_mtime for path in files):.2f}" if files else ""
+            epochs = left(Path(folder))
+        rank = "".join(re.findall(r"This was on (rank \d)", done.stderr))
+        said = re.findall(
+            r"^(?:numnet\.checks\.)?(\w+(?:Error|Interrupt)\b.*(?:\n\)?  .*)*)", done.stderr, re.MULTILINE
+        )
+        text = " ".join(said[-1].split())[:150] if said else ""
+        print(f"| {fault} | {rank}: {text} | {seconds} | {epochs[0] if epochs else ''} |")
+
+
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(table() if sys.argv[1:] == ["--table"] else main(*map(int, sys.argv[1:])))

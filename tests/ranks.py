@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from mpi4py import MPI
 
 import numnet as nn
 from numnet import checkpoint
+
+from . import devices  # noqa: F401
 
 COMM = MPI.COMM_WORLD
 LAST = COMM.rank == COMM.size - 1
@@ -35,7 +38,7 @@ def trainer(case, comm):
 
 
 def part(train, cuts):
-    """Return the part of the data that is this rank's own, if each rank ends at a share of what is left after one each."""
+    """Return the part of the data that is this rank's own, of one sample and a share of the others."""
     spare = len(train[0]) - COMM.size
     ends = [0, *(rank + int(cut * spare) for rank, cut in zip(range(1, COMM.size), cuts, strict=False)), len(train[0])]
     return tuple(array[ends[COMM.rank] : ends[COMM.rank + 1]] for array in train)
@@ -179,7 +182,7 @@ class Raising(nn.Tanh):
         return super().forward(x, out)
 
 
-class Unpicklable(Exception):
+class UnsendableError(Exception):
     """An error that cannot be sent."""
 
     def __init__(self, a, b):
@@ -231,7 +234,7 @@ def fault(name):
         "Ctrl-C in a callback": KeyboardInterrupt(),
         "exit": SystemExit(3),
         "stop": StopIteration(),
-        "an error that cannot be sent": Unpicklable("cannot be sent", 1),
+        "an error that cannot be sent": UnsendableError("cannot be sent", 1),
     }
     if name in raised:
         options["callbacks"] = [callback(raised[name])]
@@ -268,6 +271,46 @@ def long(every):
         run.fit(data(1, 500, 6, 3), 1_000_000, 7, data(2, 100, 6, 3), progress=False, checkpoint="run.npz")
     finally:
         write_what_is_left(run)
+
+
+def remedies(_):
+    """Do what is refused, then what the message says; return the messages of rank 0."""
+    said = []
+    train = data(1, 60, 6, 3)
+    case = {"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1}
+
+    def refused(call):
+        try:
+            call()
+        except (ValueError, RuntimeError, nn.RankError) as error:
+            said.append(str(error))
+        else:
+            raise AssertionError("not refused")
+
+    refused(lambda: trainer({**case, "lr": 0.2 if LAST else 0.1}, COMM))
+    run = trainer(case, COMM)  # all ranks the same
+    refused(lambda: run.step(*train) if LAST else run.fit(train, 1, 9, progress=False))
+    run.step(*train)  # alike on all ranks
+    run.fit(train, 1, 9, progress=False)
+    run.net.to("gpu")  # the stand-in of strict.py
+    refused(lambda: run.fit(train, 1, 9, progress=False))
+    refused(lambda: nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM))
+    run.net.to("cpu")
+    run.fit(train, 1, 9, progress=False)
+    nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM)
+    mean = trainer({**case, "average_every": 2}, COMM)
+    options = {"progress": False, "checkpoint": "run.npz"}
+    refused(lambda: mean.fit(train, 1, 9, checkpoint_every="5 batches", **options))
+    mean.fit(train, 1, 9, checkpoint_every=1, **options)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        run.fit(train, 2, 1, progress=False)
+    assert len(warned) == (COMM.rank == 0)
+    said += [str(warning.message) for warning in warned]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.fit(train, 1, COMM.size, progress=False)
+    return said
 
 
 if __name__ == "__main__":

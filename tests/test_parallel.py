@@ -1,5 +1,7 @@
 """Training on several processes over MPI: the same result as on one process, and one end for all."""
 
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -14,10 +16,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import numnet as nn
+
 ROOT = Path(__file__).parents[1]
 CLOSE = 1e-13  # in float64, from one process
 SECONDS = 5  # after a fault, until all ranks have ended
-pytestmark = pytest.mark.skipif(shutil.which("mpiexec") is None, reason="needs MPI: pip install mpi4py mpich")
 
 
 def command(ranks, what, argument, *before):
@@ -28,6 +31,8 @@ def command(ranks, what, argument, *before):
 
 def run(command, folder):
     """Run a program on some ranks; return its process when it has ended."""
+    if importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec") is None:
+        pytest.skip("needs MPI: pip install mpi4py mpich")
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
 
@@ -171,7 +176,7 @@ FAULTS = {
     "callback": ("RuntimeError: a callback failed", 2, 2),
     "Ctrl-C in a callback": ("KeyboardInterrupt", 2, 2),
     "exit": (None, 2, 2),
-    "an error that cannot be sent": ("Unpicklable: cannot be sent", 2, 2),
+    "an error that cannot be sent": ("UnsendableError: cannot be sent", 2, 2),
     "learning rate": ("fit: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2 on rank 2", 0, 1),
     "changed data": ("train has changed while in use: inputs must be finite, but feature 0 of sample", 2, 1),
     "divergence": ("DivergenceError: the training cost became nan in epoch 2, in one of the batches 1 to", 0, 1),
@@ -215,3 +220,51 @@ def test_an_error_before_the_trainer_ends_all_if_mpi4py_runs_the_program(tmp_pat
     assert done.returncode != 0
     assert done.stderr.count("Traceback") == 1
     assert "SGD: lr must be a finite number above 0" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_remedies_help(tmp_path):
+    different, places, gpu, also_gpu, batches, few = told(2, "remedies", None, tmp_path)
+    assert different.startswith("Trainer: the optimizer differs between the ranks, {'lr': 0.1,")
+    assert different.endswith(": give all ranks the same")
+    assert "rank 0 in fit, rank 1 in step: call the trainer alike on all ranks" in places
+    assert gpu == also_gpu == "comm: ranks train on the CPU, but the network is on the gpu: net.to('cpu')"
+    assert batches.endswith("within an epoch: give checkpoint_every as a number of epochs")
+    assert few.endswith("some of 2 ranks: use at most 1, or give a larger batch_size")
+
+
+@pytest.mark.parametrize("comm", [1, "world", np.zeros(2)])
+def test_what_is_no_communicator_is_refused(comm):
+    pytest.importorskip("mpi4py")
+    net = nn.Sequential(nn.Linear(1, 1))
+    with pytest.raises(ValueError, match=r"comm must be a communicator of mpi4py such as MPI\.COMM_WORLD, got"):
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), comm=comm)
+
+
+def test_without_mpi4py_the_error_says_what_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ImportError, match=r"comm needs mpi4py and an MPI: pip install 'numnet\[mpi\]'"):
+        nn.Trainer(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=1)
+    extras = importlib.metadata.metadata("numnet").get_all("Provides-Extra")
+    assert "mpi" in extras
+
+
+def test_a_trainer_of_ones_own_takes_no_comm():
+    class Own(nn.Trainer):
+        pass
+
+    with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
+        Own(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=1)
+
+
+def test_the_page_shows_the_messages():
+    """Each row of the table of faults has the beginning of a message above, with ... for what varies."""
+    page = (ROOT / "docs" / "parallel.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| [^|]+ \| (\d): ([^|]+) \| (\d) \|$", page, re.MULTILINE)
+    assert len(shown) > 10
+    for rank, text, epochs in shown:
+        assert any(
+            rank == str(where) and int(epochs) == (left or 0) and re.search(message, text.replace("...", "{}"))
+            for message, where, left in FAULTS.values()
+            if message
+        ), text
