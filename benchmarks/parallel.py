@@ -220,12 +220,11 @@ def model(report: dict[str, Any], train: nn.datasets.Dataset) -> dict[str, Any]:
     """Fit the model to the times of the sums; predict seconds an epoch on two ranks here and on many."""
     medians = {size: statistics.median(times) for size, times in report["allreduce"].items()}
     bytes_, times = np.array(list(medians)), np.array(list(medians.values()))
-    # Least squares of the relative error, so that short messages count as much as long ones.
-    alpha, beta = np.linalg.lstsq(np.stack([1 / times, bytes_ / times], axis=1), np.ones(len(times)))[0]
+    alpha, beta = fit(bytes_, times)
     order, read = time_order(len(train)), time_read()
     fitted = {
-        "alpha": float(alpha),
-        "beta": float(beta),
+        "alpha": alpha,
+        "beta": beta,
         "errors": dict(zip(medians, ((alpha + beta * bytes_) / times - 1).tolist(), strict=True)),
         "seconds of the order": order,
         "seconds to read one message": read,
@@ -249,16 +248,30 @@ def model(report: dict[str, Any], train: nn.datasets.Dataset) -> dict[str, Any]:
                 if ranks <= batch
             }
     print(f"\nfitted: alpha {1e6 * alpha:.1f} us, beta {1e9 * beta:.3f} ns a byte; predicted seconds for 2 ranks here")
-    print("(measured), and how many times as fast as 1 rank many ranks are:")
+    print("(measured), and how many times as fast as 1 rank the best number of ranks is:")
     for name, batch in product(report["networks"], BATCH_SIZES):
         two = statistics.median(report["networks"][name]["seconds"]["2 ranks"][batch])
         cells = [f"{name}, batches of {batch}: {predicted['here'][name][batch][2]:.4f} ({two:.4f})"]
         for net in NETS:
             times_ = predicted[net][name][batch]
             best = min(times_, key=times_.__getitem__)
-            cells.append(f"{net}: {times_[1] / times_[best]:.1f} with {best} ranks")
+            cells.append(f"{net}: {times_[1] / times_[best]:.1f} on {best}")
         print("; ".join(cells), flush=True)
     return {**fitted, "predicted": predicted}
+
+
+def fit(bytes_: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """Return the alpha and beta of which alpha + beta m is nearest to the times, on a logarithmic scale.
+
+    So a short message counts as much as a long one. Least squares, by the method of Gauss and Newton.
+    """
+    logs = np.log([times[0], times[-1] / bytes_[-1]])
+    for _ in range(50):
+        parts = np.exp(logs) * np.stack([np.ones(len(times)), bytes_], axis=1)
+        line = parts.sum(axis=1)
+        logs += np.linalg.lstsq(parts / line[:, None], np.log(times / line))[0]
+    alpha, beta = np.exp(logs).tolist()
+    return alpha, beta
 
 
 def seconds_of_sum(ranks: int, size: int, alpha: float, beta: float) -> float:

@@ -283,9 +283,8 @@ def averages(report: Any) -> str:
         runs = report["local"][name][every]
         seconds = statistics.median(run["seconds"] for run in runs)
         accuracy = median_accuracy([run["accuracy"] for run in runs])
-        rows.append(
-            [label(report, name, 0)[0], every.replace("None", "no: gradients summed"), accuracy, f"{seconds:.4f}"]
-        )
+        k = "none, gradients are summed up" if every == "None" else f"{int(every):,}"
+        rows.append([label(report, name, 0)[0], k, accuracy, f"{seconds:.4f}"])
     head = [f"2 ranks, batches of {LR_BATCH}", "average_every", accuracy_after(report), "s an epoch"]
     return markdown(head, rows)
 
