@@ -180,7 +180,7 @@ def time_epochs(
         for side, (comm, _) in sides.items()
         if comm is world or world.rank == 0  # the others are for rank 0 alone
     }
-    points = [*product(sides, BATCH_SIZES), *product(["1 rank"], SMALL_BATCHES)]
+    points = [*product(BATCH_SIZES, sides), *product(SMALL_BATCHES, ["1 rank"])]
     seconds: dict[str, dict[int, list[float]]] = {side: {} for side in sides}
 
     def epoch(side: str, batch: int) -> float:
@@ -191,7 +191,7 @@ def time_epochs(
         return history.seconds[-1]
 
     for number in range(rounds):
-        for side, batch in reversed(points) if number % 2 else points:
+        for batch, side in reversed(points) if number % 2 else points:
             took = epoch(side, batch) if side == "2 ranks" else alone(world, lambda s=side, b=batch: epoch(s, b))
             seconds[side].setdefault(batch, []).append(took)
     speedups = {
