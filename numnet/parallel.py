@@ -198,7 +198,7 @@ class ParallelTrainer(Trainer):
             self._refuse_gpu()
             self.ranks.alike(
                 "Trainer",
-                **{"numnet's version": _version(), "the network": f"{net!r} of {net.dtype}"},
+                **{"numnet's version": sys.modules[__package__].__version__, "the network": f"{net!r} of {net.dtype}"},
                 **{"the cost": f"{type(cost).__name__} {vars(cost)}", "the optimizer": str(optimizer.options())},
                 **{"average_every": average_every, "sharded": sharded},
             )
@@ -206,7 +206,7 @@ class ParallelTrainer(Trainer):
             comm.Bcast(net.parameters)
 
     @classmethod
-    def _resume(cls, path: Any, lr: Any, device: str, *, comm: Any, **options: Any) -> ParallelTrainer:
+    def resume_on(cls, comm: Any, path: Any, lr: Any, device: str, **options: Any) -> ParallelTrainer:
         """Return a trainer as a checkpoint says, which rank 0 reads for all."""
         ranks = Ranks(comm)
         with ranks.together(np.empty(0)):
@@ -363,10 +363,7 @@ class ParallelTrainer(Trainer):
         self.progress.last = min(last for (last,) in self.ranks.agree("the callbacks", self.progress.last))
 
 
-def _version() -> str:
-    from . import __version__
-
-    return __version__
+Trainer._on_ranks = ParallelTrainer
 
 
 def _digest(samples: Samples) -> str:

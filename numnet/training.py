@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,6 @@ from .network import Sequential, classes
 from .notebook import trainer_text
 from .optimizers import SGD
 from .run import NET_BUSY, Progress, Run
-
-if TYPE_CHECKING:
-    from .parallel import ParallelTrainer
 
 _BUSY = (
     "fit: this trainer is in a call of fit already, in another thread or because a callback calls fit: wait until that "
@@ -79,9 +76,14 @@ class Trainer(Run):
     True
     """
 
+    _on_ranks: ClassVar[Any] = None  # the class of trainers with a communicator, which parallel.py sets
+
     def __new__(cls, *args: Any, comm: Any = None, **options: Any) -> Trainer:
         """Return a trainer, or the trainer of one rank of many."""
-        return super().__new__(cls if comm is None else cls._on_ranks())
+        if comm is not None and cls not in (Trainer, cls._on_ranks):
+            raise TypeError(f"{cls.__name__} takes no comm: only a Trainer does")
+        trainer: Trainer = object.__new__(cls if comm is None else cls._on_ranks)
+        return trainer
 
     def __init__(
         self,
@@ -434,22 +436,15 @@ class Trainer(Run):
         True
         """
         if comm is not None:
-            return cls._on_ranks()._resume(path, lr, device, comm=comm, average_every=average_every, sharded=sharded)
+            options = {"average_every": average_every, "sharded": sharded}
+            trainer: Trainer = cls._on_ranks.resume_on(comm, path, lr, device, **options)
+            return trainer
         net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)
         trainer.file = checks.file_state(os.path.expanduser(path))
         checks.same_threads(path, threads_then, trainer.threads())
         return trainer
-
-    @classmethod
-    def _on_ranks(cls) -> type[ParallelTrainer]:
-        """Return the class of trainers with a communicator."""
-        from .parallel import ParallelTrainer  # which imports this file
-
-        if not issubclass(ParallelTrainer, cls):
-            raise TypeError(f"{cls.__name__} takes no comm: only a Trainer does")
-        return ParallelTrainer
 
     def __repr__(self) -> str:
         return trainer_text(self)

@@ -80,18 +80,18 @@ def compare(cases):
     return found
 
 
-def digits(case):
-    """Train a network with a hidden layer on digits, on all ranks and on one process."""
+def digits(batches):
+    """Train a network with a hidden layer on digits with each batch size, on all ranks and on one process."""
     train, test = nn.datasets.digits()
-    runs = []
-    for comm in (COMM, None):
-        run = trainer({"sizes": [64, 20, 10], "dtype": "float64", "lr": 0.1}, comm)
-        run.fit(train, 5, case["batch"], test, progress=False)
-        runs.append(run)
-    here, alone = runs
-    accuracies = [run.history.test_accuracy for run in runs]
-    parameters = float(np.abs(here.net.parameters - alone.net.parameters).max())
-    return {"parameters": parameters, "accuracies": accuracies, "alike": told(here)["alike"]}
+    found = []
+    for batch in batches:
+        runs = [trainer({"sizes": [64, 20, 10], "dtype": "float64", "lr": 0.1}, comm) for comm in (COMM, None)]
+        for run in runs:
+            run.fit(train, 5, batch, test, progress=False)
+        parameters = float(np.abs(runs[0].net.parameters - runs[1].net.parameters).max())
+        accuracies = [run.history.test_accuracy for run in runs]
+        found.append({"parameters": parameters, "accuracies": accuracies, "alike": told(runs[0])["alike"]})
+    return found
 
 
 def local(case):
@@ -140,13 +140,15 @@ def interrupted(_):
     return told(run)
 
 
-def resumed(path):
-    """Do what is left of a run in a file."""
-    comm = COMM if COMM.size > 1 else None
-    run = nn.Trainer.resume(path, comm=comm)
-    begun = [len(run.history), run.progress.done]
-    run.fit(data(1, 500, 6, 3), test=data(2, 100, 6, 3), progress=False)
-    return {**told(run), "begun": begun}
+def resumed(paths):
+    """Do what is left of the run in each file."""
+    found = []
+    for path in paths:
+        run = nn.Trainer.resume(path, comm=COMM if COMM.size > 1 else None)
+        begun = [len(run.history), run.progress.done]
+        run.fit(data(1, 500, 6, 3), test=data(2, 100, 6, 3), progress=False)
+        found.append({**told(run), "begun": begun})
+    return found
 
 
 def steps(case):
