@@ -99,7 +99,8 @@ class Ranks:
 
     def agree(self, place: str, *numbers: Any, error: BaseException | None = None) -> list[Any]:
         """Tell all ranks some numbers, and return those of each rank. If a rank has failed, all fail here."""
-        error = KeyboardInterrupt() if error is None and self._interrupted else error
+        if self._interrupted:
+            error, self._interrupted = error or KeyboardInterrupt(), False
         self._told = True
         mine = _Told(place, numbers, self._step, None if error is None else f"{type(error).__name__}: {error}")
         told = [_Told(*one) for one in self.comm.allgather(tuple(mine))]
@@ -133,12 +134,14 @@ class Ranks:
     def together(self, vector: Array) -> Iterator[None]:
         """End a piece of the program on all ranks if it fails on one. `vector` may be overwritten then.
 
-        Ctrl-C waits for the next agreement, which comes at the end of the block. A second Ctrl-C does not wait. Only
-        rank 0 shows warnings.
+        Ctrl-C waits for the next agreement, which comes at the end of the block. A second Ctrl-C ends all processes at
+        once. Only rank 0 shows warnings.
         """
         self._step = self._left = 0
-        main = threading.current_thread() is threading.main_thread()
-        usual = signal.signal(signal.SIGINT, self._interrupt) if main else None
+        usual = signal.getsignal(signal.SIGINT)
+        heard = callable(usual) and threading.current_thread() is threading.main_thread()
+        if heard:
+            signal.signal(signal.SIGINT, self._interrupt)
         try:
             with warnings.catch_warnings():
                 if self.rank:
@@ -165,13 +168,16 @@ class Ranks:
                 print(text, file=sys.stderr)
             raise
         finally:
-            self._told = self._interrupted = False
-            if main:
+            self._told = False
+            if heard:
                 signal.signal(signal.SIGINT, usual)
+                if self._interrupted:  # after the last agreement
+                    self._interrupted = False
+                    signal.raise_signal(signal.SIGINT)
 
     def _interrupt(self, *_: object) -> None:
         if self._interrupted:
-            raise KeyboardInterrupt
+            self.comm.Abort(130)
         self._interrupted = True
 
 
