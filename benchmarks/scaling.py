@@ -143,17 +143,7 @@ def measure(name: str, points: list[int], epoch: Callable[[int], Callable[[], in
 
 def large(train: nn.datasets.Dataset, size: float, folder: Path) -> dict[str, Any]:
     """Train for an epoch on an IDX file of so many GB, in a process that may take `LIMIT` bytes of memory."""
-    repeats = max(2, round(size * 1e9 / train.images.nbytes))
-    n = repeats * len(train)
-    images, labels = folder / "images", folder / "labels"
-    for path, array in ((images, train.images), (labels, train.labels)):
-        with open(path, "wb") as file:
-            nn.datasets.write_idx(file, array[:0])  # the header, but for the number of samples
-            file.seek(4)
-            file.write(n.to_bytes(4, "big"))
-            file.seek(0, os.SEEK_END)
-            for _ in range(repeats):
-                file.write(array.data)
+    images, labels, n = write_large(train, size, folder)
     group = MemoryGroup(LIMIT)
     command = [sys.executable, __file__, "--train-mapped", str(images), str(labels)]
     try:
@@ -170,6 +160,22 @@ def large(train: nn.datasets.Dataset, size: float, folder: Path) -> dict[str, An
         flush=True,
     )
     return result
+
+
+def write_large(train: nn.datasets.Dataset, size: float, folder: Path) -> tuple[Path, Path, int]:
+    """Write MNIST again and again into IDX files of so many GB; return their paths, and how many samples they have."""
+    repeats = max(2, round(size * 1e9 / train.images.nbytes))
+    n = repeats * len(train)
+    images, labels = folder / "images", folder / "labels"
+    for path, array in ((images, train.images), (labels, train.labels)):
+        with open(path, "wb") as file:
+            nn.datasets.write_idx(file, array[:0])  # the header, but for the number of samples
+            file.seek(4)
+            file.write(n.to_bytes(4, "big"))
+            file.seek(0, os.SEEK_END)
+            for _ in range(repeats):
+                file.write(array.data)
+    return images, labels, n
 
 
 def train_mapped(images: Path, labels: Path) -> None:

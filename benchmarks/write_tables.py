@@ -7,6 +7,7 @@ python benchmarks/write_tables.py --check    # exit 1 where a table is not what 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import statistics
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from gpu import NETWORKS
+from parallel import BATCH_SIZES, DRAWN, EVERY, LR_BATCH, NETS, RATES, median_accuracy
 from versus import FRAMEWORKS, PEERS, goals
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-FILES = ["docs/performance.md", "docs/gpu.md", "README.md"]
+FILES = ["docs/performance.md", "docs/gpu.md", "docs/parallel.md", "README.md"]
+RANKS = ["1", "2", "8", "64", "512"]  # that the table of many ranks shows
 
 
 def main() -> int:
@@ -218,9 +221,110 @@ def gpu() -> str:
     return markdown(["ms an epoch (times numnet's)", *names.values()], rows)
 
 
+def parallel() -> str:
+    """Return epochs on two ranks, the sums alone, the prediction for many ranks, and how well large batches train."""
+    if not (RESULTS / "parallel.json").exists():
+        return "Not measured yet."
+    report = read("parallel")
+    parts = (two_ranks, sums, many_ranks, large_batches, averages)
+    return "\n\n".join([measured(report["machine"]), *(part(report) for part in parts)])
+
+
+def two_ranks(report: Any) -> str:
+    """Return seconds an epoch on one process, on one rank and on two."""
+    rows = []
+    for name, batch in itertools.product(report["networks"], map(str, BATCH_SIZES)):
+        run = report["networks"][name]
+        seconds = [f"{statistics.median(times[batch]):.4f}" for times in run["seconds"].values()]
+        predicted = f"{report['model']['predicted']['here'][name][batch]['2']:.4f}"
+        speedups = [spread(ratios[batch], ".2f") for ratios in run["speedups"].values()]
+        rows.append([*label(report, name, batch), *seconds, predicted, *speedups])
+    sides = list(report["networks"]["A"]["seconds"])
+    faster = [f"{side}, times as fast as one process (range)" for side in sides[1:]]
+    head = ["s an epoch", "batch", f"{sides[0]}, all threads", *sides[1:], "2 ranks, by the model", *faster]
+    return markdown(head, rows)
+
+
+def sums(report: Any) -> str:
+    """Return the microseconds of an Allreduce, and the line that is fitted to them."""
+    alpha, beta = (report["model"][key] for key in ("alpha", "beta"))
+    rows = [
+        [f"{int(size):,}", spread([1e6 * t for t in times], ".1f"), f"{1e6 * (alpha + beta * int(size)):.1f}"]
+        for size, times in report["allreduce"].items()
+    ]
+    text = markdown(["Allreduce on 2 ranks, bytes", "us, median (range)", "alpha + beta bytes, us"], rows)
+    return f"{text}\n\nFitted: alpha = {1e6 * alpha:.1f} us, beta = {1e9 * beta:.3f} ns a byte."
+
+
+def many_ranks(report: Any) -> str:
+    """Return the seconds an epoch that are predicted for many ranks."""
+    rows = []
+    for name, batch, net in itertools.product(report["networks"], map(str, DRAWN), NETS):
+        times = report["model"]["predicted"][net][name][batch]
+        cells = [f"{times[p]:.4f} ({times['1'] / times[p]:.2f})" if p in times else "" for p in RANKS]
+        rows.append([*label(report, name, batch), net, *cells])
+    head = ["predicted s an epoch (times as fast as 1 rank)", "batch", "network", "1 rank"]
+    return markdown([*head, *(f"{p} ranks" for p in RANKS[1:])], rows)
+
+
+def large_batches(report: Any) -> str:
+    """Return the test accuracies of batches and learning rates."""
+    rows = []
+    for name, batch in itertools.product(report["batches"], BATCH_SIZES):
+        cells = [median_accuracy(report["batches"][name][how].get(str(batch), [])) for how in RATES]
+        rows.append([*label(report, name, batch), *cells])
+    return markdown([accuracy_after(report), "batch", *(f"learning rate {how}" for how in RATES)], rows)
+
+
+def averages(report: Any) -> str:
+    """Return the test accuracy and the seconds an epoch of local SGD on two ranks."""
+    rows = []
+    for name, every in itertools.product(report["local"], map(str, EVERY)):
+        runs = report["local"][name][every]
+        seconds = statistics.median(run["seconds"] for run in runs)
+        accuracy = median_accuracy([run["accuracy"] for run in runs])
+        k = "none, gradients are summed up" if every == "None" else f"{int(every):,}"
+        rows.append([label(report, name, 0)[0], k, accuracy, f"{seconds:.4f}"])
+    head = [f"2 ranks, batches of {LR_BATCH}", "average_every", accuracy_after(report), "s an epoch"]
+    return markdown(head, rows)
+
+
+def label(report: Any, network: str, batch: int | str) -> list[str]:
+    """Return the name and the sizes of a network, and a batch."""
+    return [f"{network}: {'-'.join(map(str, report['networks'][network]['sizes']))}", f"{int(batch):,}"]
+
+
+def accuracy_after(report: Any) -> str:
+    """Return what the accuracies are."""
+    return f"test accuracy after {report['epochs']} epochs, median of {report['seeds']} seeds (range)"
+
+
+def spread(values: list[float], form: str) -> str:
+    """Return the median and the range of some values."""
+    low, median, high = (format(f(values), form) for f in (min, statistics.median, max))
+    return f"{median} ({low} to {high})"
+
+
+def parallel_large() -> str:
+    """Return the training of two ranks on a mapped file."""
+    if not (RESULTS / "parallel_large.json").exists():
+        return "Not measured yet."
+    report = read("parallel_large")
+    mapped, memory = (f"{1e6 * statistics.median(report['seconds a sample'][k]):.3f}" for k in ("mapped", "in memory"))
+    peaks = ", ".join(f"{peak / 2**20:.0f}" for peak in report["peaks"])
+    size, samples = f"{report['bytes'] / 1e9:.2f}", f"{report['samples']:,}"
+    head = ["mapped file, GB", "samples", "us a sample", "60,000 samples in memory, us a sample"]
+    head += ["of the speed in memory", "limit of each rank, MB", "peak own memory of each rank, MB"]
+    row = [size, samples, mapped, memory, f"{report['median ratio']:.2f}", f"{report['limit'] >> 20}", peaks]
+    return f"{measured(report['machine'])} 784-10, batches of {report['batch']}.\n\n{markdown(head, [row])}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (machine, ratios, versus, reached, whole, step, scaling, small, checkouts, gpu)
+    for function in (
+        *(machine, ratios, versus, reached, whole, step, scaling, small, checkouts, gpu),
+        *(parallel, parallel_large),
+    )
 }
 
 if __name__ == "__main__":

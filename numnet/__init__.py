@@ -25,6 +25,7 @@ from .history import Epoch, History
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
 from .optimizers import SGD
+from .parallel import RankError
 from .training import Trainer
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "Layer",
     "Linear",
     "Quadratic",
+    "RankError",
     "ReLU",
     "Sequential",
     "Sigmoid",

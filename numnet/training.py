@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,14 @@ class Trainer(Run):
         Seed of the generator that shuffles. The same seeds of network and trainer give the same bits, on the same
         machine and with the same versions. For a network that is not small, as `fit` calls it, they do so only with the
         same number of threads of BLAS.
+    comm : mpi4py.MPI.Intracomm, optional
+        Train on all processes of this communicator, each of which runs the same program: every rank trains on its part
+        of each batch. `batch_size` counts the samples of all ranks. numnet.parallel says more.
+    average_every : int, optional
+        With `comm`: local SGD. Each rank takes steps of its own, on its part of each batch. After so many batches, and
+        at the end of an epoch, all ranks get the mean of their parameters and velocities.
+    sharded : bool, default False
+        With `comm`: the training data of each rank are a part of its own. Otherwise each rank has all of them.
 
     Attributes
     ----------
@@ -68,7 +76,26 @@ class Trainer(Run):
     True
     """
 
-    def __init__(self, net: Sequential, cost: Cost, optimizer: SGD, seed: int | None = None) -> None:
+    _on_ranks: ClassVar[Any] = None  # the class of trainers with a communicator, which parallel.py sets
+
+    def __new__(cls, *args: Any, comm: Any = None, **options: Any) -> Trainer:
+        """Return a trainer, or the trainer of one rank of many."""
+        if comm is not None and cls not in (Trainer, cls._on_ranks):
+            raise TypeError(f"{cls.__name__} takes no comm: only a Trainer does")
+        trainer: Trainer = object.__new__(cls if comm is None else cls._on_ranks)
+        return trainer
+
+    def __init__(
+        self,
+        net: Sequential,
+        cost: Cost,
+        optimizer: SGD,
+        seed: int | None = None,
+        *,
+        comm: Any = None,
+        average_every: int | None = None,
+        sharded: bool = False,
+    ) -> None:
         dtype = getattr(net, "dtype", None)
         checks.trainer_parts(dtype, net=(net, Sequential), cost=(cost, Cost), optimizer=(optimizer, SGD))
         super().__init__(net, cost, optimizer, checks.generator(seed))
@@ -246,8 +273,8 @@ class Trainer(Run):
         """
         with threads.alone(self, _BUSY):
             checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
-            samples = Samples(self.net, self.pair, train, "train")
-            tests = None if test is None else Samples(self.net, self.pair, test, "test")
+            samples = self._samples(train, "train")
+            tests = None if test is None else self._samples(test, "test")
             checks.same_samples(self.progress, samples.size)
             plan = replace(self.progress, samples=samples.size)
             if epochs is not None and batch_size is not None:
@@ -286,6 +313,12 @@ class Trainer(Run):
                         callback.finish(self, len(self.history) > begun)
             return self.history
 
+    def _samples(self, data: Data, name: str) -> Samples:
+        return Samples(self.net, self.pair, data, name)
+
+    def _test(self, tests: Samples) -> tuple[float, float]:
+        return tests.evaluate()
+
     def _call_back(self, callbacks: Sequence[Callable[[Trainer], object]], device: str) -> None:
         """Call the callbacks after an epoch. If one raises StopIteration, the epoch is the last."""
         for callback in callbacks:
@@ -315,7 +348,7 @@ class Trainer(Run):
                 watcher.after_block(self, batches)
         checks.no_divergence(f"after epoch {epoch}", lr, 0.0, self.net.parameters, self.optimizer)
         self.rng = rng
-        self.record(*((math.nan, math.nan) if tests is None else tests.evaluate()))
+        self.record(*((math.nan, math.nan) if tests is None else self._test(tests)))
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
         """Train on some samples, batch by batch; return their mean cost and how many were classified rightly.
@@ -345,7 +378,14 @@ class Trainer(Run):
 
     @classmethod
     def resume(
-        cls, path: str | os.PathLike[str], lr: float | Callable[[int], float] | None = None, device: str = "cpu"
+        cls,
+        path: str | os.PathLike[str],
+        lr: float | Callable[[int], float] | None = None,
+        device: str = "cpu",
+        *,
+        comm: Any = None,
+        average_every: int | None = None,
+        sharded: bool = False,
     ) -> Trainer:
         """Return a trainer as it was when `fit` wrote a checkpoint: ``fit(train)`` does what was left.
 
@@ -364,6 +404,9 @@ class Trainer(Run):
             Used in place of the file's learning rate; needed if that was a function.
         device : {"cpu", "gpu", "auto"}
             Where to put the network.
+        comm, average_every, sharded
+            As for a new trainer. A run can go on with any number of ranks, or with one process. Only rank 0 reads the
+            file.
 
         Raises
         ------
@@ -392,6 +435,10 @@ class Trainer(Run):
         >>> again.fit(train, epochs=1, batch_size=64)[-1].train_cost < history[-1].train_cost
         True
         """
+        if comm is not None:
+            options = {"average_every": average_every, "sharded": sharded}
+            trainer: Trainer = cls._on_ranks.resume_on(comm, path, lr, device, **options)
+            return trainer
         net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)

@@ -1906,6 +1906,13 @@ ELSEWHERE = {  # remedies that a test beside the code follows
     "datasets/test_download.py test_after_a_kill_another_process_goes_on": [
         "Wait for that process or end it, then try again."
     ],
+    "test_parallel.py test_the_remedies_help": [
+        "differs between the ranks, … on rank 0 and … on rank …: give all ranks the same",
+        "call the trainer alike on all ranks",
+        "ranks train on the CPU, but the network is on the …: net.to('cpu')",
+        "give checkpoint_every as a number of epochs",
+        "ranks: use at most …, or give a larger batch_size",
+    ],
 }
 VERBS = (
     "assign|avoid|begin|build|call|change|check|choose|compare|convert|copy|correct|count|cut|decrease|define|delete|"

@@ -65,6 +65,11 @@ def test_one_file_names_cupy():
     assert named == ["numnet.gpu"]
 
 
+def test_one_file_imports_mpi4py():
+    named = [module for module, file in FILES.items() if "import MPI" in file.read_text(encoding="utf-8")]
+    assert named == ["numnet.parallel"]
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_readme(block, tmp_path, monkeypatch, request, capsys):
     if "mnist()" in block:

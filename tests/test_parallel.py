@@ -1,0 +1,276 @@
+"""Training on several processes over MPI: the same result as on one process, and one end for all."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+import numnet as nn
+
+from . import kill_ranks
+
+ROOT = Path(__file__).parents[1]
+CLOSE = 1e-13  # in float64, from one process
+SECONDS = 5  # after a fault, until all ranks have ended
+
+
+def command(ranks, what, argument, *before):
+    """Return a command that calls a function of ranks.py on some ranks, or without MPI."""
+    many = ["mpiexec", "-n", str(ranks)] if ranks else []
+    return [*many, sys.executable, *before, "-m", "tests.ranks", what, json.dumps(argument)]
+
+
+def run(command, folder):
+    """Run a program on some ranks; return its process when it has ended."""
+    if importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec") is None:
+        pytest.skip("needs MPI: pip install mpi4py mpich")
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
+
+
+def told(ranks, what, argument, folder="."):
+    """Return what a function of ranks.py returns on rank 0."""
+    done = run(command(ranks, what, argument), folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# The same as on one process
+
+
+CASES = st.fixed_dictionaries(
+    {
+        "sizes": st.builds(
+            lambda widths, outputs: [*widths, outputs],
+            st.lists(st.integers(1, 12), min_size=1, max_size=3),
+            st.integers(2, 6),
+        ),
+        "samples": st.integers(4, 150),
+        "tests": st.integers(0, 40),
+        "batch": st.integers(1, 70),
+        "epochs": st.integers(1, 3),
+        "cuts": st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted),
+        "lr": st.floats(0.01, 0.3),
+        "dtype": st.just("float64"),
+        "optimizer": st.fixed_dictionaries(
+            {},
+            optional={
+                "momentum": st.floats(0.1, 0.9),
+                "weight_decay": st.floats(0, 0.01),
+                "clip_norm": st.floats(0.1, 10),
+            },
+        ),
+    },
+    optional={"sharded": st.booleans()},
+)
+
+
+@pytest.mark.parametrize(
+    "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))]
+)
+@settings(max_examples=2, deadline=None, phases=[Phase.generate])  # without a search for the smallest: it takes minutes
+@given(cases=st.lists(CASES, min_size=12, max_size=12))
+def test_ranks_do_what_one_process_does(ranks, cases):
+    for case, found in zip(cases, told(ranks, "compare", cases), strict=True):
+        assert found["alike"], case
+        assert found["nan"], case
+        assert max(found["parameters"], found["history"]) <= (0 if ranks == 1 else CLOSE), case
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_five_epochs_of_digits(ranks):
+    for found in told(ranks, "digits", [7, 64]):
+        assert found["alike"]
+        assert found["accuracies"][0] == found["accuracies"][1]
+        assert found["parameters"] <= (0 if ranks == 1 else CLOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_steps_are_those_of_one_process(ranks):
+    case = {"sizes": [5, 4, 3], "samples": 11, "lr": 0.3, "dtype": "float64"}
+    found = told(ranks, "steps", case)
+    assert found["alike"]
+    assert max(found["parameters"], found["cost"]) <= CLOSE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("every", [1, 3, 1000])
+def test_the_mean_of_the_ranks_is_local_sgd(ranks, every):
+    """Against each rank's steps done one after the other in this process, with NumPy alone."""
+    case = {
+        "sizes": [5, 3],
+        "samples": 60,
+        "tests": 0,
+        "batch": 8,
+        "epochs": 2,
+        "lr": 0.2,
+        "dtype": "float64",
+        "average_every": every,
+    }
+    found = told(ranks, "local", case)
+    assert found["alike"]
+    assert found["difference"] <= CLOSE
+
+
+# A run goes on with any number of ranks
+
+
+@pytest.fixture(scope="module")
+def midway(tmp_path_factory):
+    """The run of 2 ranks to its end, and files that it wrote in the middle of epochs."""
+    folder = tmp_path_factory.mktemp("run")
+    return told(2, "interrupted", {}, folder), sorted(folder.glob("*.npz"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [0, 1, 2, 3, 4])  # 0: without MPI
+def test_a_run_of_two_ranks_goes_on_with_any_number(ranks, midway):
+    whole, files = midway
+    paths = [str(path) for path in files[::5]]
+    assert len(paths) == 3
+    for found in told(ranks, "resumed", paths):
+        assert found["begun"][1] > 0
+        np.testing.assert_allclose(found["parameters"], whole["parameters"], rtol=0, atol=CLOSE)
+        assert [epoch[3] for epoch in found["history"]] == [epoch[3] for epoch in whole["history"]]
+
+
+# One end for all
+
+NO_FOLDER = "FileNotFoundError: .*run.npz cannot be written: there is no folder"
+# What is wrong, on the last rank if not said otherwise: the message, the rank of three that shows it, and the epochs
+# that stand.
+FAULTS = {
+    "net": ("the network differs between the ranks, Sequential", 0, None),
+    "optimizer": (
+        r"the optimizer differs between the ranks, {'lr': 0.1,.* on rank 0 and {'lr': 0.2,.* on rank 2",
+        0,
+        None,
+    ),
+    "average_every": ("average_every differs between the ranks, 3 on rank 0 and 2 on rank 2", 0, None),
+    "cost": ("ValueError: Trainer: cost must be a Cost, got None", 2, None),
+    "batches and average_every": ("with average_every the ranks have different parameters within an epoch", 0, 0),
+    "layer": ("RuntimeError: a layer failed", 2, 0),
+    "data": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
+    "samples": ("fit: train differs between the ranks, 500 samples .* on rank 0 and 499 samples", 0, 0),
+    "labels": ("train: class indices must be from 0 to 2 for 3 outputs, but that of sample 3 is 17", 2, 0),
+    "nothing": ("train: data must be a Dataset or a pair of arrays", 2, 0),
+    "test data": ("fit: test differs between the ranks, 100 samples .* on rank 0 and 50 samples", 0, 0),
+    "test labels": ("test: class indices must be from 0 to 2 for 3 outputs, but that of sample 0 is -5", 2, 0),
+    "epochs": ("fit: the last epoch differs between the ranks, 3 on rank 0 and 4 on rank 2", 0, 0),
+    "batch size": ("fit: the batch size differs between the ranks, 7 on rank 0 and 8 on rank 2", 0, 0),
+    "argument": ("TypeError: fit has no argument 'momentum'", 2, 0),
+    "epochs and batch size": ("ValueError: fit: epochs is missing", 2, 0),
+    "callback": ("RuntimeError: a callback failed", 2, 2),
+    "Ctrl-C in a callback": ("KeyboardInterrupt", 2, 2),
+    "exit": (None, 2, 2),
+    "an error that cannot be sent": ("UnsendableError: cannot be sent", 2, 2),
+    "learning rate": ("fit: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2 on rank 2", 0, 1),
+    "changed data": ("train has changed while in use: inputs must be finite, but feature 0 of sample", 2, 1),
+    "divergence": ("DivergenceError: the training cost became nan in epoch 2, in one of the batches 1 to", 0, 1),
+    "checkpoint": (NO_FOLDER, 0, 0),
+    "read-only": ("PermissionError: .*run.npz cannot be replaced: it is read-only", 0, 2),
+}
+
+
+def left(folder):
+    """Return the epochs that each rank has at the end, and the parameters of all, which must be alike."""
+    each = [json.loads(path.read_text()) for path in sorted(folder.glob("left-*.json"))]
+    assert all(rank["parameters"] == each[0]["parameters"] for rank in each)
+    return [rank["epochs"] for rank in each]
+
+
+@pytest.mark.parametrize(
+    "fault", [f if f in ("layer", "callback") else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS]
+)
+def test_what_fails_on_one_rank_ends_all_with_one_message(fault, tmp_path):
+    message, rank, epochs = FAULTS[fault]
+    began = time.monotonic()
+    done = run(command(3, "fault", fault), tmp_path)
+    assert time.monotonic() - began < SECONDS + 5  # for the start of the three processes
+    assert done.returncode != 0
+    if message:
+        assert done.stderr.count("Traceback") == 1
+        assert re.search(message, done.stderr)
+        assert done.stderr.count(f"This was on rank {rank} of 3. The other ranks have ended, too.") == 1
+    assert left(tmp_path) == ([] if epochs is None else [epochs] * 3)
+
+
+@pytest.mark.slow
+def test_if_one_rank_wants_to_stop_all_do(tmp_path):
+    assert run(command(3, "fault", "stop"), tmp_path).returncode == 0
+    assert left(tmp_path) == [2, 2, 2]
+
+
+@pytest.mark.slow
+def test_an_error_before_the_trainer_ends_all_if_mpi4py_runs_the_program(tmp_path):
+    done = run(command(3, "fault", "before the trainer", "-m", "mpi4py"), tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("Traceback") == 1
+    assert "SGD: lr must be a finite number above 0" in done.stderr
+
+
+@pytest.mark.slow
+def test_signals_at_random_moments():
+    assert kill_ranks.main(4, 2) == 0
+
+
+@pytest.mark.slow
+def test_the_remedies_help(tmp_path):
+    different, places, gpu, also_gpu, batches, few = told(2, "remedies", None, tmp_path)
+    assert different.startswith("Trainer: the optimizer differs between the ranks, {'lr': 0.1,")
+    assert different.endswith(": give all ranks the same")
+    assert "rank 0 in fit, rank 1 in step: call the trainer alike on all ranks" in places
+    assert gpu == also_gpu == "comm: ranks train on the CPU, but the network is on the gpu: net.to('cpu')"
+    assert batches.endswith("within an epoch: give checkpoint_every as a number of epochs")
+    assert few.endswith("some of 2 ranks: use at most 1, or give a larger batch_size")
+
+
+@pytest.mark.parametrize("comm", [1, "world", np.zeros(2)])
+def test_what_is_no_communicator_is_refused(comm):
+    pytest.importorskip("mpi4py")
+    net = nn.Sequential(nn.Linear(1, 1))
+    with pytest.raises(ValueError, match=r"comm must be a communicator of mpi4py such as MPI\.COMM_WORLD, got"):
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), comm=comm)
+
+
+def test_without_mpi4py_the_error_says_what_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ImportError, match=r"comm needs mpi4py and an MPI: pip install 'numnet\[mpi\]'"):
+        nn.Trainer(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=1)
+    extras = importlib.metadata.metadata("numnet").get_all("Provides-Extra")
+    assert "mpi" in extras
+
+
+def test_a_trainer_of_ones_own_takes_no_comm():
+    class Own(nn.Trainer):
+        pass
+
+    with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
+        Own(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=1)
+
+
+def test_the_page_shows_the_messages():
+    """Each row of the table of faults has the beginning of a message above, with ... for what varies."""
+    page = (ROOT / "docs" / "parallel.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| [^|]+ \| (\d): ([^|]+) \| (\d) \|$", page, re.MULTILINE)
+    assert len(shown) > 10
+    for rank, text, epochs in shown:
+        assert any(
+            rank == str(where) and int(epochs) == (left or 0) and re.search(message, text.replace("...", "{}"))
+            for message, where, left in FAULTS.values()
+            if message
+        ), text
