@@ -190,9 +190,11 @@ def bits(**options):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    itertools.product(
-        ["lr", "momentum", "weight_decay", "clip_norm"], [np.float64, np.float32, np.float16, Fraction]
-    ),
+    [
+        *itertools.product(
+            ["lr", "momentum", "weight_decay", "clip_norm"], [np.float64, np.float32, np.float16, Fraction]
+        )
+    ],
 )
 def test_an_option_of_another_kind_of_number_gives_the_bits_of_a_float(name, kind):
     value = kind(0.37)
