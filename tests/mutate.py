@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -32,6 +33,7 @@ import pytest
 from mutants import mutants
 
 ROOT = Path(__file__).parents[1]
+SORTED = ROOT / "tests/survivors.md"  # by people: mistakes that change nothing, and mistakes without a test
 FILES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("numnet/**/*.py") if path.name != "plotting.py")
 # Imported once, before numnet: what the tests need takes seconds to import, and a forked process has all of it.
 LIBRARIES = [
@@ -346,6 +348,12 @@ def read(results):
     return {one["key"]: one for one in map(json.loads, (line for line in lines if line.endswith("}")))}
 
 
+def sorted_out():
+    """Return the mistakes that change nothing that a caller can see, and those that are left without a test."""
+    _, nothing, left = re.split("^## .*", SORTED.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [set(re.findall(r"^    (numnet/.*)", part, re.MULTILINE)) for part in (nothing, left)]
+
+
 def report(every, known):
     """Print the survivors by file and function, the score of each file, and the mutants that most tests let pass."""
     ended = [(mutant, known[mutant.key]) for mutant in every if mutant.key in known]
@@ -391,7 +399,10 @@ def main():
     only = tuple(arguments.only) or ("",)
     files = [path for path in FILES if path.startswith(only) or any(part.startswith(path) for part in only)]
     every = [m for path in files for m in mutants(path, (folder / "original" / path).read_text())]
-    every = [mutant for mutant in every if mutant.key.startswith(only)]
+    nothing, _ = sorted_out()
+    unknown = nothing - {mutant.key for mutant in every} if only == ("",) else ()
+    print(f"{len(nothing):,} mistakes change nothing and are left out", *sorted(unknown), sep="\n  is no mistake: ")
+    every = [mutant for mutant in every if mutant.key.startswith(only) and mutant.key not in nothing]
     if arguments.report:
         report(every, known)
         return
