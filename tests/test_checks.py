@@ -315,6 +315,10 @@ REFUSED = {
         "inputs must be finite, but feature 1 of sample 11 is nan: fill in numbers, or keep only samples without nan "
         "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
     ),
+    "inputs that became nan": (
+        lambda: checks.finite(*[np.array([[1, 2], [np.nan, 2]])] * 2, rows=np.array([5, 3])),
+        "inputs must be finite, but feature 0 of sample 3 is nan",
+    ),
     "what becomes infinite": (
         lambda: checks.samples(np.array([[0.0, 1e39]]), LABELS[:1], np.dtype("float32")),
         "inputs must be finite, but feature 1 of sample 0 is 1e+39, and float32 ends at 3.4e+38: standardize the "
@@ -386,6 +390,10 @@ REFUSED = {
         lambda: checks.targets(["a"], 1, "float32"),
         f"targets must be real numbers, got dtype <U1: number the classes, {NUMBERED}, or give "
         "nn.datasets.Dataset.from_arrays(x, t)",
+    ),
+    "a target of one object": (
+        lambda: checks.targets(np.array("a", object), 2, "float32"),
+        "targets must be real numbers, got dtype object",
     ),
     "rows of strings": (
         lambda: checks.targets([["1", "0"]], 2, "float32"),
@@ -461,12 +469,12 @@ REFUSED = {
         "classes end the network in Linear(..., 3), Softmax()",
     ),
     **{
-        f"{n} numbers that a probability cannot reach": (
-            lambda n=n: checks.reachable(np.arange(n)[:, None] + 0.5, SIGMOID),
+        f"{len(t)} numbers that a probability cannot reach": (
+            lambda t=t: checks.reachable(np.array(t)[:, None], SIGMOID),
             "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 0.5 to "
-            f"{n - 0.5}: scale the targets, or end the network in a Linear layer",
+            f"{t[-1]}: scale the targets, or end the network in a Linear layer",
         )
-        for n in (2, 3)
+        for t in ([0.5, 1.5], [0.5, 1.0, 2.5], [0.5, 1.0, 2.0, 2.25])
     },
     "labels of one class that a probability cannot reach": (
         lambda: checks.reachable(np.array([[2.0], [2.0]]), SIGMOID),

@@ -320,6 +320,7 @@ CLASSES = {  # name: last layer, targets, and the classes that they are; None if
     "another forward with a range": (Squeezed, [-1, 1, 1], [0, 1, 1]),
     "a sigmoid with another forward": (Steep, [0, 1, 1], [0, 1, 1]),
     "labels 1 and 2 of a sigmoid with another forward": (Steep, [1, 2, 2], None),
+    "numbers below a sigmoid with another forward": (Steep, [-1.0, 1.0, 0.5], None),
     "numbers": (None, [0.5, -20.0, 3.0], None),
     "0 and 1 as numbers": (None, [0, 1, 1], None),
     "labels 1 and 2 as numbers": (None, [1, 2, 2], None),

@@ -93,6 +93,7 @@ def test_a_start_of_ones_own(values):
         (lambda rng, shape: rng.random(shape[::-1]), r"got an array of shape \(3, 2\) and dtype float64"),
         (lambda rng, shape: 0.5, r"got an array of shape \(\) and dtype float64"),
         (lambda rng, shape: np.full(shape, np.nan), r"got an array of shape \(2, 3\) and dtype float64"),
+        (lambda rng, shape: [[0, np.nan, 0], [0, 0, 0]], r"got an array of shape \(2, 3\) and dtype float64"),
         (lambda rng, shape: np.full(shape, np.inf), r"got an array of shape \(2, 3\) and dtype float64"),
         (lambda rng, shape: np.full(shape, 1j), "and dtype complex128"),
         (lambda rng, shape: np.full(shape, "a"), "and dtype <U1"),
