@@ -28,10 +28,10 @@ def folder(request, tmp_path, monkeypatch):
 
 
 def needs_unnamed_files(folder):
-    file = numnet.atomic._open_unnamed(folder)
-    if file is None:
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR))
+    except (AttributeError, OSError):
         pytest.skip("this file system has no files without a name")
-    file.close()
 
 
 def write(path, data=b"new", **options):

@@ -5,6 +5,7 @@ import io
 import math
 import re
 import struct
+import sys
 import zlib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -141,6 +142,18 @@ def test_the_curve_of_a_constant_lies_in_the_middle_between_its_one_line():
     assert [text.text for text in tree.iter("text")] == ["training cost", "2", "epochs 1 to 2"]
 
 
+@pytest.mark.parametrize("other", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_value_that_is_not_finite_does_not_move_the_others(other, place):
+    costs = [2.0, 1.0]
+    costs.insert(place, other)
+    tree = parsed(nn.History(nn.Epoch(i, cost, math.nan, math.nan, 1.0) for i, cost in enumerate(costs, 1)))
+    x = ["58.0", "158.0", "258.0"]
+    del x[place]
+    assert next(tree.iter("polyline")).get("points") == f"{x[0]},40.0 {x[1]},130.0"
+    assert [text.text for text in tree.iter("text")] == ["training cost", "1", "2", "epochs 1 to 3"]
+
+
 def test_a_column_has_a_cell_for_each_epoch():
     nan = math.nan
     history = nn.History([nn.Epoch(1, 0.5, nan, nan, 0.1, nan), nn.Epoch(2, 0.25, 0.75, nan, 0.1, 0.625)])
@@ -174,8 +187,8 @@ def test_one_epoch_is_a_point_and_none_a_sentence():
 def test_a_long_history_shows_its_ends(epochs, rows):
     table = cells(parsed(nn.History(nn.Epoch(i, 1.0, 0.5, 0.5, 0.1) for i in range(1, epochs + 1))))[1:]
     assert len(table) == rows
-    assert (table[0][0], table[-1][0]) == ("1", str(epochs))
-    assert [row[0] for row in table].count("⋮") == (epochs > 20)
+    ends = [*range(1, 11), *["⋮"] * (epochs > 20), *range(epochs - 9, epochs + 1)]
+    assert [row[0] for row in table] == [str(end) for end in ends]
 
 
 @pytest.mark.parametrize("epochs", [2, 269, 270, 271, 540, 1000, 12_345])
@@ -212,6 +225,13 @@ def test_a_data_set_shows_the_first_images_of_each_class(images, classes):
         assert (image.get("height"), image.get("width")) == ("28", str(round(columns * 28 / rows)))  # not distorted
 
 
+@pytest.mark.parametrize("kind", ["?", "i1", "u2", "i8", "f2", "f4"])
+def test_images_of_any_numbers_are_shown_whole_however_many_they_are(kind):
+    images = np.tile(np.eye(8), (500, 1, 1)).astype(kind)
+    (picture,) = pictures(parsed(nn.datasets.Dataset(images, np.zeros(500, int))))
+    np.testing.assert_array_equal(picture, np.tile(255 * (1 - np.eye(8)), 10))
+
+
 def test_other_images():
     labels = np.array([3, 3])
     tree = parsed(nn.datasets.Dataset(np.array([[[-1.0, 0.0]], [[np.nan, 1.0]]]), labels, "<b>"))
@@ -243,6 +263,9 @@ def test_a_kernel_is_known_from_a_process_that_only_has_the_package(monkeypatch)
     import nbclient
 
     assert not in_notebook()
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "IPython")
+        assert not in_notebook()
     monkeypatch.setenv("PYTHONPATH", str(Path(nn.__file__).parents[1]))
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(IN_A_KERNEL)])
     nbclient.NotebookClient(book, kernel_name="python3", timeout=60).execute()

@@ -573,6 +573,46 @@ def test_a_single_batch_that_diverges_is_named():
         trainer.fit((X, X[:, :2]), 3, 10)
 
 
+@pytest.mark.parametrize(
+    ("lr", "batch_size", "where", "norm"),
+    [
+        (1e30, 10, "in epoch 2, batch 1", "1e-32"),
+        (1e30, 5, "in epoch 1, in one of the batches 1 to 2", "1e-32"),
+        (1e30, 4, "in epoch 1, in one of the batches 1 to 3", "1e-32"),
+        (1e39, 10, "after epoch 1", "1e-41"),
+    ],
+)
+def test_divergence_is_told_with_its_place_and_with_a_norm_that_suits_the_momentum(lr, batch_size, where, norm):
+    net = nn.Sequential(nn.Linear(3, 2), seed=0)
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr, momentum=0.9), seed=0)
+    with pytest.raises(nn.DivergenceError, match=rf"{where}: .* clip the gradient with SGD\(clip_norm={norm}\)"):
+        trainer.fit((X, X[:, :2]), 3, batch_size)
+
+
+class Overwriting(nn.Layer):
+    """y = 2 x, and x is lost."""
+
+    def forward(self, x, out=None):
+        return np.multiply(np.multiply(x, 2, out=x), 1, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 2, out=out)
+
+
+@pytest.mark.parametrize("train", ["step", "fit", "evaluate"])
+def test_a_layer_that_writes_to_its_input_does_not_change_the_data(train):
+    x, t = X.astype(np.float32), np.eye(2, dtype=np.float32)[T]
+    net = nn.Sequential(Overwriting(), nn.Linear(3, 2), nn.Softmax(), seed=0)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0)
+    {
+        "step": lambda: trainer.step(x, t),
+        "fit": lambda: trainer.fit((x, t), 2, 4, test=(x, t)),
+        "evaluate": lambda: trainer.evaluate((x, t)),
+    }[train]()
+    np.testing.assert_array_equal(x, X.astype(np.float32))
+    np.testing.assert_array_equal(t, np.eye(2)[T])
+
+
 def test_what_is_wrong_with_a_step_is_said_of_the_step():
     with pytest.raises(ValueError, match=r"^step: one target for each sample, and at least one sample, are needed"):
         classifier(3, 2).step(X, T[:5])
