@@ -267,6 +267,17 @@ def test_linear_refuses_sizes_that_are_no_counts(name, size):
         nn.Linear(**{"inputs": 1, "outputs": 1, name: size})
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "shown"), [(None, None, ""), (2, None, "2"), (2, 3, "2, 3"), (None, 3, "")]
+)
+def test_a_layer_says_its_sizes_if_it_takes_a_size(inputs, outputs, shown):
+    class Own(nn.Layer):
+        pass
+
+    Own.inputs, Own.outputs = inputs, outputs
+    assert repr(Own()) == f"Own({shown})"
+
+
 def test_a_layer_without_forward_says_so():
     class Empty(nn.Layer):
         pass
