@@ -647,6 +647,9 @@ def test_an_error_up_to_the_limit_is_accepted():
     assert nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=limit).cause == ""
     with pytest.raises(nn.GradientError, match=r"relative error .*\n.*\n    the backward of layer 1"):
         nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=0)
+    net = net_with(Scale(2, mistake=1e-3))  # with central differences alone
+    limit = nn.gradcheck(net, nn.CrossEntropy(), X, T).central.error
+    assert nn.gradcheck(net, nn.CrossEntropy(), X, T, raise_above=limit).cause == ""
 
 
 class Slanted(nn.Cost):
@@ -839,14 +842,15 @@ def test_a_cost_is_named_too():
     )
 
 
-def test_a_backward_in_float32_is_told_by_the_size_of_the_error():
+@pytest.mark.parametrize("limit", [1e-9, 0])
+def test_a_backward_in_float32_is_told_by_the_size_of_the_error(limit):
     class Single(nn.Tanh):
         def backward(self, grad, out=None):
             y = self.y.astype(np.float32)
             return np.multiply(grad, 1 - y * y, out=out)
 
     with pytest.raises(nn.GradientError, match=r"numerical .*\n    rounding to float32 leaves errors of this size"):
-        nn.gradcheck(net_with(Single()), nn.CrossEntropy(), X, T, raise_above=1e-9)
+        nn.gradcheck(net_with(Single()), nn.CrossEntropy(), X, T, raise_above=limit)
 
 
 @pytest.mark.skipif(REAL_GPU, reason="the stand-in has as little memory as it is told")

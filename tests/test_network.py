@@ -144,6 +144,7 @@ def test_predict_and_accuracy(device):
     np.testing.assert_array_equal(single.predict([[-1.0], [1.0]]), [0, 1])
     assert single.accuracy([[-1.0], [1.0]], [0, 1]) == 1
     for targets, message in (
+        ({}, "^targets must be an array, but NumPy makes none of this dict"),
         ([1], r"one target for each image, and at least one image, got 2 images and targets of shape \(1,\)"),
         ([1.0, 2.0], "must be integers, got dtype float64"),
         ([1, 3], "class indices must be from 0 to 2"),
@@ -843,6 +844,7 @@ def test_wide_rows_go_forward_a_few_at_a_time(device, n, wide, wrong):
         )
         np.testing.assert_allclose(net(x), y, rtol=1e-5)
         assert max(seen) == min(n, wide)
+        assert min(seen) > 0
         np.testing.assert_array_equal(net.predict(x), y.argmax(axis=1))
         assert net.accuracy(x, y.argmax(axis=1)) == 1
         x[wrong % n, 1] = np.nan
