@@ -133,6 +133,10 @@ REFUSED = {
         lambda: checks.layers([[LINEAR]], nn.Layer),
         "layer 0 must be a numnet Layer, got [Linear(2, 2)]: give the layers one by one, Sequential(*layers)",
     ),
+    "a tuple of layers": (
+        lambda: checks.layers([(LINEAR,)], nn.Layer),
+        "layer 0 must be a numnet Layer, got (Linear(2, 2),): give the layers one by one, Sequential(*layers)",
+    ),
     "a layer twice": (
         lambda: checks.layers([LINEAR, TANH, LINEAR], nn.Layer),
         "layer 2, Linear(2, 2), is in a network already: make a new layer for each place",
@@ -196,6 +200,10 @@ REFUSED = {
         lambda: checks.trainer_parts(None, cost=(nn.Quadratic, nn.Cost)),
         "Trainer: cost must be a Cost, got <class 'numnet.costs.Quadratic'>: write Quadratic(...)",
     ),
+    "a class that is no cost": (
+        lambda: checks.trainer_parts(None, cost=(int, nn.Cost)),
+        "Trainer: cost must be a Cost, got <class 'int'>",
+    ),
     "an abstract class of costs": (
         lambda: checks.trainer_parts(None, cost=(AbstractCost, nn.Cost)),
         f"Trainer: cost must be a Cost, got {AbstractCost!r}: write AbstractCost(...)",
@@ -215,6 +223,11 @@ REFUSED = {
     ),
     "probabilities of probabilities": (
         lambda: checks.probabilities_taken_once([LINEAR, nn.Sigmoid(), SOFTMAX], ["distribution"]),
+        f"the network takes probabilities twice, by Sigmoid() and then Softmax(): {SPREAD}CrossEntropy needs them "
+        "taken once: remove one of the two layers, or put a Linear between them",
+    ),
+    "probabilities of probabilities and nothing else": (
+        lambda: checks.probabilities_taken_once([nn.Sigmoid(), SOFTMAX], ["distribution"]),
         f"the network takes probabilities twice, by Sigmoid() and then Softmax(): {SPREAD}CrossEntropy needs them "
         "taken once: remove one of the two layers, or put a Linear between them",
     ),
@@ -252,6 +265,10 @@ REFUSED = {
         lambda: checks.images_and_labels([1, 2, 3]),
         "data must be a Dataset or a pair of arrays (x, t), got list of 3",
     ),
+    "an array of two rows": (
+        lambda: checks.images_and_labels(SOME[:2]),
+        "data must be a Dataset or a pair of arrays (x, t), got ndarray: give the targets, too, as a pair, (x, t)",
+    ),
     "train and test together": (
         lambda: checks.images_and_labels((TRAIN, TRAIN)),
         "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each",
@@ -280,6 +297,11 @@ REFUSED = {
         "weight must have no masked entries, since numnet takes every entry for a number: fill them in, "
         "np.ma.array(weight).filled(value)",
     ),
+    "a masked weight in a tuple": (
+        lambda: setattr(nn.Linear(2, 1), "weight", [(1.0,), (np.ma.masked,)]),
+        "weight must have no masked entries, since numnet takes every entry for a number: fill them in, "
+        "np.ma.array(weight).filled(value)",
+    ),
     "a list of lists of several lengths": (
         lambda: checks.targets([[1], [1, 2]], 2, "float32"),
         f"targets must be an array, but NumPy makes none of this list ({UNEVEN})",
@@ -298,6 +320,10 @@ REFUSED = {
         "the network takes batches of shape (n, ...) with 1 features a sample, got (5,): for samples of one feature "
         "give np.reshape(x, (-1, 1))",
     ),
+    "a vector for one output": (
+        lambda: checks.inputs(np.ones(5), nn.Sequential(nn.Linear(4, 1))),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (5,)",
+    ),
     "a vector for any width": (
         lambda: checks.inputs(np.ones(5), ANY),
         "the network takes batches of shape (n, ...) with any number of features a sample, got (5,)",
@@ -311,7 +337,7 @@ REFUSED = {
         "the network takes batches of shape (n, ...) with 4 features a sample, got ()",
     ),
     "nan": (
-        lambda: checks.finite(np.array([[1, 2], [3, np.nan]]), np.array([[1, 2], [3, np.nan]]), 10),
+        lambda: checks.finite(*[np.array([[1, 2], [3, np.nan], [np.inf, 4]])] * 2, 10),
         "inputs must be finite, but feature 1 of sample 11 is nan: fill in numbers, or keep only samples without nan "
         "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
     ),
@@ -331,6 +357,10 @@ REFUSED = {
     "too few targets": (
         lambda: checks.samples(SOME, LABELS[:2], np.dtype("float32")),
         "one target for each sample, and at least one sample, are needed, got 3 samples and targets of shape (2,)",
+    ),
+    "too few rows of targets": (
+        lambda: checks.samples(SOME, np.ones((2, 5)), np.dtype("float32")),
+        "one target for each sample, and at least one sample, are needed, got 3 samples and targets of shape (2, 5)",
     ),
     "one target": (
         lambda: checks.samples(SOME, np.array(3), np.dtype("float32")),
@@ -360,6 +390,11 @@ REFUSED = {
     "labels with a gap": (
         lambda: checks.labels(np.array([0, 2, 0]), 2),
         "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 2: number the classes from 0, "
+        f"{NUMBERED}",
+    ),
+    "labels with a gap that do not begin with 0": (
+        lambda: checks.labels(np.array([1, 3, 1]), 2),
+        "class indices must be from 0 to 1 for 2 outputs, but that of sample 1 is 3: number the classes from 0, "
         f"{NUMBERED}",
     ),
     "labels that have changed": (
@@ -412,6 +447,10 @@ REFUSED = {
         lambda: checks.targets(np.ones((3, 4)), 2, "float32"),
         "targets must be class indices of shape (n,) or rows of shape (n, 2) for 2 outputs, got shape (3, 4)",
     ),
+    "images as targets of one output": (
+        lambda: checks.targets(np.ones((2, 3, 4)), 1, "float32"),
+        "targets must be class indices of shape (n,) or rows of shape (n, 1) for 1 output, got shape (2, 3, 4)",
+    ),
     "targets that become infinite": (
         lambda: checks.targets([[0, 1], [0, 1e39], [2e39, 0]], 2, "float32"),
         "targets must be finite in float32, but t[1, 1] is 1e+39",
@@ -442,7 +481,7 @@ REFUSED = {
         "y must have shape (n, outputs) with n and outputs at least 1, got shape (3, 0)",
     ),
     "an infinite output": (
-        lambda: checks.cost_outputs(np.array([[1, 2], [np.inf, 3]])),
+        lambda: checks.cost_outputs(np.array([[1, 2], [np.inf, 3], [4, np.nan]])),
         "y must be finite, but y[1, 0] is not",
     ),
     "fewer targets than outputs": (
@@ -484,6 +523,11 @@ REFUSED = {
     "targets out of reach of a tanh": (
         lambda: checks.reachable(np.array([[0.0, 1.25], [-3.0, 1.0]]), TANH),
         "targets must be numbers that the last layer, Tanh(), can give, -1 to 1, but they range from -3 to 1.25: scale "
+        "the targets, or end the network in a Linear layer",
+    ),
+    "labels of three classes for a ReLU": (
+        lambda: checks.reachable(np.array([[-1.0], [0.0], [1.0]]), nn.ReLU()),
+        "targets must be numbers that the last layer, ReLU(), can give, 0 to inf, but they range from -1 to 1: scale "
         "the targets, or end the network in a Linear layer",
     ),
     "targets below a ReLU": (
@@ -585,6 +629,14 @@ REFUSED = {
         )
         for words in ("10", np.str_("10"))
     },
+    "0 epochs without a batch size": (
+        lambda: fit(0, None),
+        "fit: batch_size is missing: give epochs and batch_size, or leave out both to finish an interrupted run",
+    ),
+    "batches of 0 without epochs": (
+        lambda: fit(None, 0),
+        "fit: epochs is missing: give epochs and batch_size, or leave out both to finish an interrupted run",
+    ),
     "0 epochs": (lambda: fit(0), "fit: epochs must be a whole number of at least 1, got 0"),
     "an argument of nobody": (lambda: fit(colour="red"), "fit has no argument 'colour'"),
     **{
@@ -650,6 +702,10 @@ REFUSED = {
         lambda: fit(every="0 batches"),
         "fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got '0 batches'",
     ),
+    "a checkpoint after a word": (
+        lambda: fit(every="often"),
+        "fit: checkpoint_every must be a number of epochs, at least 1, or as in '500 batches', got 'often'",
+    ),
     "a checkpoint that fails silently": (
         lambda: fit(failure="ignore"),
         "fit: checkpoint_failure must be 'raise' or 'warn', got 'ignore'",
@@ -677,7 +733,7 @@ REFUSED = {
         "clip the gradient with SGD(clip_norm=1e-31), or standardize the inputs, and the targets of a regression",
     ),
     "targets that became nan": (
-        lambda: checks.suitable(np.array([[0, 1], [np.nan, 1]]), None, np.array([5, 3])),
+        lambda: checks.suitable(np.array([[0, 1], [np.nan, 1], [1, np.nan]]), None, np.array([5, 3, 4])),
         "targets must be finite, but t[3, 0] is nan",
     ),
     "a cost that is infinite with momentum": (
@@ -689,6 +745,16 @@ REFUSED = {
         lambda: checks.no_divergence("in epoch 3", 0.5, math.inf, optimizer=nn.SGD(0.5, weight_decay=1e38)),
         "the training cost became inf in epoch 3: weight_decay=1e+38 is too large for the learning rate 0.5. Try "
         "0.0001, far below 2",
+    ),
+    "a decay that is a little too large": (
+        lambda: checks.no_divergence("in epoch 3", 0.5, math.inf, optimizer=nn.SGD(0.5, weight_decay=3)),
+        "the training cost became inf in epoch 3: weight_decay=3 is too large for the learning rate 0.5. Try 0.0001, "
+        "far below 2",
+    ),
+    "a decay above the rate that is not too large": (
+        lambda: checks.no_divergence("in epoch 3", 0.01, math.inf, optimizer=nn.SGD(0.01, weight_decay=0.1)),
+        "the training cost became inf in epoch 3: training has diverged. Try a smaller learning rate than 0.01, "
+        "clip the gradient with SGD(clip_norm=1e+01), or standardize the inputs, and the targets of a regression",
     ),
     "a rate that is too large with a decay": (
         lambda: checks.no_divergence("in epoch 3", 1e30, math.inf, optimizer=nn.SGD(1e30, weight_decay=0.1)),
@@ -1295,6 +1361,17 @@ SAID = {  # training data, test data, and what is said of them
     "10 tiny samples": (even(10, 0, 1e-3), None, [TINY]),
     "another class, inverted": (stripes(50, 0, 1), (stripes(50, 1, 0)[0], np.arange(50) % 3), [UNKNOWN, INVERTED]),
     "a table of four features, inverted": (every_fourth(stripes(50, 0, 1)), every_fourth(stripes(50, 1, 0)), []),
+    "noise that is a little darker": (even(50, -4.8, 5, 16), even(50, -5, 4.8, 16), []),
+    "bytes of 0 and 1 of one class": (
+        ((even(50)[0] > 0.5).astype(np.uint8), np.zeros(50, int)),
+        None,
+        ["train: the inputs are bytes", ALIKE],
+    ),
+    "thousands of one class": ((even(50, 0, 5000)[0], np.zeros(50, int)), None, [STANDARDIZE, ALIKE]),
+    "9 samples of one class": ((even(9)[0], np.zeros(9, int)), None, []),
+    "10 samples of one class": ((even(10)[0], np.zeros(10, int)), None, [ALIKE]),
+    "9 samples and a test of another class": (even(9), (even(50)[0], np.arange(50) % 3), []),
+    "10 samples and a test of another class": (even(10), (even(50)[0], np.arange(50) % 3), [UNKNOWN]),
     "other stripes": (stripes(50, 0, 1), stripes(50, 0, 1, "0011"), []),
     "9 samples that are smaller": (even(50), even(9, 0, 0.09), []),
     "10 samples that are smaller": (even(50), even(10, 0, 0.09), [KIND]),
@@ -1337,6 +1414,15 @@ def test_numbers_are_not_warned_of(same):
     nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((x, t * 1000.0), 2, 16, (x, t * 1000.0))
 
 
+@pytest.mark.parametrize("how", ["trainer.fit", "np.errstate(all='ignore')(trainer.fit)"])
+def test_a_warning_is_of_the_code_outside_numnet_also_if_that_code_is_of_no_module(how):
+    data = IMAGES, 0 * CLASSES
+    code = compile(f"{how}(data, 1, 64)", "a cell", "exec")
+    with pytest.warns(nn.DataWarning) as given:
+        exec(code, {"trainer": network_for(data, hidden=None), "data": data, "np": np})
+    assert [warning.filename for warning in given] == ["a cell"]
+
+
 def test_names_of_classes_in_the_test_alone_are_no_other_names():
     (x, t), net = even(50), nn.Sequential(nn.Linear(4, 2), nn.Softmax(), seed=0)
     test = nn.datasets.Dataset.from_arrays(x, t, classes=["cat", "dog"])
@@ -1344,18 +1430,25 @@ def test_names_of_classes_in_the_test_alone_are_no_other_names():
         nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0).fit(data, 1, 64, other)
 
 
-def worse(x, samples=64):
+def worse(x, samples=64, classes=CLASSES):
     """Return what is said after an epoch at a learning rate that is far too large."""
-    trainer = network_for((x[:samples], CLASSES[:samples]), lr=1e4, hidden=None)
+    trainer = network_for((x[:samples], classes[:samples]), lr=1e4, hidden=None)
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
-        trainer.fit((x[:samples], CLASSES[:samples]), 1, 2)
+        trainer.fit((x[:samples], classes[:samples]), 1, 2)
     return " ".join(str(warning.message) for warning in given)
 
 
 def test_nine_samples_say_nothing_about_the_learning_rate():
     assert not worse(IMAGES, 9)
     assert "Try a smaller learning rate than 10000" in worse(IMAGES, 10)
+
+
+def test_a_rate_is_too_large_for_two_classes_too_and_for_another_cost():
+    assert "guessing by the shares of the classes has 0.6931. Try" in worse(IMAGES, 64, np.arange(64) % 2)
+    net = nn.Sequential(nn.Linear(64, 2), seed=0)
+    with pytest.warns(nn.DataWarning, match=r"guessing by the shares of the classes has 0\.25\. Try a smaller"):
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.2), seed=0).fit((IMAGES[:64], np.arange(64) % 2), 1, 16)
 
 
 @pytest.mark.parametrize(
@@ -1384,10 +1477,15 @@ def test_a_warning_in_a_thread_that_has_no_call_outside_numnet():
     assert [warning.category for warning in given] == [nn.DataWarning]
 
 
-def test_indices_may_test_what_was_trained_on_numbers():
-    net = nn.Sequential(nn.Linear(4, 2), seed=0)
+def test_a_test_of_another_kind_than_what_was_trained_on():
+    """Numbers for classes and classes for numbers; but inputs of another size are told of in any case."""
     x, t = table(150, *IRIS)
-    nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((x, x[:, :2]), 2, 16, (x, t % 2))
+    for train, test in (((x, x[:, :2]), (x, t % 2)), ((x, t % 2), (x, x[:, :2]))):
+        trainer = nn.Trainer(nn.Sequential(nn.Linear(4, 2), seed=0), nn.Quadratic(), nn.SGD(1e-3), seed=0)
+        accuracy = trainer.fit(train, 2, 16, test).test_accuracy[-1]
+        assert math.isnan(accuracy) == (test[1].ndim == 2)
+        with pytest.warns(nn.DataWarning, match=KIND):
+            trainer.fit(train, 2, 16, (x * 100, x[:, :2]))
 
 
 def test_mnist_is_not_warned_of(mnist):

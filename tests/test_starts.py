@@ -80,7 +80,7 @@ def test_the_seed_of_the_network_means_all_of_it(name, bias, device, seed):
     assert not np.isin(host(net.parameters)[:12], np.concatenate([array.ravel() for array in drawn])).any()
 
 
-@pytest.mark.parametrize("values", [0.5, np.float32(3), [[1, 2, 3], [4, 5, 6]], np.ones((2, 3), bool)])
+@pytest.mark.parametrize("values", [0.5, np.float32(3), [[1, 2, 3], [4, 5, 6]], np.ones((2, 3), bool), np.uint8(200)])
 def test_a_start_of_ones_own(values):
     layer = nn.Linear(2, 3, start=lambda rng, shape: np.broadcast_to(values, shape))
     np.testing.assert_array_equal(layer.weight, np.broadcast_to(values, (2, 3)))

@@ -134,13 +134,20 @@ def test_the_times_in_the_warning_are_those_of_all_products(monkeypatch):
 
 
 def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one(monkeypatch):
-    clock = itertools.chain.from_iterable([now, now + took] for now in range(100) for took in (0.25, 2.0))
-    monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
+    clock = itertools.chain.from_iterable([now + 0.5, now + 0.5 + took] for now in range(99) for took in (0.25, 2.0))
+    seen = []
+
+    def perf_counter():
+        seen.append(counts())
+        return next(clock)
+
+    monkeypatch.setattr(threads.time, "perf_counter", perf_counter)
     monkeypatch.setattr(threads, "_TIMED", 30)  # five products of 6 multiplications each time
     with pytest.warns(RuntimeWarning) as caught:
         threads.warn_if_slow(np.zeros((2, 3)), 1)
     said = "the 2 threads of BLAS make the training slower (400 ms for a product, 50 ms with one thread), as when "
     assert str(caught[0].message).startswith(said)
+    assert seen == [{1}, {1}, {2}, {2}] * 9
 
 
 def test_the_warning_is_of_the_line_that_called_fit(monkeypatch):
@@ -260,10 +267,8 @@ def test_a_run_with_other_threads_is_resumed_with_a_warning(
         warnings.simplefilter("always")
         (entry,) = os.scandir(tmp_path)  # a path that is no text
         nn.Trainer.resume(entry)
-    expected = [f"{path} was written by a run with {trained} thread"] if large and trained != resumed else []
-    assert [
-        str(warning.message).partition(f"{trained} thread")[0] + f"{trained} thread" for warning in caught
-    ] == expected
+    told = f"{path} was written by a run with {['1 thread', '2 threads'][trained - 1]} of BLAS, and here are {resumed}"
+    assert [str(warning.message).partition(": ")[0] for warning in caught] == [told] * (large and trained != resumed)
     assert all(f"OPENBLAS_NUM_THREADS={trained} " in str(warning.message) for warning in caught)
 
 
