@@ -297,6 +297,12 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
     ),
     "text, after empty lines": (b"\n \n404: Not Found", "text that begins with '404: Not Found': ", None),
     "text, of one word": (b"eXample", "text that begins with 'eXample': ", None),
+    "text, with commas": (
+        b"Sorry, there is no such file",
+        "text that begins with 'Sorry, there is no such file': ",
+        None,
+    ),
+    "text, in JSON without spaces": (b'{"status":404,"ok":0}', "text that begins with ", None),
     "text, a list in JSON": (b"[1,2,3]", r"text that begins with '\[1,2,3\]': ", None),
     "text, in JSON": (b'{"message":"Not Found","status":"404"}', "text that begins with ", None),
     "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
