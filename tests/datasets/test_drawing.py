@@ -227,6 +227,7 @@ def test_of_8_pixels_the_ink_fills_the_height_and_is_in_the_middle() -> None:
         ("five.png", "image must be an array of numbers, got dtype <U8: read a file with matplotlib.pyplot.imread"),
         (np.ones((3, 3)) * 1j, "image must be an array of numbers, got dtype complex128"),
         ([[0, 1], [np.nan, 0]], "image must be finite"),
+        ({1}, "image must be an array, but NumPy makes none of this set"),
     ],
 )
 def test_what_is_no_image_of_a_digit_is_refused(image: Any, message: str) -> None:

@@ -297,6 +297,12 @@ KINDS: dict[str, tuple[bytes, str, Any]] = {
     ),
     "text, after empty lines": (b"\n \n404: Not Found", "text that begins with '404: Not Found': ", None),
     "text, of one word": (b"eXample", "text that begins with 'eXample': ", None),
+    "text, with commas": (
+        b"Sorry, there is no such file",
+        "text that begins with 'Sorry, there is no such file': ",
+        None,
+    ),
+    "text, in JSON without spaces": (b'{"status":404,"ok":0}', "text that begins with ", None),
     "text, a list in JSON": (b"[1,2,3]", r"text that begins with '\[1,2,3\]': ", None),
     "text, in JSON": (b'{"message":"Not Found","status":"404"}', "text that begins with ", None),
     "xz": (lzma.compress(EXAMPLE), "a file compressed by xz: read_idx", EXAMPLE_ARRAY),
@@ -485,8 +491,9 @@ def test_the_error_says_what_is_wrong_and_what_to_do(tmp_path: Path, name: str, 
         assert tracemalloc.get_traced_memory()[1] < max(1 << 20, len(data))
     finally:
         tracemalloc.stop()
-    with pytest.raises(IdxError, match="digits-idx: "):
+    with pytest.raises(IdxError, match="digits-idx: ") as mapped:
         read_idx(path, mmap_mode="r")
+    assert str(mapped.value) == str(raised.value) or data.startswith(b"\x1f\x8b")
     assert path.read_bytes() == data
     assert os.listdir(tmp_path) == ["digits-idx"]
     told = re.sub(r"(unpack|[)]) \(.*?\)\.", r"\1 (…).", str(raised.value))  # in words that are not ours
@@ -670,6 +677,32 @@ def test_a_type_that_the_format_lacks_is_refused(tmp_path: Path, name: str) -> N
     assert str(np.dtype(name)) in str(info.value)
     assert path.read_bytes() == EXAMPLE
     assert os.listdir(tmp_path) == ["array"]
+
+
+def test_what_is_no_array_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^write_idx: array must be an array, but NumPy makes none of this set"):
+        write({1})
+    assert write([[1.5]]) == write(np.array([[1.5]]))
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if name != "empty file"])  # of which nothing is lost
+def test_a_file_that_is_no_whole_idx_file_is_replaced_only_if_asked(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "array"
+    path.write_bytes(FAULTS[name][0])
+    with pytest.raises(FileExistsError, match="array is there already, and is no IDX file"):
+        write_idx(path, EXAMPLE_ARRAY)
+    assert path.read_bytes() == FAULTS[name][0]
+    write_idx(path, EXAMPLE_ARRAY, overwrite=True)
+    assert path.read_bytes() == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "data", [EXAMPLE, gzip.compress(EXAMPLE, mtime=0), header((0, 3))], ids=["plain", "gzipped", "empty"]
+)
+def test_a_whole_idx_file_is_replaced(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "array").write_bytes(data)
+    write_idx(tmp_path / "array", EXAMPLE_ARRAY + 1)
+    assert read_idx(tmp_path / "array").tolist() == (EXAMPLE_ARRAY + 1).tolist()
 
 
 @pytest.mark.skipif(sys.maxsize < 1 << 33, reason="a size of 2**32 needs a 64-bit machine")
