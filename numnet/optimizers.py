@@ -72,13 +72,16 @@ class SGD:
         self._decay_mask = net.decay_mask
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """Take one step in place; the gradients stay as they are unless they are clipped."""
+        """Take one step in place; the gradients stay as they are unless they are clipped.
+
+        Options are taken as the floats that a file has of them, so that a resumed run has the same bits.
+        """
         if self.clip_norm is not None and (norm := _norm(gradients)) > self.clip_norm:
             np.multiply(gradients, float(self.clip_norm) / norm, out=gradients)
         step, direction = self._step, gradients
         if self.weight_decay:
             np.multiply(self._decay_mask, parameters, out=step)
-            np.multiply(step, float(self.weight_decay), out=step)  # a number as a file has it, for the same bits
+            np.multiply(step, float(self.weight_decay), out=step)
             direction = np.add(step, gradients, out=step)
         if self.momentum:
             np.multiply(self.velocity, float(self.momentum), out=self.velocity)

@@ -46,6 +46,15 @@ class RankError(SystemExit):
     ----------
     rank : int
         The rank that failed.
+
+    Examples
+    --------
+    >>> import numnet as nn
+    >>> try:
+    ...     raise nn.RankError(2, "RuntimeError: a callback failed")
+    ... except nn.RankError as error:
+    ...     print(error)
+    rank 2 has failed: RuntimeError: a callback failed
     """
 
     def __init__(self, rank: int, text: str) -> None:

@@ -571,7 +571,7 @@ CODE = {  # what must still stand in each excerpt
     ("optimizers.py", "SGD.update"): [
         "float(self.clip_norm) / norm",
         "self.weight_decay",
-        "self.momentum, out=self.velocity",
+        "float(self.momentum), out=self.velocity",
     ],
 }
 

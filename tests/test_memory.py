@@ -160,7 +160,7 @@ CALLS = {
 }
 # What has nothing to do with the size of data, and what a call in the table calls.
 SMALL = {
-    *("Sequential.to", "Sequential.empty", "SGD", "SGD.learning_rate", "SGD.options", "keep_best"),
+    *("Sequential.to", "Sequential.empty", "SGD", "RankError", "SGD.learning_rate", "SGD.options", "keep_best"),
     *("History.to_csv", "History.to_dict", "activations_and_derivatives", "learning_curves", "live_curves"),
     *("saturation", "choose", "device_of", "on_gpu", "offload", "record", "digits", "mnist", "fashion_mnist"),
 }
