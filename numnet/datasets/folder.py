@@ -91,7 +91,7 @@ def _one_of(paths: Sequence[Path]) -> NDArray[Any]:
     if not read:
         raise errors[0]
     for path, array in read[1:]:
-        if not np.array_equal(array, read[0][1]):
+        if not np.array_equal(array, read[0][1], equal_nan=array.dtype.kind == "f"):
             raise IdxError(f"{read[0][0]} and {path} differ: move one of them to another folder")
     path, array = read[0]
     if array.dtype == np.int8 and array.min(initial=0) < 0 and "ubyte" in path.name.lower():

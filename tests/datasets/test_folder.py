@@ -103,6 +103,13 @@ def test_if_files_are_missing_or_unclear_what_is_there_is_told(tmp_path: Path, n
     assert sorted(os.listdir(tmp_path)) == sorted(names)
 
 
+def test_two_forms_that_are_equal_are_one_also_if_there_is_nan(tmp_path: Path) -> None:
+    files(tmp_path, "labels.idx")
+    for name in ("images.idx", "images.gz"):
+        write_idx(tmp_path / name, np.full((3, 2, 2), np.nan, np.float32))
+    assert np.isnan(load_idx(tmp_path).images).all()
+
+
 def test_two_forms_that_differ_are_named(tmp_path: Path) -> None:
     files(tmp_path, "images.idx", "labels.idx")
     write_idx(tmp_path / "labels.gz", np.ones(3, np.uint8))
