@@ -43,7 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
-collect_ignore = ["mutate.py"]  # a program that needs coverage, and finds mutants.py only if it is started by itself
+# Programs: one needs coverage, and finds mutants.py only if it is started by itself; one starts MPI if it is imported.
+collect_ignore = ["mutate.py", "ranks.py"]
 _largest: dict[str, float] = {}
 
 
