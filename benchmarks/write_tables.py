@@ -22,7 +22,7 @@ from versus import FRAMEWORKS, PEERS, goals
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-FILES = ["docs/performance.md", "docs/gpu.md", "docs/parallel.md", "README.md"]
+FILES = ["docs/performance.md", "docs/gpu.md", "docs/parallel.md", "docs/zh/parallel.md", "README.md"]
 RANKS = ["1", "2", "8", "64", "512"]  # that the table of many ranks shows
 
 

@@ -15,6 +15,7 @@ IN_DOCS = [
     "reading.md",
     "quadratic-vs-cross-entropy.md",
     "literature.md",
+    "parallel.md",
     *DERIVATIONS,
 ]
 PAGES = {"README.md": "README.zh-CN.md"} | {f"docs/{page}": f"docs/zh/{page}" for page in IN_DOCS}
@@ -68,10 +69,11 @@ def sections(page):
 
 
 def links(page):
-    """Return what a page links to: files from the root, whatever the page's folder, and addresses."""
+    """Return what a page links to: files from the root, whatever the page's folder or the heading, and addresses."""
     for target in re.findall(r"\]\(([^)]+)\)|<(http[^>]+)>", read(page)):
         address = "".join(target)
-        yield address if address.startswith("http") else os.path.normpath(Path(page).parent / address)
+        file = address.partition("#")[0] or Path(page).name
+        yield address if address.startswith("http") else os.path.normpath(Path(page).parent / file)
 
 
 def test_each_english_page_has_a_chinese_one():
