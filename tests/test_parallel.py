@@ -22,6 +22,8 @@ from . import kill_ranks
 
 ROOT = Path(__file__).parents[1]
 CLOSE = 1e-13  # in float64, from one process
+MPI = importlib.util.find_spec("mpi4py") is not None and shutil.which("mpiexec") is not None
+WHY_NOT = "needs MPI: pip install mpi4py mpich"
 SECONDS = 5  # after a fault, until all ranks have ended
 
 
@@ -33,8 +35,8 @@ def command(ranks, what, argument, *before):
 
 def run(command, folder):
     """Run a program on some ranks; return its process when it has ended."""
-    if importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec") is None:
-        pytest.skip("needs MPI: pip install mpi4py mpich")
+    if not MPI:
+        pytest.skip(WHY_NOT)
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
 
@@ -224,6 +226,7 @@ def test_an_error_before_the_trainer_ends_all_if_mpi4py_runs_the_program(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not MPI, reason=WHY_NOT)
 def test_signals_at_random_moments():
     assert kill_ranks.main(4, 2) == 0
 
