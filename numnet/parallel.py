@@ -28,7 +28,7 @@ from . import backend, checks, threads
 from .backend import Array
 from .checkpoint import load_run
 from .checks import DeviceError
-from .costs import Cost
+from .costs import Cost, Pair
 from .data import Data, Samples, checked, one_hot
 from .history import History
 from .network import Sequential, classes
@@ -283,8 +283,8 @@ class ParallelTrainer(Trainer):
                 )
             return super().fit(*args, **options)
 
-    def _samples(self, data: Data, name: str) -> Samples:
-        samples = super()._samples(data, name)
+    def _samples(self, net: Sequential, pair: Pair, data: Data, name: str) -> Samples:
+        samples = Samples(net, pair, data, name)
         if self.sharded and name == "train":
             sizes = [n for (n,) in self.ranks.agree("fit", samples.size)]
             self._first = sum(sizes[: self.ranks.rank])

@@ -76,6 +76,7 @@ class Trainer(Run):
     True
     """
 
+    _samples: Callable[..., Samples] = Samples
     _on_ranks: ClassVar[Any] = None  # the class of trainers with a communicator, which parallel.py sets
 
     def __new__(cls, *args: Any, comm: Any = None, **options: Any) -> Trainer:
@@ -273,8 +274,8 @@ class Trainer(Run):
         """
         with threads.alone(self, _BUSY):
             checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
-            samples = self._samples(train, "train")
-            tests = None if test is None else self._samples(test, "test")
+            samples = self._samples(self.net, self.pair, train, "train")
+            tests = None if test is None else self._samples(self.net, self.pair, test, "test")
             checks.same_samples(self.progress, samples.size)
             plan = replace(self.progress, samples=samples.size)
             if epochs is not None and batch_size is not None:
@@ -312,9 +313,6 @@ class Trainer(Run):
                     if isinstance(callback, KeepBest):
                         callback.finish(self, len(self.history) > begun)
             return self.history
-
-    def _samples(self, data: Data, name: str) -> Samples:
-        return Samples(self.net, self.pair, data, name)
 
     def _test(self, tests: Samples) -> tuple[float, float]:
         return tests.evaluate()
