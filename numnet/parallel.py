@@ -10,11 +10,14 @@ rank that has gone, and all end together.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -27,11 +30,12 @@ import numpy.typing as npt
 from . import backend, checks, threads
 from .backend import Array
 from .checkpoint import load_run
-from .checks import DeviceError
+from .checks import CheckpointError, DeviceError
 from .costs import Cost, Pair
 from .data import Data, Samples, checked, one_hot
 from .history import History
 from .network import Sequential, classes
+from .npz import constructor_arguments
 from .optimizers import SGD
 from .run import NET_BUSY
 from .training import Trainer
@@ -58,7 +62,7 @@ class RankError(SystemExit):
     """
 
     def __init__(self, rank: int, text: str) -> None:
-        super().__init__(1)  # the status of the process
+        super().__init__(0)  # with another status, python -m mpi4py would end the rank that says why before it does
         self.rank, self._text = rank, text
 
     def __str__(self) -> str:
@@ -72,6 +76,7 @@ class _Told(NamedTuple):
     numbers: tuple[Any, ...]
     step: int = 0  # of the block; what fails later may fail because of the first rank's nan
     error: str | None = None
+    follows: bool = False  # the error of another rank, which a callback's own agreement has told
 
 
 class Ranks:
@@ -110,16 +115,14 @@ class Ranks:
         """Tell all ranks some numbers, and return those of each rank. If a rank has failed, all fail here."""
         if self._interrupted:
             error, self._interrupted = error or KeyboardInterrupt(), False
-        self._told = True
-        mine = _Told(place, numbers, self._step, None if error is None else f"{type(error).__name__}: {error}")
+        mine = _Told(place, numbers, self._step, None if error is None else _text(error), isinstance(error, RankError))
         told = [_Told(*one) for one in self.comm.allgather(tuple(mine))]
-        failed = [(one.step, rank) for rank, one in enumerate(told) if one.error is not None]
+        failed = [(one.follows, one.step, rank) for rank, one in enumerate(told) if one.error is not None]
         if failed:
-            first = min(failed)[1]
+            self._told, first = True, min(failed)[-1]
             if error is not None and first == self.rank:
                 raise error
             raise RankError(first, str(told[first].error))
-        self._told = False
         for rank, one in enumerate(told):
             if one.place != told[0].place:
                 raise RuntimeError(
@@ -130,7 +133,7 @@ class Ranks:
 
     def alike(self, place: str, **values: Any) -> None:
         """Refuse values that differ between the ranks."""
-        every = self.agree(place, *values.values())
+        every = self.agree(f"{place} ({', '.join(values)})", *values.values())
         for name, told in zip(values, zip(*every, strict=True), strict=True):
             for rank, value in enumerate(told):
                 if value != told[0]:
@@ -214,7 +217,8 @@ class ParallelTrainer(Trainer):
             self.ranks.alike(
                 "Trainer",
                 **{"numnet's version": sys.modules[__package__].__version__, "the network": f"{net!r} of {net.dtype}"},
-                **{"the cost": f"{type(cost).__name__} {vars(cost)}", "the optimizer": str(optimizer.options())},
+                **{"a layer's arguments": [_arguments(layer) for layer in net.layers]},
+                **{"the cost": _arguments(cost), "the optimizer": str(optimizer.options())},
                 **{"average_every": average_every, "sharded": sharded},
             )
             self.rng = comm.bcast(self.rng)
@@ -229,7 +233,8 @@ class ParallelTrainer(Trainer):
             if ranks.rank == 0:
                 loaded = load_run(path, backend.choose(device), lr)
                 loaded[2].lr = 1.0 if callable(lr) else loaded[2].lr  # a function cannot be sent
-            ranks.agree("resume")
+                pickle.dumps(loaded)  # as bcast will do: if this fails, no other rank must wait for it
+            ranks.alike("resume", **{"the learning rate": None if callable(lr) else lr})
             net, cost, optimizer, state, threads_then = comm.bcast(loaded)
             optimizer.lr = lr if callable(lr) else optimizer.lr
         trainer = cls(net, cost, optimizer, comm=comm, **options)
@@ -251,7 +256,11 @@ class ParallelTrainer(Trainer):
         with ranks.together(net.gradients):
             x, t = checked(net, pair, (x, t), "step")
             lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
-            ranks.alike("step", **{"the number of samples": len(x), "the learning rate": lr})
+            self._refuse_gpu()
+            few = slice(None, None, max(1, len(x) // 8))  # a step must be quick
+            data = zlib.crc32(t[few].tobytes(), zlib.crc32(x[few].tobytes()))
+            ranks.alike("step", **{"the number of samples": len(x), "a checksum of the data": data})
+            ranks.alike("step", **{"the learning rate": lr})
             n, mine, cost = len(x), self._mine(np.arange(len(x)), None), 0.0
             with threads.alone(net, NET_BUSY), self.training(n):
                 net.gradients[...] = 0
@@ -272,8 +281,11 @@ class ParallelTrainer(Trainer):
 
     def fit(self, *args: Any, **options: Any) -> History:
         self._begun = len(self.history)
-        if self.ranks.rank:
-            options.update(progress=False, checkpoint=None)
+        names = [*inspect.signature(Trainer.fit).parameters][1:-1]
+        if len(args) <= len(names) and not options.keys() & set(names[: len(args)]):  # otherwise fit refuses them
+            args, options = (), {**dict(zip(names, args, strict=False)), **options}
+            if self.ranks.rank:
+                options.update(progress=False, checkpoint=None)
         with self.ranks.together(self.net.gradients):
             self._refuse_gpu()
             if self.average_every is not None and "batch" in str(options.get("checkpoint_every")):
@@ -281,7 +293,17 @@ class ParallelTrainer(Trainer):
                     "fit: with average_every the ranks have different parameters within an epoch: give "
                     "checkpoint_every as a number of epochs"
                 )
-            return super().fit(*args, **options)
+            history = super().fit(*args, **options)
+            self._same_parameters()
+            return history
+
+    def _same_parameters(self) -> None:
+        vectors = (self.net.parameters, self.optimizer.velocity)
+        self.ranks.alike(
+            "fit",
+            **{"a checksum of the parameters": [zlib.crc32(vector.tobytes()) for vector in vectors]},
+            **{"the generator": zlib.crc32(str(self.rng.bit_generator.state).encode())},
+        )
 
     def _samples(self, net: Sequential, pair: Pair, data: Data, name: str) -> Samples:
         samples = Samples(net, pair, data, name)
@@ -313,8 +335,8 @@ class ParallelTrainer(Trainer):
             "fit",
             **{"the learning rate": lr, "the last epoch": progress.last, "the batch size": progress.batch_size},
             **{"the optimizer": str(self.optimizer.options())},
-            **{"a checksum of the parameters": zlib.crc32(self.net.parameters.tobytes())},
         )
+        self._same_parameters()
         super()._train_epoch(samples, tests, train_steps, lr, watchers)
 
     def _train_block(self, samples: Samples, rows: Array, train_steps: Any, lr: float) -> tuple[float, float]:
@@ -365,7 +387,8 @@ class ParallelTrainer(Trainer):
     def _test(self, tests: Samples) -> tuple[float, float]:
         rows = self._mine(np.arange(tests.size), None)
         cost, right = tests.evaluate(rows) if len(rows) else (0.0, 0.0)
-        every = self.ranks.agree("the test", cost * len(rows), right * len(rows))
+        count = right if math.isnan(right) else round(right * len(rows))
+        every = self.ranks.agree("the test", cost * len(rows), count)
         cost, right = (sum(numbers) / tests.size for numbers in zip(*every, strict=True))
         return cost, right
 
@@ -388,3 +411,16 @@ def _digest(samples: Samples) -> str:
         if array is not None:
             code = zlib.crc32(array[samples.spread].tobytes(), code)
     return f"{samples.size} samples of {samples.x.shape[1]} features with the checksum {code:08x}"
+
+
+def _text(error: BaseException) -> str:
+    """Return an error as a traceback shows it; an error may fail to become a string."""
+    return "".join(traceback.format_exception_only(error)).strip()
+
+
+def _arguments(thing: Any) -> str:
+    """Return a layer's or a cost's name and arguments; without them if a file could not hold them."""
+    try:
+        return f"{type(thing).__name__} {constructor_arguments(thing)}"
+    except CheckpointError:
+        return type(thing).__name__

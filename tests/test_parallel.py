@@ -236,7 +236,7 @@ def test_the_remedies_help(tmp_path):
     different, places, gpu, also_gpu, batches, few = told(2, "remedies", None, tmp_path)
     assert different.startswith("Trainer: the optimizer differs between the ranks, {'lr': 0.1,")
     assert different.endswith(": give all ranks the same")
-    assert "rank 0 in fit, rank 1 in step: call the trainer alike on all ranks" in places
+    assert "rank 0 in fit (train), rank 1 in step (the number of samples, a checksum of the data): call" in places
     assert gpu == also_gpu == "comm: ranks train on the CPU, but the network is on the gpu: net.to('cpu')"
     assert batches.endswith("within an epoch: give checkpoint_every as a number of epochs")
     assert few.endswith("some of 2 ranks: use at most 1, or give a larger batch_size")
