@@ -275,6 +275,27 @@ def long(every):
         write_what_is_left(run)
 
 
+def untold(what):
+    """Fail with what MPI cannot carry to the other ranks."""
+
+    class Local(nn.Tanh):
+        """A layer that no other process can find."""
+
+    class WordlessError(Exception):
+        def __str__(self):
+            raise AttributeError("no text")
+
+    def fail(run):
+        if LAST:
+            raise WordlessError
+
+    net = nn.Sequential(nn.Linear(6, 8), Local(), nn.Linear(8, 3), nn.Softmax(), seed=0)
+    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM)
+    wordless = what == "an error without a text"
+    run.fit(data(1, 60, 6, 3), 1, 7, callbacks=[fail] if wordless else [], checkpoint="run.npz", progress=False)
+    nn.Trainer.resume("run.npz", comm=COMM)
+
+
 def remedies(_):
     """Do what is refused, then what the message says; return the messages of rank 0."""
     said = []

@@ -212,6 +212,21 @@ def test_what_fails_on_one_rank_ends_all_with_one_message(fault, tmp_path):
 
 
 @pytest.mark.slow
+def test_parameters_that_a_callback_changes_on_one_rank_are_noticed(tmp_path):
+    done = run(command(3, "fault", "parameters"), tmp_path)
+    assert "fit: a checksum of the parameters differs between the ranks" in done.stderr
+    assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["a layer that cannot be sent", "an error without a text"])
+def test_what_cannot_be_told_ends_all_ranks(what, tmp_path):
+    done = run(command(2, "untold", what), tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") >= 1
+
+
+@pytest.mark.slow
 def test_if_one_rank_wants_to_stop_all_do(tmp_path):
     assert run(command(3, "fault", "stop"), tmp_path).returncode == 0
     assert left(tmp_path) == [2, 2, 2]
