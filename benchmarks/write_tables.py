@@ -139,7 +139,7 @@ def whole() -> str:
         rows.append(
             [
                 name,
-                f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+                spread(seconds, ".2f"),
                 f"{max(run['peak MB'] for run in runs):.0f}",
                 runs[-1]["accuracy"],
             ]
@@ -223,8 +223,6 @@ def gpu() -> str:
 
 def parallel() -> str:
     """Return epochs on two ranks, the sums alone, the prediction for many ranks, and how well large batches train."""
-    if not (RESULTS / "parallel.json").exists():
-        return "Not measured yet."
     report = read("parallel")
     parts = (two_ranks, sums, many_ranks, large_batches, averages)
     return "\n\n".join([measured(report["machine"]), *(part(report) for part in parts)])
@@ -307,8 +305,6 @@ def spread(values: list[float], form: str) -> str:
 
 def parallel_large() -> str:
     """Return the training of two ranks on a mapped file."""
-    if not (RESULTS / "parallel_large.json").exists():
-        return "Not measured yet."
     report = read("parallel_large")
     mapped, memory = (f"{1e6 * statistics.median(report['seconds a sample'][k]):.3f}" for k in ("mapped", "in memory"))
     peaks = ", ".join(f"{peak / 2**20:.0f}" for peak in report["peaks"])

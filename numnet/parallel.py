@@ -31,12 +31,11 @@ from . import backend, checks, threads
 from .backend import Array
 from .checkpoint import load_run
 from .checks import CheckpointError, DeviceError
-from .costs import Cost, Pair
+from .costs import Pair
 from .data import Data, Samples, checked, one_hot
 from .history import History
 from .network import Sequential, classes
 from .npz import constructor_arguments
-from .optimizers import SGD
 from .run import NET_BUSY
 from .training import Trainer
 
@@ -197,20 +196,13 @@ class ParallelTrainer(Trainer):
     """The `Trainer` of one rank, which `Trainer(..., comm=comm)` returns."""
 
     def __init__(
-        self,
-        net: Sequential,
-        cost: Cost,
-        optimizer: SGD,
-        seed: int | None = None,
-        *,
-        comm: Any,
-        average_every: int | None = None,
-        sharded: bool = False,
+        self, *args: Any, comm: Any, average_every: int | None = None, sharded: bool = False, **options: Any
     ) -> None:
         self.ranks, self.average_every, self.sharded = Ranks(comm), average_every, sharded
         self._batches: list[tuple[slice, float, bool]] = []
         with self.ranks.together(np.empty(0)):
-            super().__init__(net, cost, optimizer, seed)
+            super().__init__(*args, **options)
+            net = self.net
             if average_every is not None:
                 checks.whole_numbers("Trainer", average_every=average_every)
             self._refuse_gpu()
@@ -218,7 +210,7 @@ class ParallelTrainer(Trainer):
                 "Trainer",
                 **{"numnet's version": sys.modules[__package__].__version__, "the network": f"{net!r} of {net.dtype}"},
                 **{"a layer's arguments": [_arguments(layer) for layer in net.layers]},
-                **{"the cost": _arguments(cost), "the optimizer": str(optimizer.options())},
+                **{"the cost": _arguments(self.cost), "the optimizer": str(self.optimizer.options())},
                 **{"average_every": average_every, "sharded": sharded},
             )
             self.rng = comm.bcast(self.rng)
@@ -263,7 +255,6 @@ class ParallelTrainer(Trainer):
             ranks.alike("step", **{"the learning rate": lr})
             n, mine, cost = len(x), self._mine(np.arange(len(x)), None), 0.0
             with threads.alone(net, NET_BUSY), self.training(n):
-                net.gradients[...] = 0
                 if len(mine):
                     x = net.scaled(x[mine], out=np.empty((len(mine), *x.shape[1:]), net.dtype))
                     t = one_hot(net, t[mine], np.arange(net.outputs or x.shape[1])) if t.ndim == 1 else t[mine]
@@ -271,6 +262,8 @@ class ParallelTrainer(Trainer):
                     cost = float(pair.value(z, y, t)) * len(mine)
                     net.backpropagate(pair, z, y, t)
                     np.multiply(net.gradients, len(mine) / n, out=net.gradients)
+                else:
+                    net.gradients[...] = 0
                 cost = math.fsum(part for (part,) in ranks.agree("step", cost)) / n
                 checks.no_divergence("in this step", lr, cost, None, self.optimizer)
                 ranks.begin(1)
