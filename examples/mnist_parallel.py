@@ -48,7 +48,7 @@ def main() -> None:
         trainer.fit(train, test=test, checkpoint=options.checkpoint)
     elif left > 0:
         trainer.fit(train, left, options.batch_size, test, checkpoint=options.checkpoint)
-    if COMM.rank == 0:
+    if COMM.rank == 0 and trainer.history:
         print(trainer.history)
         print(f"{COMM.size} ranks: test accuracy {trainer.history.test_accuracy[-1]:.4f}")
 

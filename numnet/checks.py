@@ -205,6 +205,13 @@ def trainer_parts(dtype: np.dtype[Any] | None, **parts: tuple[Any, type]) -> Non
         raise ValueError("Trainer: complex networks are for gradcheck's own use; train one of float32 or float64")
 
 
+def no_ranks(average_every: Any, sharded: Any) -> None:
+    """Refuse what only a trainer with a communicator can do."""
+    if average_every is not None or sharded:
+        name = "sharded" if average_every is None else "average_every"
+        raise ValueError(f"Trainer: {name} is for training on several processes: give comm, such as MPI.COMM_WORLD")
+
+
 def probabilities_taken_once(layers: Sequence[Any], known: Any) -> None:
     """Refuse cross-entropy over outputs that are no probabilities, or that are probabilities of probabilities."""
     last = layers[-1]

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from . import backend, checks, threads
 from .backend import Array
 from .checkpoint import load_run
-from .checks import CheckpointError, DeviceError
+from .checks import CheckpointError, DataWarning, DeviceError
 from .costs import Pair
 from .data import Data, Samples, checked, one_hot
 from .history import History
@@ -99,6 +99,7 @@ class Ranks:
         self.comm, self._in_place = comm, MPI.IN_PLACE
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._interrupted = self._told = False
+        self._usual: Any = signal.default_int_handler  # what the program does on Ctrl-C
         self._step = self._left = 0  # sums of this block that are done, and that the others wait for
 
     def begin(self, sums: int) -> None:
@@ -113,7 +114,11 @@ class Ranks:
     def agree(self, place: str, *numbers: Any, error: BaseException | None = None) -> list[Any]:
         """Tell all ranks some numbers, and return those of each rank. If a rank has failed, all fail here."""
         if self._interrupted:
-            error, self._interrupted = error or KeyboardInterrupt(), False
+            self._interrupted = False
+            try:
+                self._usual(signal.SIGINT, sys._getframe())
+            except BaseException as interrupt:
+                error = error or interrupt
         mine = _Told(place, numbers, self._step, None if error is None else _text(error), isinstance(error, RankError))
         told = [_Told(*one) for one in self.comm.allgather(tuple(mine))]
         failed = [(one.follows, one.step, rank) for rank, one in enumerate(told) if one.error is not None]
@@ -145,13 +150,15 @@ class Ranks:
     def together(self, vector: Array) -> Iterator[None]:
         """End a piece of the program on all ranks if it fails on one. `vector` may be overwritten then.
 
-        Ctrl-C waits for the next agreement, which comes at the end of the block. A second Ctrl-C ends all processes at
-        once. Only rank 0 shows warnings.
+        Ctrl-C waits for the next agreement, which comes at the end of the block. Then the program's own handler of
+        Ctrl-C is called, or KeyboardInterrupt is raised. In a program without such a handler, a second Ctrl-C ends all
+        processes at once. Only rank 0 shows warnings.
         """
         self._step = self._left = 0
         usual = signal.getsignal(signal.SIGINT)
-        heard = callable(usual) and threading.current_thread() is threading.main_thread()
+        heard = callable(usual) and usual != self._interrupt and threading.current_thread() is threading.main_thread()
         if heard:
+            self._usual = usual
             signal.signal(signal.SIGINT, self._interrupt)
         try:
             with warnings.catch_warnings():
@@ -186,8 +193,11 @@ class Ranks:
                     self._interrupted = False
                     signal.raise_signal(signal.SIGINT)
 
+    def __deepcopy__(self, memo: Any) -> Ranks:
+        return Ranks(self.comm)  # a communicator cannot be copied
+
     def _interrupt(self, *_: object) -> None:
-        if self._interrupted:
+        if self._interrupted and self._usual is signal.default_int_handler:
             self.comm.Abort(130)
         self._interrupted = True
 
@@ -221,9 +231,11 @@ class ParallelTrainer(Trainer):
         """Return a trainer as a checkpoint says, which rank 0 reads for all."""
         ranks = Ranks(comm)
         with ranks.together(np.empty(0)):
+            if device not in ("cpu", "auto"):
+                raise DeviceError(f"resume: ranks train on the CPU, so with comm leave out device={device!r}")
             loaded: Any = None
             if ranks.rank == 0:
-                loaded = load_run(path, backend.choose(device), lr)
+                loaded = load_run(path, backend.choose("cpu"), lr)
                 loaded[2].lr = 1.0 if callable(lr) else loaded[2].lr  # a function cannot be sent
                 pickle.dumps(loaded)  # as bcast will do: if this fails, no other rank must wait for it
             ranks.alike("resume", **{"the learning rate": None if callable(lr) else lr})
@@ -251,8 +263,8 @@ class ParallelTrainer(Trainer):
             self._refuse_gpu()
             few = slice(None, None, max(1, len(x) // 8))  # a step must be quick
             data = zlib.crc32(t[few].tobytes(), zlib.crc32(x[few].tobytes()))
-            ranks.alike("step", **{"the number of samples": len(x), "a checksum of the data": data})
-            ranks.alike("step", **{"the learning rate": lr})
+            data_and_rate = {"the number of samples": len(x), "a checksum of the data": data, "the learning rate": lr}
+            ranks.alike("step", **data_and_rate)
             n, mine, cost = len(x), self._mine(np.arange(len(x)), None), 0.0
             with threads.alone(net, NET_BUSY), self.training(n):
                 if len(mine):
@@ -281,6 +293,8 @@ class ParallelTrainer(Trainer):
                 options.update(progress=False, checkpoint=None)
         with self.ranks.together(self.net.gradients):
             self._refuse_gpu()
+            if self.sharded:
+                warnings.simplefilter("ignore", DataWarning)  # a part of the data need not look like the whole
             if self.average_every is not None and "batch" in str(options.get("checkpoint_every")):
                 raise ValueError(
                     "fit: with average_every the ranks have different parameters within an epoch: give "

@@ -81,10 +81,14 @@ class Trainer(Run):
 
     def __new__(cls, *args: Any, comm: Any = None, **options: Any) -> Trainer:
         """Return a trainer, or the trainer of one rank of many."""
-        if comm is not None and cls not in (Trainer, cls._on_ranks):
-            raise TypeError(f"{cls.__name__} takes no comm: only a Trainer does")
-        trainer: Trainer = object.__new__(cls if comm is None else cls._on_ranks)
+        trainer: Trainer = object.__new__(cls if comm is None else cls._of_ranks())
         return trainer
+
+    @classmethod
+    def _of_ranks(cls) -> Any:
+        if cls not in (Trainer, cls._on_ranks):
+            raise TypeError(f"{cls.__name__} takes no comm: only a Trainer does")
+        return cls._on_ranks
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class Trainer(Run):
         average_every: int | None = None,
         sharded: bool = False,
     ) -> None:
+        checks.no_ranks(average_every, sharded)
         dtype = getattr(net, "dtype", None)
         checks.trainer_parts(dtype, net=(net, Sequential), cost=(cost, Cost), optimizer=(optimizer, SGD))
         super().__init__(net, cost, optimizer, checks.generator(seed))
@@ -435,8 +440,9 @@ class Trainer(Run):
         """
         if comm is not None:
             options = {"average_every": average_every, "sharded": sharded}
-            trainer: Trainer = cls._on_ranks.resume_on(comm, path, lr, device, **options)
+            trainer: Trainer = cls._of_ranks().resume_on(comm, path, lr, device, **options)
             return trainer
+        checks.no_ranks(average_every, sharded)
         net, cost, optimizer, state, threads_then = load_run(path, backend.choose(device), lr)
         trainer = cls(net, cost, optimizer)
         trainer.restore(state)

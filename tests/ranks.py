@@ -1,8 +1,10 @@
 """What the tests of parallel training run on each rank: ``mpiexec -n 2 python -m tests.ranks <what> <JSON>``."""
 
+import copy
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import warnings
@@ -334,6 +336,62 @@ def remedies(_):
         warnings.simplefilter("error")
         run.fit(train, 1, COMM.size, progress=False)
     return said
+
+
+def programs_own(raises):
+    """Train with a handler of Ctrl-C of the program's own, and press Ctrl-C twice in the middle of a block."""
+    heard = []
+
+    def handler(*_):
+        heard.append(len(run.history))
+        if raises:
+            raise ValueError("stop now")
+
+    class Pressed(nn.Tanh):
+        def forward(self, x, out=None):
+            if LAST and self.training and not heard and len(run.history) == 1:
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)
+            return super().forward(x, out)
+
+    net = nn.Sequential(nn.Linear(6, 8), Pressed(), nn.Linear(8, 3), nn.Softmax(), seed=0)
+    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=COMM)
+    signal.signal(signal.SIGINT, handler)
+    try:
+        run.fit(data(1, 500, 6, 3), 3, 7, progress=False)
+    finally:
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert bool(heard) == LAST
+        write_what_is_left(run)
+
+
+def parts_of_one_class_each(_):
+    """Train where each rank has samples of one class, in its own range; return the warnings of all."""
+    x, t = data(1, 600, 6, 2)
+    rows = np.flatnonzero(t == COMM.rank % 2)
+    case = {"sizes": [6, 8, 2], "dtype": "float32", "lr": 0.1, "sharded": True}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        trainer(case, COMM).fit((x[rows] * (1 + 100 * COMM.rank), t[rows]), 2, 16, (x, t), progress=False)
+    return [text for texts in COMM.allgather([str(warning.message) for warning in warned]) for text in texts]
+
+
+def copied(_):
+    """Train on a part of the ranks, copy the trainer, and resume; return what is left to compare."""
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, COMM.Split(0))
+    train = data(1, 60, 6, 3)
+    run.fit(train, 1, 9, progress=False, checkpoint="run.npz")
+    again = [
+        copy.deepcopy(run),
+        *(nn.Trainer.resume("run.npz", device=device, comm=COMM) for device in ("auto", "cpu")),
+    ]
+    for one in [run, *again]:
+        one.fit(train, 1, 9, progress=False)
+        one.step(*train)
+    try:
+        nn.Trainer.resume("run.npz", device="gpu", comm=COMM)
+    except (nn.DeviceError, nn.RankError) as error:
+        return {"runs": [told(one)["parameters"] for one in [run, *again]], "gpu": str(error)}
 
 
 if __name__ == "__main__":

@@ -247,14 +247,41 @@ def test_signals_at_random_moments():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("raises", [False, True])
+def test_the_programs_own_handler_of_ctrl_c_is_called_at_the_end_of_the_block(raises, tmp_path):
+    done = run(command(2, "programs_own", raises), tmp_path)
+    assert (done.returncode != 0) == raises
+    assert done.stderr.count("Traceback") == done.stderr.count("ValueError: stop now") == raises
+    assert left(tmp_path) == [1 if raises else 3] * 2
+
+
+@pytest.mark.slow
+def test_a_part_of_the_data_need_not_look_like_the_whole():
+    assert told(2, "parts_of_one_class_each", None) == []
+
+
+@pytest.mark.slow
+def test_a_trainer_is_copied_and_resumed_on_the_cpu(tmp_path):
+    found = told(2, "copied", None, tmp_path)
+    assert all(parameters == found["runs"][0] for parameters in found["runs"])
+    assert found["gpu"] == "resume: ranks train on the CPU, so with comm leave out device='gpu'"
+
+
+@pytest.mark.slow
 def test_the_remedies_help(tmp_path):
     different, places, gpu, also_gpu, batches, few = told(2, "remedies", None, tmp_path)
     assert different.startswith("Trainer: the optimizer differs between the ranks, {'lr': 0.1,")
     assert different.endswith(": give all ranks the same")
-    assert "rank 0 in fit (train), rank 1 in step (the number of samples, a checksum of the data): call" in places
+    assert (
+        "rank 0 in fit (train), rank 1 in step (the number of samples, a checksum of the data, the learning rate): call"
+        in places
+    )
     assert gpu == also_gpu == "comm: ranks train on the CPU, but the network is on the gpu: net.to('cpu')"
     assert batches.endswith("within an epoch: give checkpoint_every as a number of epochs")
     assert few.endswith("some of 2 ranks: use at most 1, or give a larger batch_size")
+
+
+PARTS = nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1)
 
 
 @pytest.mark.parametrize("comm", [1, "world", np.zeros(2)])
@@ -277,8 +304,17 @@ def test_a_trainer_of_ones_own_takes_no_comm():
     class Own(nn.Trainer):
         pass
 
-    with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
-        Own(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=1)
+    for make in (Own, Own.resume):
+        with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
+            make(*PARTS[: 3 if make is Own else 1], comm=1)
+
+
+@pytest.mark.parametrize("options", [{"average_every": -3}, {"average_every": 2}, {"sharded": True}])
+def test_without_ranks_their_options_are_refused(options):
+    (name,) = options
+    for make in (nn.Trainer, nn.Trainer.resume):
+        with pytest.raises(ValueError, match=f"{name} is for training on several processes: give comm"):
+            make(*PARTS[: 3 if make is nn.Trainer else 1], **options)
 
 
 def test_the_page_shows_the_messages():
