@@ -323,6 +323,10 @@ def remedies(_):
     run.net.to("cpu")
     run.fit(train, 1, 9, progress=False)
     nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM)
+    parts = run.net, nn.CrossEntropy(), nn.SGD(0.1)
+    for options in ({"average_every": 2}, {"sharded": True}):
+        refused(lambda options=options: nn.Trainer(*parts, **options))
+        nn.Trainer(*parts, **options, comm=MPI.COMM_WORLD)
     mean = trainer({**case, "average_every": 2}, COMM)
     options = {"progress": False, "checkpoint": "run.npz"}
     refused(lambda: mean.fit(train, 1, 9, checkpoint_every="5 batches", **options))

@@ -204,6 +204,10 @@ REFUSED = {
         lambda: checks.trainer_parts(None, cost=(int, nn.Cost)),
         "Trainer: cost must be a Cost, got <class 'int'>",
     ),
+    "sharded without ranks": (
+        lambda: checks.no_ranks(None, True),
+        "Trainer: sharded is for training on several processes: give comm, such as MPI.COMM_WORLD",
+    ),
     "an abstract class of costs": (
         lambda: checks.trainer_parts(None, cost=(AbstractCost, nn.Cost)),
         f"Trainer: cost must be a Cost, got {AbstractCost!r}: write AbstractCost(...)",

@@ -1910,6 +1910,7 @@ ELSEWHERE = {  # remedies that a test beside the code follows
         "differs between the ranks, … on rank 0 and … on rank …: give all ranks the same",
         "call the trainer alike on all ranks",
         "ranks train on the CPU, but the network is on the …: net.to('cpu')",
+        "is for training on several processes: give comm, such as MPI.COMM_WORLD",
         "give checkpoint_every as a number of epochs",
         "ranks: use at most …, or give a larger batch_size",
     ],
