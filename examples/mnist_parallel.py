@@ -20,12 +20,12 @@ def main() -> None:
     """Train, and print what rank 0 knows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--dataset", choices=["mnist", "digits"], default="mnist", help="digits need no download")
-    parser.add_argument("--hidden", type=int, default=128, help="units of the hidden layer (128)")
-    parser.add_argument("--epochs", type=int, default=5, help="times through the training images, in all (5)")
+    parser.add_argument("--hidden", type=int, default=128, help="units of the hidden layer of a new network (128)")
+    parser.add_argument("--epochs", type=int, default=10, help="times through the training images, in all (10)")
     parser.add_argument("--batch-size", type=int, default=64, help="samples in a step, of all ranks together (64)")
-    parser.add_argument("--lr", type=float, default=0.2, help="learning rate (0.2)")
+    parser.add_argument("--lr", type=float, default=0.5, help="learning rate of a new run (0.5)")
     parser.add_argument("--average-every", type=int, metavar="K", help="local SGD: average after K batches")
-    parser.add_argument("--checkpoint", metavar="FILE", help="go on from this file if it is there, and write it")
+    parser.add_argument("--checkpoint", metavar="FILE", help="go on with the run in this file, and write the file")
     options = parser.parse_args()
 
     load = getattr(nn.datasets, options.dataset)
@@ -38,17 +38,20 @@ def main() -> None:
     if COMM.bcast(options.checkpoint is not None and os.path.exists(options.checkpoint)):
         trainer = nn.Trainer.resume(options.checkpoint, **ranks)
     else:
-        inputs = train.images[0].size
-        net = nn.Sequential(
-            nn.Linear(inputs, options.hidden), nn.Sigmoid(), nn.Linear(options.hidden, 10), nn.Softmax()
+        layers = (
+            nn.Linear(train.images[0].size, options.hidden),
+            nn.Sigmoid(),
+            nn.Linear(options.hidden, 10),
+            nn.Softmax(),
         )
-        trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(options.lr), **ranks)
-    left = options.epochs - len(trainer.history)
-    if trainer.progress.done:
-        trainer.fit(train, test=test, checkpoint=options.checkpoint)
-    elif left > 0:
-        trainer.fit(train, left, options.batch_size, test, checkpoint=options.checkpoint)
-    if COMM.rank == 0 and trainer.history:
+        net = nn.Sequential(*layers, seed=0)
+        trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(options.lr), seed=0, **ranks)
+    done = len(trainer.history)
+    if done and COMM.rank == 0:
+        print(f"{options.checkpoint} has a run of {done} epochs, with {trainer.optimizer}")
+    if done < options.epochs:
+        trainer.fit(train, options.epochs - done, options.batch_size, test, checkpoint=options.checkpoint)
+    if trainer.history and COMM.rank == 0:
         print(trainer.history)
         print(f"{COMM.size} ranks: test accuracy {trainer.history.test_accuracy[-1]:.4f}")
 

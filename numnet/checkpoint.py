@@ -248,12 +248,17 @@ class Saver:
             raise FileExistsError(f"{error}. To replace the file all the same, give overwrite=True") from error
         if done > (len(run.history), run.progress.done):
             raise CheckpointError(
-                f"fit: checkpoint {self._path!r} holds a run of {done[0]} epochs"
+                f"fit: checkpoint {self._path!r} holds a run of {_epochs(done[0])}"
                 f"{f' and {done[1]} samples' if done[1] else ''} of "
                 f"{'a network like this one' if alike else 'another network'}. This run has "
-                f"{len(run.history)} epochs and would replace the file. Go on with Trainer.resume({self._path!r}), "
+                f"{_epochs(len(run.history))} and would replace the file. Go on with "
+                f"Trainer.resume({self._path!r}{', comm=comm' * hasattr(run, 'ranks')}), "
                 "name another file, or give overwrite=True"
             )
+
+
+def _epochs(n: int) -> str:
+    return f"{n} epoch{'s' * (n != 1)}"
 
 
 def _written(number: Any) -> Any:

@@ -135,7 +135,7 @@ class Ranks:
                 )
         return [one.numbers for one in told]
 
-    def alike(self, place: str, **values: Any) -> None:
+    def alike(self, place: str, remedy: str = "give all ranks the same", /, **values: Any) -> None:
         """Refuse values that differ between the ranks."""
         every = self.agree(f"{place} ({', '.join(values)})", *values.values())
         for name, told in zip(values, zip(*every, strict=True), strict=True):
@@ -143,7 +143,7 @@ class Ranks:
                 if value != told[0]:
                     raise ValueError(
                         f"{place}: {name} differs between the ranks, {told[0]} on rank 0 and {value} on rank {rank}: "
-                        "give all ranks the same"
+                        f"{remedy}"
                     )
 
     @contextmanager
@@ -155,7 +155,7 @@ class Ranks:
         processes at once. Only rank 0 shows warnings.
         """
         self._step = self._left = 0
-        usual = signal.getsignal(signal.SIGINT)
+        usual, ended = signal.getsignal(signal.SIGINT), False
         heard = callable(usual) and usual != self._interrupt and threading.current_thread() is threading.main_thread()
         if heard:
             self._usual = usual
@@ -167,6 +167,7 @@ class Ranks:
                 try:
                     yield
                     self.agree("the end")
+                    ended = True
                 except BaseException as error:
                     if not self._told:
                         step = self._step
@@ -180,9 +181,9 @@ class Ranks:
             raise
         except BaseException as error:
             text = f"This was on rank {self.rank} of {self.size}. The other ranks have ended, too."
-            if hasattr(error, "add_note"):
+            if self.size > 1 and hasattr(error, "add_note"):
                 error.add_note(text)
-            else:  # before Python 3.11
+            elif self.size > 1:  # before Python 3.11
                 print(text, file=sys.stderr)
             raise
         finally:
@@ -191,7 +192,8 @@ class Ranks:
                 signal.signal(signal.SIGINT, usual)
                 if self._interrupted:  # after the last agreement
                     self._interrupted = False
-                    signal.raise_signal(signal.SIGINT)
+                    if ended or usual is not signal.default_int_handler:  # otherwise this rank ends in any case
+                        signal.raise_signal(signal.SIGINT)
 
     def __deepcopy__(self, memo: Any) -> Ranks:
         return Ranks(self.comm)  # a communicator cannot be copied
@@ -319,7 +321,8 @@ class ParallelTrainer(Trainer):
             self._first = sum(sizes[: self.ranks.rank])
             samples.size = sum(sizes)
         else:
-            self.ranks.alike("fit", **{name: _digest(samples)})
+            parts = ", or sharded=True if each rank has its own part" * (name == "train")
+            self.ranks.alike("fit", f"give all ranks the same{parts}", **{name: _digest(samples)})
         return samples
 
     def _mine(self, rows: Array, local: int | None) -> Any:

@@ -1,4 +1,4 @@
-"""Send SIGINT or SIGKILL to one rank of a training at random moments, and see all ranks end and the file stand.
+"""Send SIGINT to one rank or to all, or SIGKILL to one, at random moments, and see all ranks end and the file stand.
 
 python -m tests.kill_ranks 100 50
 python -m tests.kill_ranks --table      # of faults, for docs/parallel.md
@@ -21,8 +21,8 @@ import numnet as nn
 RANKS = 2
 
 
-def trial(folder, number, average_every):
-    """Send a signal to one rank; return what came of it, and after how many seconds."""
+def trial(folder, number, average_every, all_ranks=False):
+    """Send a signal to one rank or, as a terminal does, to all; return what came of it, and after how many seconds."""
     command = [
         "mpiexec",
         "-n",
@@ -50,7 +50,8 @@ def trial(folder, number, average_every):
             time.sleep(0.01)
         time.sleep(random.uniform(0, 1.5))
         rank = random.randrange(RANKS)
-        os.kill(int(begins[rank].read_text()), number)
+        for path in begins if all_ranks else [begins[rank]]:
+            os.kill(int(path.read_text()), number)
         sent = time.monotonic()
         try:
             _, text = process.communicate(timeout=30)
@@ -62,7 +63,7 @@ def trial(folder, number, average_every):
     saved = len(nn.Trainer.resume(Path(folder, "run.npz")).history) if Path(folder, "run.npz").exists() else 0
     if number == signal.SIGKILL:
         return ("ended" if process.returncode and "Traceback" not in text else text), seconds
-    named = len(re.findall(rf"This was on rank {rank} of {RANKS}\.", text))
+    named = len(re.findall(rf"This was on rank {'.' if all_ranks else rank} of {RANKS}\.", text))
     if text.count("Traceback") != 1 or "KeyboardInterrupt" not in text:
         return text, seconds
     if named != 1:
@@ -78,7 +79,7 @@ def main(interrupts, kills):
         ends, longest = Counter(), 0.0
         for i in range(count):
             with tempfile.TemporaryDirectory() as folder:
-                end, seconds = trial(folder, number, 5 * (i % 2))
+                end, seconds = trial(folder, number, 5 * (i % 2), all_ranks=number == signal.SIGINT and i % 4 > 1)
             ends[end], longest = ends[end] + 1, max(longest, seconds)
         print(f"{count} {number.name}: {dict(ends)}, the longest took {longest:.2f} s", flush=True)
         status |= ends.keys() - {"ended", "before or after fit"} != set() or longest > 5

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -331,6 +332,12 @@ def remedies(_):
     options = {"progress": False, "checkpoint": "run.npz"}
     refused(lambda: mean.fit(train, 1, 9, checkpoint_every="5 batches", **options))
     mean.fit(train, 1, 9, checkpoint_every=1, **options)
+    refused(lambda: trainer(case, COMM).fit(train, 1, 9, **options))
+    code = re.search(r"Go on with Trainer\.(resume\('.*', comm=comm\))", said[-1])[1]
+    assert len(eval(f"nn.Trainer.{code}", {"nn": nn, "comm": COMM}).history) == 1
+    mine = tuple(array[COMM.rank :: COMM.size] for array in train)
+    refused(lambda: trainer(case, COMM).fit(mine, 1, 9, progress=False))
+    trainer({**case, "sharded": True}, COMM).fit(mine, 1, 9, progress=False)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         run.fit(train, 2, 1, progress=False)

@@ -1907,7 +1907,7 @@ ELSEWHERE = {  # remedies that a test beside the code follows
         "Wait for that process or end it, then try again."
     ],
     "test_parallel.py test_the_remedies_help": [
-        "differs between the ranks, … on rank 0 and … on rank …: give all ranks the same",
+        "differs between the ranks, … on rank 0 and … on rank …: …",
         "call the trainer alike on all ranks",
         "ranks train on the CPU, but the network is on the …: net.to('cpu')",
         "is for training on several processes: give comm, such as MPI.COMM_WORLD",

@@ -269,7 +269,7 @@ def test_a_trainer_is_copied_and_resumed_on_the_cpu(tmp_path):
 
 @pytest.mark.slow
 def test_the_remedies_help(tmp_path):
-    different, places, gpu, also_gpu, average, sharded, batches, few = told(2, "remedies", None, tmp_path)
+    different, places, gpu, also_gpu, average, sharded, batches, _, parts, few = told(2, "remedies", None, tmp_path)
     assert different.startswith("Trainer: the optimizer differs between the ranks, {'lr': 0.1,")
     assert different.endswith(": give all ranks the same")
     assert (
@@ -280,6 +280,7 @@ def test_the_remedies_help(tmp_path):
     for name, message in (("average_every", average), ("sharded", sharded)):
         assert message.endswith(f"{name} is for training on several processes: give comm, such as MPI.COMM_WORLD")
     assert batches.endswith("within an epoch: give checkpoint_every as a number of epochs")
+    assert parts.endswith(": give all ranks the same, or sharded=True if each rank has its own part")
     assert few.endswith("some of 2 ranks: use at most 1, or give a larger batch_size")
 
 
