@@ -546,6 +546,23 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
         )
 
 
+def sample_weight(values: Any, n: int) -> Array:
+    """Return one weight for each sample, in float64."""
+    weight = array("sample_weight", values)
+    if weight.ndim != 1 or len(weight) != n or weight.dtype.kind not in "biuf":
+        raise ValueError(
+            f"sample_weight must be one number for each of the {n} samples, of shape ({n},), got "
+            f"{weight.dtype} of shape {weight.shape}"
+        )
+    weight = weight.astype(np.float64)
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            "sample_weight must be finite numbers of at least 0, and not all 0, but they range from "
+            f"{weight.min():g} to {weight.max():g}"
+        )
+    return weight
+
+
 def _of_one_sample(t: Array) -> str:
     return ": for a single sample give np.reshape(t, 1)" if t.ndim == 0 else ""
 
@@ -885,7 +902,7 @@ def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> Non
     shares = np.empty_like(t)
     shares[...] = t.mean(axis=0)
     guess = float(train.pair.cost.value(shares, t, np.empty_like(t)))
-    if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
+    if train.weight is None and train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
         warn(

@@ -84,6 +84,13 @@ class Cost:
         """Return dE/dy for outputs and targets of one shape (n, outputs), unchecked."""
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
+    def values(self, y: Array, t: Array) -> Any:
+        """Return the E_i of each sample, of shape (n,), of which E is the mean: here from `value` of each alone."""
+        values = np.empty(len(y), y.dtype, like=y)
+        for i in range(len(y)):
+            values[i] = self.value(y[i : i + 1], t[i : i + 1])
+        return values
+
     def pair(self, layers: Sequence[Layer]) -> Pair:
         """Return the `Pair` of this cost and the last of these layers; ValueError if they do not fit together."""
         return Pair(self, layers[-1])
@@ -119,6 +126,38 @@ class Pair:
         """
         return self.layer.backward(self.cost.gradient(y, t, out=dy), out=out)
 
+    def values(self, z: Array, y: Array, t: Array) -> Any:
+        """Return the E_i of each sample, of shape (n,)."""
+        return self.cost.values(y, t)
+
+
+class Weighted(Pair):
+    """A pair whose samples have weights: E = 1/n sum_i w_i E_i.
+
+    A weight multiplies its row of dE/dz. If the last layer has parameters, and so no closed form, the weight multiplies
+    the row of dE/dy, from which the layer derives both. A sample of weight 0 counts as if it were not there, also if
+    its cost is infinite.
+    """
+
+    def __init__(self, pair: Pair, weight: Array) -> None:
+        super().__init__(pair.cost, pair.layer)
+        self.pair, self.weight, self.uses_z = pair, weight, pair.uses_z
+
+    def value(self, z: Array, y: Array, t: Array) -> Any:
+        values = np.where(self.weight == 0, 0, self.pair.values(z, y, t))
+        return np.add.reduce(self.weight * values) / len(y)
+
+    def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
+        if type(self.pair).error is Pair.error:
+            return self.layer.backward(self._times_weight(self.cost.gradient(y, t, out=dy)), out=out)
+        return self._times_weight(self.pair.error(z, y, t, out, dy))
+
+    def _times_weight(self, rows: Array) -> Array:
+        weight = self.weight[:, None]
+        np.multiply(rows, weight, out=rows)
+        np.copyto(rows, 0, where=weight == 0)
+        return rows
+
 
 class Quadratic(Cost):
     """E = 1/(2n) sum (y - t)^2.
@@ -142,6 +181,11 @@ class Quadratic(Cost):
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
         difference = np.subtract(y, t, out=out)
         return np.add.reduce(difference * difference / (2 * len(y)), axis=None)  # divided first: the sum could overflow
+
+    def values(self, y: Array, t: Array) -> Any:
+        if type(self).value is not Quadratic.value:
+            return super().values(y, t)
+        return np.square(y - t).sum(axis=1) / 2
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
         difference = np.subtract(y, t, out=out)
@@ -205,6 +249,11 @@ class CrossEntropy(Cost):
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
         return (self._form or _form(y)).gradient(y, t, out)
 
+    def values(self, y: Array, t: Array) -> Any:
+        if type(self).value is not CrossEntropy.value:
+            return super().values(y, t)
+        return (self._form or _form(y)).values(y, t)
+
     def pair(self, layers: Sequence[Layer]) -> Pair:
         checks.probabilities_taken_once(layers, _FORMS)
         last = layers[-1]
@@ -227,6 +276,9 @@ class _Distribution(Cost):
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
         return -_sum_t_log_y(t, y) / len(y)
 
+    def values(self, y: Array, t: Array) -> Any:
+        return -_t_log_y(t, y).sum(axis=1)
+
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
         out = _quotient(t, y, out)
         return np.multiply(out, -1 / len(y), out=out)
@@ -245,6 +297,9 @@ class _Independent(Cost):
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
         return -(_sum_t_log_y(t, y) + _sum_t_log_y(1 - t, 1 - y)) / len(y)
+
+    def values(self, y: Array, t: Array) -> Any:
+        return -(_t_log_y(t, y) + _t_log_y(1 - t, 1 - y)).sum(axis=1)
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:
         out = np.subtract(_quotient(1 - t, 1 - y), _quotient(t, y), out=out)
@@ -267,10 +322,13 @@ class SoftmaxCrossEntropy(Pair):
     def value(self, z: Array, y: Array, t: Array) -> Any:
         if y.min().real > np.finfo(y.dtype).tiny:
             return -np.add.reduce(t * np.log(y), axis=None) / len(y)
+        return self.values(z, y, t).sum() / len(z)
+
+    def values(self, z: Array, y: Array, t: Array) -> Any:
         with np.errstate(all="ignore"):
             shifted = z - z.max(axis=1, keepdims=True)
             chosen = np.where(t == 0, 0, t * shifted)  # 0 times a gap beyond the largest float is nan
-        return (np.log(np.exp(shifted).sum(axis=1)).sum() - chosen.sum()) / len(z)
+        return np.log(np.exp(shifted).sum(axis=1)) - chosen.sum(axis=1)
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         error = np.subtract(y, t, out=out)
@@ -289,9 +347,14 @@ class SigmoidCrossEntropy(Pair):
     uses_z = True
 
     def value(self, z: Array, y: Array, t: Array) -> Any:
-        linear = np.maximum(z, 0) - z * t
+        return np.add.reduce(self._terms(z, t), axis=None) / len(z)
+
+    def values(self, z: Array, y: Array, t: Array) -> Any:
+        return self._terms(z, t).sum(axis=1)
+
+    def _terms(self, z: Array, t: Array) -> Any:
         below = np.minimum(z, -z)  # -|z|, also for the complex step: NumPy compares real parts first
-        return (linear.sum() + np.log1p(np.exp(below)).sum()) / len(z)
+        return np.maximum(z, 0) - z * t + np.log1p(np.exp(below))
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         error = np.subtract(y, t, out=out)
@@ -307,9 +370,13 @@ def _form(y: Array) -> Cost:
 
 
 def _sum_t_log_y(t: Array, y: Array) -> Any:
-    """Return sum t ln y with 0 ln 0 = 0, its limit."""
+    return np.add.reduce(_t_log_y(t, y), axis=None)
+
+
+def _t_log_y(t: Array, y: Array) -> Array:
+    """Return t ln y with 0 ln 0 = 0, its limit."""
     with np.errstate(all="ignore"):
-        return np.add.reduce(t * np.log(np.where(t == 0, 1, y)), axis=None)
+        return t * np.log(np.where(t == 0, 1, y))
 
 
 def _quotient(t: Array, y: Array, out: Array | None = None) -> Array:

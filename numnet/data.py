@@ -55,6 +55,8 @@ class Samples:
         Targets that were given as rows; None if they were given as class indices.
     names : tuple of str, or None
         The names of the classes.
+    weight : ndarray of shape (n,), or None
+        How much each sample counts; the mean is 1.
     size : int
     spread : ndarray of int
         The row numbers of about a thousand samples, spread evenly.
@@ -63,11 +65,12 @@ class Samples:
     """
 
     @checks.quiet
-    def __init__(self, net: Sequential, pair: Pair, data: Data, name: str) -> None:
+    def __init__(self, net: Sequential, pair: Pair, data: Data, name: str, weight: npt.ArrayLike | None = None) -> None:
         self.net, self.pair, self.operations = net, pair, net.operations
         self.name, self.names = f"{name} has changed while in use", getattr(data, "classes", None)
         self.x, t = checked(net, pair, data, name)
         self.size, self.outputs = len(self.x), net.outputs or self.x.shape[1]
+        self.weight = None if weight is None else self._normalized(checks.sample_weight(weight, self.size))
         self.files = [(path, checks.file_state(path)) for array in (self.x, t) if (path := mapped.file_of(array))]
         self.targets = None if t.ndim == 1 else t
         self.labels: Array | None = t if t.ndim == 1 else checks.target_classes(t, pair.layer)
@@ -78,6 +81,9 @@ class Samples:
         self.targets, self.labels = (None if a is None else place(a) for a in (self.targets, self.labels))
         self._lent = self.x is x  # no copy, so somebody may change it, and likewise the targets
         self._arrays: dict[str, Array] = {}
+
+    def _normalized(self, weight: Array) -> Array:
+        return self.operations.place((weight / weight.mean()).astype(self.net.dtype))
 
     def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:
         """Yield row numbers in a new order, in blocks of whole batches; skip the first `start` row numbers."""

@@ -138,10 +138,10 @@ class Recorded:
         self._options = ""
         self._graphs: dict[tuple[int, int], Any] = {}
 
-    def __call__(self, x: Any, t: Any, batch_size: int, lr: float) -> Any:
+    def __call__(self, x: Any, t: Any, batch_size: int, lr: float, weight: Any = None) -> Any:
         trainer, key = self._trainer, (len(x), batch_size)
-        if not self._works or not _recordable(trainer):
-            return self._train_steps(x, t, batch_size, lr)
+        if not self._works or weight is not None or not _recordable(trainer):
+            return self._train_steps(x, t, batch_size, lr, weight)
         used = [trainer.net.parameters, trainer.optimizer.velocity, trainer.pair]
         options = repr(trainer.optimizer.options())
         if options != self._options or any(map(operator.is_not, used, self._used)):

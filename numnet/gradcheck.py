@@ -13,7 +13,7 @@ import numpy.typing as npt
 from . import backend, checks
 from .backend import Array
 from .bar import visible
-from .costs import Cost, Pair
+from .costs import Cost, Pair, Weighted
 from .layers import Layer
 from .network import Sequential
 
@@ -131,6 +131,7 @@ def gradcheck(
     *,
     raise_above: float | None = None,
     samples: int | None = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> GradientReport:
     """Compare the gradient of every parameter and every input with numerical derivatives of the cost.
 
@@ -165,6 +166,8 @@ def gradcheck(
         layer's weight, say, or x. If an array has more numbers, one more derivative is compared: the derivative along a
         random direction, in which all numbers of the array move together. So a mistake elsewhere in the array is found
         too.
+    sample_weight : array_like of shape (n,), optional
+        How much each sample counts, as for `Trainer.step`.
 
     Returns
     -------
@@ -216,6 +219,9 @@ def gradcheck(
     there = backend.to(x.copy(), real.device), backend.to(t, real.device)
     with real.operations.quiet():  # as in training
         faults = _check_layers(real, pair, *there)
+        if sample_weight is not None:
+            weight = checks.sample_weight(sample_weight, len(x))
+            pair = Weighted(pair, backend.to(weight, real.device))
         gradients = _analytic(real, pair, *there)
     analytic = np.array([np.sum(gradients[place] * direction) for place, direction in moves])
 
@@ -228,6 +234,8 @@ def gradcheck(
     if pair.cost.analytic and all(layer.analytic for layer in net.layers):
         twin = real.astype("complex128").to("cpu")
         twin_pair = cost.pair(twin.layers)
+        if sample_weight is not None:
+            twin_pair = Weighted(twin_pair, weight)
         steps = [_cost_at(twin, twin_pair, point, t, move, _COMPLEX_STEP * 1j) for move in _bar(moves)]
         complex_step, _ = _worst(arrays, moves, analytic, np.imag(steps) / _COMPLEX_STEP)
 

@@ -31,7 +31,7 @@ from . import backend, checks, threads
 from .backend import Array
 from .checkpoint import load_run
 from .checks import CheckpointError, DataWarning, DeviceError
-from .costs import Pair
+from .costs import Pair, Weighted
 from .data import Data, Samples, checked, one_hot
 from .history import History
 from .network import Sequential, classes
@@ -257,14 +257,21 @@ class ParallelTrainer(Trainer):
                 f"comm: ranks train on the CPU, but the network is on the {self.net.device}: net.to('cpu')"
             )
 
-    def step(self, x: npt.ArrayLike, t: npt.ArrayLike, lr: float | None = None) -> float:
+    def step(
+        self,
+        x: npt.ArrayLike,
+        t: npt.ArrayLike,
+        lr: float | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> float:
         net, pair, ranks = self.net, self.pair, self.ranks
         with ranks.together(net.gradients):
             x, t = checked(net, pair, (x, t), "step")
             lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
             self._refuse_gpu()
             few = slice(None, None, max(1, len(x) // 8))  # a step must be quick
-            data = zlib.crc32(t[few].tobytes(), zlib.crc32(x[few].tobytes()))
+            weight = np.ones(len(x)) if sample_weight is None else checks.sample_weight(sample_weight, len(x))
+            data = zlib.crc32(weight.tobytes(), zlib.crc32(t[few].tobytes(), zlib.crc32(x[few].tobytes())))
             data_and_rate = {"the number of samples": len(x), "a checksum of the data": data, "the learning rate": lr}
             ranks.alike("step", **data_and_rate)
             n, mine, cost = len(x), self._mine(np.arange(len(x)), None), 0.0
@@ -272,6 +279,8 @@ class ParallelTrainer(Trainer):
                 if len(mine):
                     x = net.scaled(x[mine], out=np.empty((len(mine), *x.shape[1:]), net.dtype))
                     t = one_hot(net, t[mine], np.arange(net.outputs or x.shape[1])) if t.ndim == 1 else t[mine]
+                    if sample_weight is not None:
+                        pair = Weighted(pair, weight[mine].astype(net.dtype))
                     z, y = net.forward(x)
                     cost = float(pair.value(z, y, t)) * len(mine)
                     net.backpropagate(pair, z, y, t)
@@ -314,11 +323,18 @@ class ParallelTrainer(Trainer):
             **{"the generator": zlib.crc32(str(self.rng.bit_generator.state).encode())},
         )
 
-    def _samples(self, net: Sequential, pair: Pair, data: Data, name: str) -> Samples:
-        samples = Samples(net, pair, data, name)
+    def _samples(
+        self, net: Sequential, pair: Pair, data: Data, name: str, weight: npt.ArrayLike | None = None
+    ) -> Samples:
+        samples = Samples(net, pair, data, name, weight)
         if self.sharded and name == "train":
-            sizes = [n for (n,) in self.ranks.agree("fit", samples.size)]
+            self.ranks.alike("fit", sample_weight="not given" if weight is None else "given")
+            whole = 0.0 if weight is None else float(np.sum(weight))  # of the weights as given
+            told = self.ranks.agree("fit", samples.size, whole)
+            sizes = [n for n, _ in told]
             self._first = sum(sizes[: self.ranks.rank])
+            if samples.weight is not None:
+                samples.weight *= whole / samples.size / (sum(one for _, one in told) / sum(sizes))
             samples.size = sum(sizes)
         else:
             parts = ", or sharded=True if each rank has its own part" * (name == "train")
@@ -362,21 +378,28 @@ class ParallelTrainer(Trainer):
         self.ranks.agree("a block")
         vectors = 1 + bool(self.optimizer.momentum)
         self.ranks.begin(len(mine) if k is None else vectors * sum(average for *_, average in self._batches))
-        x, t, labels = samples.take(np.concatenate(mine))
-        z, y = self._train_steps(x, t, n, lr)
-        cost = float(self.pair.value(z, y, t)) * len(t) if len(t) else 0.0
+        own = np.concatenate(mine)
+        x, t, labels = samples.take(own)
+        weight = None if samples.weight is None else samples.weight[own]
+        z, y = self._train_steps(x, t, n, lr, weight)
+        pair = self.pair if weight is None else Weighted(self.pair, weight)
+        cost = float(pair.value(z, y, t)) * len(t) if len(t) else 0.0
         right = math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
         every = self.ranks.agree("a block", cost, right)
         cost, right = map(sum, zip(*every, strict=True))
         return cost / len(rows), right
 
-    def _train_steps(self, x: Array, t: Array, batch_size: int, lr: float) -> tuple[Array, Array]:
+    def _train_steps(
+        self, x: Array, t: Array, batch_size: int, lr: float, weight: Array | None = None
+    ) -> tuple[Array, Array]:
         net, pair, optimizer, ranks = self.net, self.pair, self.optimizer, self.ranks
         parameters, gradients = net.parameters, net.gradients
         z, y = np.empty_like(t), np.empty_like(t)
         for batch, share, average in self._batches:
             if share:
                 batch_z, batch_y = net.forward(x[batch])
+                if weight is not None:
+                    pair = Weighted(self.pair, weight[batch])
                 net.backpropagate(pair, batch_z, batch_y, t[batch])
                 y[batch] = batch_y
                 if pair.uses_z:
@@ -417,7 +440,7 @@ Trainer._on_ranks = ParallelTrainer
 def _digest(samples: Samples) -> str:
     """Return a text that differs, most likely, for other data."""
     code = 0
-    for array in (samples.x, samples.labels, samples.targets):
+    for array in (samples.x, samples.labels, samples.targets, samples.weight):
         if array is not None:
             code = zlib.crc32(array[samples.spread].tobytes(), code)
     return f"{samples.size} samples of {samples.x.shape[1]} features with the checksum {code:08x}"

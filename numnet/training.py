@@ -18,7 +18,7 @@ from .backend import Array
 from .bar import Bar, visible
 from .best import KeepBest
 from .checkpoint import Saver, load_run
-from .costs import Cost
+from .costs import Cost, Weighted
 from .data import Data, Samples, checked, one_hot
 from .history import History
 from .network import Sequential, classes
@@ -106,7 +106,13 @@ class Trainer(Run):
         checks.trainer_parts(dtype, net=(net, Sequential), cost=(cost, Cost), optimizer=(optimizer, SGD))
         super().__init__(net, cost, optimizer, checks.generator(seed))
 
-    def step(self, x: npt.ArrayLike, t: npt.ArrayLike, lr: float | None = None) -> float:
+    def step(
+        self,
+        x: npt.ArrayLike,
+        t: npt.ArrayLike,
+        lr: float | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> float:
         """Train on one batch: forward, backward, update.
 
         Parameters
@@ -119,6 +125,8 @@ class Trainer(Run):
             The learning rate of this step. By default the optimizer's. If that is a function of the epoch, the epoch is
             the first after those that `fit` has done: steps do not count epochs. So a loop over `step` gives the rate
             of its own epoch, ``trainer.step(x, t, lr=schedule(epoch))``.
+        sample_weight : array_like of shape (n,), optional
+            How much each sample counts, as given: the cost is ``1/n sum_i w_i E_i``.
 
         Returns
         -------
@@ -138,13 +146,16 @@ class Trainer(Run):
         net, place = self.net, self.net.operations.place
         x, t = checked(net, self.pair, (x, t), "step")
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
+        pair = self.pair
+        if sample_weight is not None:
+            pair = Weighted(pair, place(checks.sample_weight(sample_weight, len(x)).astype(net.dtype)))
         with threads.alone(net, NET_BUSY), self.training(len(x)):
             x = net.scaled(x, out=np.empty(x.shape, net.dtype, like=net.parameters))
             t = one_hot(net, place(t), place(np.arange(net.outputs or x.shape[1]))) if t.ndim == 1 else place(t)
             z, y = net.forward(x)
-            cost = float(self.pair.value(z, y, t))
+            cost = float(pair.value(z, y, t))
             checks.no_divergence("in this step", lr, cost, None, self.optimizer, (x, t, net))
-            net.backpropagate(self.pair, z, y, t)
+            net.backpropagate(pair, z, y, t)
             self.optimizer.update(net.parameters, net.gradients, lr)
             net.trained = True
         return cost
@@ -197,6 +208,7 @@ class Trainer(Run):
         checkpoint_every: int | str = 1,
         checkpoint_failure: Literal["raise", "warn"] = "raise",
         overwrite: bool = False,
+        sample_weight: npt.ArrayLike | None = None,
         **unknown: Any,
     ) -> History:
         """Train for some epochs. Each epoch uses all samples, in a new order.
@@ -234,6 +246,12 @@ class Trainer(Run):
             Whether the checkpoint may replace a file that holds no run, such as a network that `Sequential.save` wrote,
             or a longer run, of which this run is no continuation. A run that has come no further than this run is
             replaced in any case.
+        sample_weight : array_like of shape (n,), optional
+            How much each training sample counts. The weights are divided by their mean over the training data, so that
+            they do not change the meaning of the learning rate. The cost of a batch of n samples is then
+            ``1/n sum_i w_i E_i``. A weight of 2 counts as the sample given twice, a weight of 0 as no sample. The
+            history's training cost is the mean with the weights; the accuracies and the test cost have no weights.
+            Weights are not in a checkpoint: give them to `fit` again after `Trainer.resume`.
         **unknown
             Refused, with the name that numnet has for an argument of another library.
 
@@ -279,7 +297,7 @@ class Trainer(Run):
         """
         with threads.alone(self, _BUSY):
             checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
-            samples = self._samples(self.net, self.pair, train, "train")
+            samples = self._samples(self.net, self.pair, train, "train", sample_weight)
             tests = None if test is None else self._samples(self.net, self.pair, test, "test")
             checks.same_samples(self.progress, samples.size)
             plan = replace(self.progress, samples=samples.size)
@@ -360,11 +378,15 @@ class Trainer(Run):
         out for all batches together.
         """
         x, t, labels = samples.take(rows)
-        z, y = train_steps(x, t, self.progress.batch_size, lr)
+        weight = None if samples.weight is None else samples.weight[rows]
+        z, y = train_steps(x, t, self.progress.batch_size, lr, weight)
         right = math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
-        return float(self.pair.value(z, y, t)), right
+        pair = self.pair if weight is None else Weighted(self.pair, weight)
+        return float(pair.value(z, y, t)), right
 
-    def _train_steps(self, x: Array, t: Array, batch_size: int, lr: float) -> tuple[Array, Array]:
+    def _train_steps(
+        self, x: Array, t: Array, batch_size: int, lr: float, weight: Array | None = None
+    ) -> tuple[Array, Array]:
         """Take one step for each batch: forward, backward, update. Return the last layer's inputs z and outputs y."""
         net, pair, update = self.net, self.pair, self.optimizer.update
         parameters, gradients = net.parameters, net.gradients
@@ -372,6 +394,8 @@ class Trainer(Run):
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
             batch_z, batch_y = net.forward(x[batch])
+            if weight is not None:
+                pair = Weighted(self.pair, weight[batch])
             net.backpropagate(pair, batch_z, batch_y, t[batch])
             update(parameters, gradients, lr)
             y[batch] = batch_y

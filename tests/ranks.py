@@ -60,8 +60,11 @@ def fitted(case, comm):
     run = trainer(case, comm)
     train = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
     test = data(2, case["tests"], case["sizes"][0], case["sizes"][-1]) if case["tests"] else None
-    train = part(train, case["cuts"]) if comm is not None and case.get("sharded") else train
-    run.fit(train, case["epochs"], case["batch"], test, progress=False)
+    options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.5} if case.get("weights") else {}
+    if comm is not None and case.get("sharded"):
+        train = part(train, case["cuts"])
+        options = {name: part((weight,), case["cuts"])[0] for name, weight in options.items()}
+    run.fit(train, case["epochs"], case["batch"], test, progress=False, **options)
     return run
 
 
@@ -158,7 +161,10 @@ def steps(case):
     """Train with `step` on all ranks and on one process; return the differences."""
     here, alone = trainer(case, COMM), trainer(case, None)
     x, t = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
+    weight = np.arange(len(x)) % 5 + 0.5
     costs = [[run.step(x, t), run.step(x[:1], t[:1], lr=0.01)] for run in (here, alone)]
+    for run, found in zip((here, alone), costs, strict=True):
+        found.append(run.step(x, t, sample_weight=weight))
     parameters = np.abs(here.net.parameters - alone.net.parameters).max()
     return {
         "parameters": float(parameters),
@@ -232,6 +238,8 @@ def fault(name):
         options.update(
             {"epochs": {"epochs": 4}, "batch size": {"batch_size": 8}, "argument": {"momentum": 1}}.get(name, {})
         )
+        if name == "weights":
+            options["sample_weight"] = np.arange(len(x)) + 1
         if name == "epochs and batch size":
             del options["epochs"]
     raised = {

@@ -257,9 +257,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             casting = options.pop("casting", "same_kind")
             if isinstance(source, ndarray) and not np.can_cast(source.dtype, target.dtype, casting):
                 raise TypeError(f"Cannot cast {source.dtype} to {target.dtype} in {casting} casting mode")
+            where = options.pop("where", True)
             assert not options, options
-            source = _host(source)
-            _done(lambda: source, target)
+            assert where is True or isinstance(where, ndarray), "a mask that would be sent to the device at each use"
+            source, where, before = (_host(array) for array in (source, where, target))
+            _done(lambda: source if where is True else np.where(where, source, before).astype(before.dtype), target)
             return None
         if name in ("shape", "size"):
             return getattr(arguments[0], name)

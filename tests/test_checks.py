@@ -204,6 +204,14 @@ REFUSED = {
         lambda: checks.trainer_parts(None, cost=(int, nn.Cost)),
         "Trainer: cost must be a Cost, got <class 'int'>",
     ),
+    "a weight too few": (
+        lambda: checks.sample_weight(np.ones(2), 3),
+        "sample_weight must be one number for each of the 3 samples, of shape (3,), got float64 of shape (2,)",
+    ),
+    "a negative weight": (
+        lambda: checks.sample_weight([1, -1, 2], 3),
+        "sample_weight must be finite numbers of at least 0, and not all 0, but they range from -1 to 2",
+    ),
     "sharded without ranks": (
         lambda: checks.no_ranks(None, True),
         "Trainer: sharded is for training on several processes: give comm, such as MPI.COMM_WORLD",

@@ -561,8 +561,8 @@ CODE = {  # what must still stand in each excerpt
     ("costs.py", "_Independent.gradient"): ["np.subtract(_quotient(1 - t, 1 - y), _quotient(t, y)", "1 / len(y)"],
     ("costs.py", "SoftmaxCrossEntropy.error"): ["np.subtract(y, t", "np.multiply(error, 1 / len(y)"],
     ("costs.py", "SigmoidCrossEntropy.error"): ["np.subtract(y, t", "np.multiply(error, 1 / len(y)"],
-    ("costs.py", "SigmoidCrossEntropy.value"): ["np.maximum(z, 0) - z * t", "np.log1p(np.exp(below))"],
-    ("costs.py", "SoftmaxCrossEntropy.value"): [
+    ("costs.py", "SigmoidCrossEntropy._terms"): ["np.maximum(z, 0) - z * t", "np.log1p(np.exp(below))"],
+    ("costs.py", "SoftmaxCrossEntropy.values"): [
         "z - z.max(axis=1",
         "t * shifted",
         "np.log(np.exp(shifted).sum(axis=1))",

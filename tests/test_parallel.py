@@ -74,7 +74,7 @@ CASES = st.fixed_dictionaries(
             },
         ),
     },
-    optional={"sharded": st.booleans()},
+    optional={"sharded": st.booleans(), "weights": st.booleans()},
 )
 
 
@@ -167,6 +167,7 @@ FAULTS = {
     "batches and average_every": ("with average_every the ranks have different parameters within an epoch", 0, 0),
     "layer": ("RuntimeError: a layer failed", 2, 0),
     "data": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
+    "weights": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "samples": ("fit: train differs between the ranks, 500 samples .* on rank 0 and 499 samples", 0, 0),
     "labels": ("train: class indices must be from 0 to 2 for 3 outputs, but that of sample 3 is 17", 2, 0),
     "nothing": ("train: data must be a Dataset or a pair of arrays", 2, 0),
