@@ -125,7 +125,13 @@ CALLS = {
     "Cost.__call__, rows": lambda c: nn.Quadratic()(c.rows, c.rows),
     "CrossEntropy.__call__": lambda c: nn.CrossEntropy()(c.rows, c.labels),
     "CrossEntropy.__call__, rows": lambda c: nn.CrossEntropy()(c.rows, c.rows),
+    "Cost.values": lambda c: nn.Cost.values(nn.Quadratic(), c.rows, c.rows),
+    "Quadratic.values": lambda c: nn.Quadratic().values(c.rows, c.rows),
+    "CrossEntropy.values": lambda c: nn.CrossEntropy().values(c.rows, c.rows),
     "gradcheck": lambda c: nn.gradcheck(c.net, nn.CrossEntropy(), c.x, c.labels, samples=2),
+    "gradcheck, weights": lambda c: nn.gradcheck(
+        c.net, nn.CrossEntropy(), c.x, c.labels, samples=2, sample_weight=np.ones(len(c.x))
+    ),
     "gradcheck, rows": lambda c: nn.gradcheck(c.net, nn.CrossEntropy(), c.x, c.rows, samples=2),
     "Dataset": lambda c: Dataset(c.x, c.labels),
     "Dataset, shown": lambda c: repr(c.data) + c.data._repr_html_(),
