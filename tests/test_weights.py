@@ -161,6 +161,20 @@ def test_fit_with_weights_is_fit_with_repeated_samples(kind, device):
         assert getattr(one.history, name) == pytest.approx(getattr(other.history, name), rel=1e-12)
 
 
+@pytest.mark.parametrize("batch", [1, 7, 64])
+@pytest.mark.parametrize("device", DEVICES)
+def test_each_batch_has_the_weights_of_its_samples(batch, device):
+    x, t, weight = TRAIN.images[:150], TRAIN.labels[:150], np.arange(150) % 7 + 0.25
+    run, by_hand = (trainer(networks(device)["hidden"](), lr=0.1) for _ in range(2))
+    run.fit((x, t), 2, batch, sample_weight=weight)
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        order = rng.permutation(150)
+        for rows in (order[start : start + batch] for start in range(0, 150, batch)):
+            by_hand.step(x[rows], t[rows], sample_weight=weight[rows] / weight.mean())
+    np.testing.assert_allclose(host(run.net.parameters), host(by_hand.net.parameters), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_weights_of_1_change_no_bit(device):
     runs = [trainer(networks(device, "float32")["hidden"]()) for _ in range(3)]
