@@ -473,6 +473,7 @@ def test_each_formula_has_a_check_and_each_check_a_formula():
     assert sorted(label for page, label in FORMULAS if page not in TRANSLATIONS) == sorted(WORLDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "label"), [pytest.param(*key, marks=[pytest.mark.slow] * (key[0] in TRANSLATIONS)) for key in FORMULAS]
 )
@@ -480,6 +481,7 @@ def test_every_line_of_the_formula_is_true(page, label):
     holds(FORMULAS[page, label], WORLDS[label]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "label"), [key for key in FORMULAS if key[0] not in TRANSLATIONS])
 def test_a_wrong_sign_or_number_in_the_formula_is_noticed(page, label):
     latex, world = FORMULAS[page, label], WORLDS[label]()

@@ -130,6 +130,7 @@ def test_the_page_on_tables_shows_what_its_code_prints():
     assert names["r2"](net) == pytest.approx(metrics.r2_score(t[test], names["mean"] + names["std"] * net(x[test])))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("block", blocks("coming-from.md"))
 def test_carrying_a_network_over(block):

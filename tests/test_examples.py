@@ -136,6 +136,7 @@ def read(terminal):
         return b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "colours"), [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
@@ -289,6 +290,7 @@ def test_places_that_cannot_be_written_in(tmp_path, no_rights):
     assert sorted(os.listdir(tmp_path)) == ["closed", "file", "folder", "pipe", "read-only"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy"])
 @pytest.mark.parametrize("name", ["missing/run.png", "folder.png"])
 def test_figures_that_cannot_be_written(program, name, tmp_path):
@@ -299,6 +301,7 @@ def test_figures_that_cannot_be_written(program, name, tmp_path):
     assert done.stderr.count("error: ") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy"])
 def test_a_device_is_one_that_networks_take(program, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -362,6 +365,7 @@ def test_a_network_that_does_not_fit_into_the_memory(tmp_path):
 # Data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/nielsen"])
 def test_a_data_dir_that_is_a_file(program, tmp_path):
     (tmp_path / "file").touch()
@@ -371,6 +375,7 @@ def test_a_data_dir_that_is_a_file(program, tmp_path):
     assert done.stderr == f"error: {message}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["mnist_softmax", "quadratic_vs_cross_entropy", "literature/nielsen"])
 @pytest.mark.parametrize("below", ["", "/data"])
 def test_a_data_dir_that_cannot_be_read(program, below, tmp_path, no_rights):
@@ -447,6 +452,7 @@ def test_the_first_line_alone(tmp_path):
     assert (status, output.count("\n"), errors) == (0, 1, "error: [Errno 32] Broken pipe\n")
 
 
+@pytest.mark.slow
 @programs("mnist_softmax", "quadratic_vs_cross_entropy")
 def test_an_output_on_a_full_disk_ends_the_program(program, tmp_path):
     assert redirected(tmp_path, ">/dev/full", program) == (1, "", "error: [Errno 28] No space left on device\n")

@@ -233,6 +233,7 @@ def test_classes_are_shown_by_name():
     assert title(sample_images((images[:1], [0]))) == "1 of 1 image"
 
 
+@pytest.mark.slow
 @given(names=st.lists(st.text("ab", min_size=1, max_size=40), min_size=2, max_size=9, unique=True), own=st.booleans())
 def test_different_names_stay_different(names, own):
     data = Named(np.zeros((len(names), 2, 2)), np.arange(len(names)), names)
@@ -245,6 +246,7 @@ def test_different_names_stay_different(names, own):
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [FASHION, "0123456789", [f"Product group {c}" for c in "ABCDEFGWOM"]])
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("draw", [sample_images, lambda data, **ax: mistakes(constant(*range(10)), data, 25, **ax)])
@@ -438,6 +440,7 @@ def test_weight_images_refuses_inputs_that_are_no_square():
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 def test_weight_images_of_a_rectangle():
     net = nn.Sequential(nn.Linear(600, 12), seed=0)
     ax = weight_images(net, shape=(20, 30))
@@ -513,6 +516,7 @@ def test_many_classes_are_not_all_labelled():
     assert len(ax.texts) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "each"), [(3, 10_000), (26, 100), (200, 1)])
 @pytest.mark.parametrize("own", [False, True])
 def test_counts_can_be_read_or_are_left_out(classes, each, own):
@@ -592,6 +596,7 @@ def labels_of_ticks(ax):
         yield [text.get_text() for text in shown], shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [False, True])
 @pytest.mark.parametrize(
     "names",
@@ -769,6 +774,7 @@ def test_a_window_is_shown_once_and_redrawn(window):
     assert window == ["show", "draw 1", "flush", "draw 2", "flush", "draw 3", "flush"]
 
 
+@pytest.mark.slow
 def test_training_goes_on_when_the_window_is_closed(window):
     def close(trainer):
         if len(trainer.history) == 2:
@@ -1294,6 +1300,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_on_the_page_overlaps(run, page):
     data = PAGES[page]
@@ -1373,6 +1380,7 @@ def test_a_trainer_is_no_network(run):
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_networks_and_data_may_be_on_a_gpu(run, device):
     net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)

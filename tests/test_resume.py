@@ -95,7 +95,7 @@ def test_a_run_cut_off_anywhere_ends_with_the_same_bits(options, every, device, 
         assert outcome(again) == wanted, cut
 
 
-@settings(max_examples=30)
+@settings(max_examples=min(30, settings().max_examples))
 @given(
     n=st.integers(1, 40),
     batch_size=st.integers(1, 12),

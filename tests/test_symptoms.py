@@ -758,6 +758,7 @@ def test_a_kink(row):
     )
 
 
+@pytest.mark.slow
 def test_a_gradcheck_that_takes_minutes(row):
     net = nn.Sequential(nn.Linear(784, 400), nn.Sigmoid(), nn.Linear(400, 2), nn.Softmax(), seed=0)
     x, t = np.random.default_rng(0).random((2, 784)), np.arange(2)

@@ -74,6 +74,7 @@ def runs(draw):
     return layers, last, cost, options, draw(st.integers(0, 2**32 - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
 @settings(max_examples=settings().max_examples // 4)
 @given(run=runs())
