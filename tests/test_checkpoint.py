@@ -361,6 +361,7 @@ def place_read(version, epochs=0, **changes):
 def test_places_in_a_run_are_read():
     assert place_read(1, seconds=0.5) == Progress(1, 2, 7, done=7, cost=0.5 * 4 + 0.25 * 3, right=3.0, seconds=0.5)
     assert place_read(2) == Progress(1, 2, 7, done=4, cost=2.0, right=2.0, seconds=0.5)
+    assert place_read(1, sizes=[1, 6]).done == 7
     assert math.isnan(place_read(1, rights=[2, None]).right)
     assert math.isnan(place_read(2, right=None).right)
     assert place_read(1, epochs=1, sizes=[], costs=[], rights=[]) == Progress(1, 2, 7)

@@ -257,12 +257,19 @@ def test_the_remedies_help(tmp_path):
     assert few.endswith("some of 2 ranks: use at most 1, or give a larger batch_size")
 
 
-@pytest.mark.parametrize("comm", [1, "world", np.zeros(2)])
-def test_what_is_no_communicator_is_refused(comm):
+@pytest.mark.parametrize("comm", [0, 1, "", "world", np.zeros(2)])
+@pytest.mark.parametrize(
+    "trainer_on",
+    [
+        lambda comm: nn.Trainer(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=comm),
+        lambda comm: nn.Trainer.resume("run.npz", comm=comm),
+    ],
+    ids=["new", "resumed"],
+)
+def test_what_is_no_communicator_is_refused(comm, trainer_on):
     pytest.importorskip("mpi4py")
-    net = nn.Sequential(nn.Linear(1, 1))
     with pytest.raises(ValueError, match=r"comm must be a communicator of mpi4py such as MPI\.COMM_WORLD, got"):
-        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), comm=comm)
+        trainer_on(comm)
 
 
 def test_without_mpi4py_the_error_says_what_brings_it(monkeypatch):
