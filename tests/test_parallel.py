@@ -280,12 +280,13 @@ def test_without_mpi4py_the_error_says_what_brings_it(monkeypatch):
     assert "mpi" in extras
 
 
-def test_a_trainer_of_ones_own_takes_no_comm():
+@pytest.mark.parametrize("comm", [0, 1])
+def test_a_trainer_of_ones_own_takes_no_comm(comm):
     class Own(nn.Trainer):
         pass
 
     with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
-        Own(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=1)
+        Own(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=comm)
 
 
 def test_the_page_shows_the_messages():

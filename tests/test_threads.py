@@ -137,6 +137,17 @@ def test_the_largest_weight_of_any_layer_decides_what_is_small(sizes, batch_size
     assert small == (largest.size * batch_size < 1_000_000)
 
 
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize(("batch_size", "samples"), [("a step", 20), (8, 8), (20, 20), (99, 20)])
+def test_what_is_small_is_judged_by_the_samples_of_a_batch(batch_size, samples, small, monkeypatch):
+    monkeypatch.setattr(threads, "SMALL", 3 * 2 * samples + small)
+    monkeypatch.setattr(threads, "_COSTS", np.inf)
+    monkeypatch.setattr(threads, "_TIMED", 1)
+    trainer = trainer_of(Watch())
+    trainer.step(X, T) if batch_size == "a step" else trainer.fit((X, T), 1, batch_size)
+    assert trainer.net.layers[1].seen == {1 if small else 2}
+
+
 def test_a_batch_larger_than_the_data_is_as_large_as_the_data():
     whole, larger = trainer_of(Watch()), trainer_of(Watch())
     whole.fit((X, T), 2, len(X))
@@ -182,18 +193,12 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
     assert seen == [{1}, {1}, {2}, {2}] * 9
 
 
-def test_the_warning_is_of_the_line_that_called_fit(monkeypatch):
-    monkeypatch.setattr(threads, "_COSTS", 0.0)
-    x = np.zeros((200, 200_000), np.float32)
-    trainer = trainer_of(width=x.shape[1])
-    with pytest.warns(RuntimeWarning, match="threads of BLAS") as caught:
-        trainer.fit((x, np.arange(200) % 2), 1, 100)
-    assert [warning.filename for warning in caught] == [__file__]
-
-
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("small", [True, False])
-def test_only_a_large_network_on_the_cpu_is_timed_and_only_once(small, device, monkeypatch):
+@pytest.mark.parametrize("calls", [("fit", "step"), ("step", "fit")])
+def test_only_a_large_network_on_the_cpu_is_timed_and_only_once_with_a_warning_of_the_callers_line(
+    calls, small, device, monkeypatch
+):
     monkeypatch.setattr(threads, "_COSTS", 0.0)
     monkeypatch.setattr(threads, "_TIMED", 1)
     if not small:
@@ -202,10 +207,10 @@ def test_only_a_large_network_on_the_cpu_is_timed_and_only_once(small, device, m
     trainer.net.to(device)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for _ in range(2):
-            trainer.fit((X, T), 2, 8)
-            trainer.step(X, T)
-    assert ["threads of BLAS" in str(warning.message) for warning in caught] == [True] * (device == "cpu" and not small)
+        for call in 2 * calls:
+            trainer.fit((X, T), 2, 8) if call == "fit" else trainer.step(X, T)
+    assert all("threads of BLAS make the training slower" in str(warning.message) for warning in caught)
+    assert [warning.filename for warning in caught] == [__file__] * (device == "cpu" and not small)
 
 
 def test_a_layer_that_refuses_leaves_the_threads_as_they_were():
