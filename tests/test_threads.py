@@ -137,6 +137,12 @@ def test_the_largest_weight_of_any_layer_decides_what_is_small(sizes, batch_size
     assert small == (largest.size * batch_size < 1_000_000)
 
 
+def test_a_network_without_weights_is_small_and_can_be_trained():
+    trainer = nn.Trainer(nn.Sequential(nn.Tanh()), nn.Quadratic(), nn.SGD(0.1))
+    assert trainer._largest(10**15)[1]
+    assert trainer.step(np.zeros((2, 3)), np.zeros((2, 3))) == 0
+
+
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize(("batch_size", "samples"), [("a step", 20), (8, 8), (20, 20), (99, 20)])
 def test_what_is_small_is_judged_by_the_samples_of_a_batch(batch_size, samples, small, monkeypatch):
