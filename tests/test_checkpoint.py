@@ -3,12 +3,13 @@ import json
 import math
 import os
 import re
+import signal
 import warnings
 import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import numnet as nn
@@ -167,6 +168,13 @@ def test_of_a_cell_that_was_run_again_the_last_class_is_meant(base, runs, tmp_pa
     assert (type(found), found.made_by, found.size) == (names[name], runs - 1, 3)
     if own_layer:
         assert type(nn.load(tmp_path / "run.npz").layers[1]) is names[name]
+
+
+def test_of_a_class_that_was_derived_from_its_older_self_the_newer_is_meant(tmp_path):
+    older = type("Renewed", (nn.Tanh,), {"__module__": "a notebook"})
+    newer = type("Renewed", (older,), {"__module__": "a notebook"})
+    nn.Sequential(nn.Linear(1, 1), newer()).save(tmp_path / "net.npz")
+    assert type(nn.load(tmp_path / "net.npz").layers[1]) is newer
 
 
 @pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
@@ -592,13 +600,18 @@ numbers |= numbers.map(np.float64)  # as of a callback that computes with NumPy
 
 
 @given(epochs=st.lists(st.tuples(*[numbers] * 5), max_size=3), cost=numbers, right=numbers, seconds=numbers)
+@example(
+    epochs=[(math.nan, math.inf, -math.inf, 0.0, np.float64("nan"))], cost=np.float64("inf"), right=0.0, seconds=0.5
+)
 def test_every_number_of_a_run_is_written_and_read_back(epochs, cost, right, seconds, tmp_path_factory):
     trainer, path = a_trainer(), tmp_path_factory.mktemp("runs") / "run.npz"
     trainer.history[:] = [nn.Epoch(i, *values) for i, values in enumerate(epochs, 1)]
     trainer.progress = Progress(9, 5, 20, 10, cost, right, seconds)
     checkpoint.save_run(trainer, path)
     with np.load(path) as file:
-        json.loads(str(file["header"]), parse_constant=pytest.fail)  # JSON knows neither nan nor inf
+        header = json.loads(str(file["header"]), parse_constant=pytest.fail)  # JSON knows neither nan nor inf
+    for written, number in zip(itertools.chain(*header["history"]), itertools.chain(*trainer.history), strict=True):
+        assert written == (number if math.isfinite(number) else None if math.isnan(number) else str(float(number)))
     again = nn.Trainer.resume(path)
     np.testing.assert_equal([tuple(epoch) for epoch in again.history], [tuple(epoch) for epoch in trainer.history])
     np.testing.assert_equal(vars(again.progress), vars(trainer.progress))
@@ -612,6 +625,12 @@ class NeverBiased(nn.Linear):
 
     def __init__(self, inputs, outputs):
         super().__init__(inputs, outputs, bias=False)
+
+
+def test_a_network_without_any_bias_has_no_more_parameters_than_its_file(tmp_path):
+    net = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False), seed=0)
+    net.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(nn.load(tmp_path / "net.npz").parameters, net.parameters)
 
 
 def test_a_network_of_layers_without_a_bias_is_saved(tmp_path):
@@ -824,6 +843,22 @@ def test_a_network_that_a_callback_puts_there_is_not_replaced(tmp_path):
     assert nn.load(path).parameters.tobytes() == trainer.net.parameters.tobytes()
 
 
+def test_a_fifo_that_a_callback_puts_there_is_refused_and_not_waited_for(tmp_path):
+    def waits(*_):
+        raise AssertionError("the run waits for somebody to write to the FIFO")
+
+    path, before = tmp_path / "run.npz", signal.signal(signal.SIGALRM, waits)
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(1, 2), seed=0), nn.Quadratic(), nn.SGD(0.1), seed=0)
+    signal.alarm(10)
+    try:
+        with pytest.raises(OSError, match=r"run.npz cannot be written: it is a FIFO\. Name a file"):
+            trainer.fit(DATA, 2, 3, checkpoint=path, callbacks=[lambda trainer: os.mkfifo(path)])
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(trainer.history) == 1
+
+
 @pytest.mark.parametrize("failure", ["raise", "warn"])
 def test_a_file_that_somebody_puts_there_meanwhile_is_not_replaced(failure, tmp_path):
     """Of two runs with one checkpoint, the run that is behind does not destroy the other."""
@@ -866,13 +901,14 @@ def test_a_longer_run_of_an_older_version_is_not_replaced(tmp_path):
 # The best epoch
 
 
-def test_the_best_epoch_is_in_the_file(tmp_path):
+@pytest.mark.parametrize("number", [2, 2.0])
+def test_the_best_epoch_is_in_the_file(number, tmp_path):
     trainer, path = a_trainer(), tmp_path / "run.npz"
     trainer.history[:] = [nn.Epoch(epoch, 0.5, 0.5, 0.5, 0.5) for epoch in (1, 2, 3)]
-    trainer.progress, trainer.best = Progress(3, 1, 7), Best(2, np.array([3, 4], np.float32))
+    trainer.progress, trainer.best = Progress(3, 1, 7), Best(number, np.array([3, 4], np.float32))
     checkpoint.save_run(trainer, path)
     again = nn.Trainer.resume(path)
-    assert again.best.epoch == 2
+    assert (again.best.epoch, type(again.best.epoch)) == (2, int)
     np.testing.assert_array_equal(again.best.parameters, [3, 4])
     np.testing.assert_array_equal(again.net.parameters, trainer.net.parameters)
 
