@@ -266,15 +266,14 @@ def rewrite(path, change_header=lambda header: None, **arrays):
             {},
             "holds 8 parameters, but its layers need 10 or more",
         ),
-        (
-            lambda h: h.update(layers=[["numnet.Linear", {"inputs": 0, "outputs": 2}]]),
-            {},
-            r"a layer has the sizes \[0, 2\]",
-        ),
-        (
-            lambda h: h.update(layers=[["numnet.Linear", {"inputs": 3, "outputs": -2}]]),
-            {},
-            r"a layer has the sizes \[3, -2\]",
+        *(
+            (
+                lambda h, sizes=sizes: h["layers"][0][1].update(zip(("inputs", "outputs"), sizes, strict=True)),
+                {},
+                rf"a layer has the sizes {re.escape(repr(sizes))}",
+            )
+            for size in (0, -2, 3.0, True, "3", None, [3])
+            for sizes in ([size, 2], [3, size])
         ),
         (lambda h: None, {"more": np.zeros(1)}, "its parts are not best.npy, header.npy, parameters.npy, velocity.npy"),
         (lambda h: None, {"parameters": np.array([{}], object)}, "is damaged"),
