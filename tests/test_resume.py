@@ -343,6 +343,7 @@ def test_a_callback_that_raises_loses_nothing(device, tmp_path, fault):
     fault("Training", "a callback that raises after epoch 2", raised.value, AS_AFTER.format("epoch 2"))
     assert len(trainer.history) == 2
     again = nn.Trainer.resume(tmp_path / "run.npz", device=device)
+    assert len(again.history) == 2
     for run in (trainer, again):
         run.fit((X, T))
         assert outcome(run)[:3] == outcome(whole)[:3]
