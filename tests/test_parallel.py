@@ -285,8 +285,10 @@ def test_a_trainer_of_ones_own_takes_no_comm(comm):
     class Own(nn.Trainer):
         pass
 
+    parts = nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1)
+    assert type(Own(*parts)) is Own
     with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
-        Own(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=comm)
+        Own(*parts, comm=comm)
 
 
 def test_the_page_shows_the_messages():
