@@ -186,13 +186,12 @@ class Run:
             with self.net.operations.quiet():
                 yield
         finally:  # threads first, as a layer of the user's own may refuse
-            if small:
-                with threads.lock:
-                    threads.running.discard(token)
-                    if not threads.running:
-                        for library, count in zip(threads.BLAS.lib_controllers, threads.usual, strict=False):
-                            library.set_num_threads(count)
-                        threads.usual = []
+            with threads.lock:
+                threads.running.discard(token)
+                if not threads.running:
+                    for library, count in zip(threads.BLAS.lib_controllers, threads.usual, strict=False):
+                        library.set_num_threads(count)
+                    threads.usual = []
             for layer in self.net.layers:
                 layer.training = False
 

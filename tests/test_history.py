@@ -31,6 +31,7 @@ def test_each_column_is_that_field_of_every_epoch(history):
 def test_csv_has_every_digit(history, tmp_path_factory):
     path = tmp_path_factory.mktemp("histories") / "history.csv"
     text = history.to_csv(path)
+    assert history.to_csv(path) == text  # in the place of the table that is there
     assert path.read_bytes() == text.encode() == history.to_csv().encode()
     header, *rows = csv.reader(text.splitlines())
     assert header == NAMES

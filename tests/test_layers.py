@@ -211,6 +211,19 @@ def test_linear_fills_its_gradients_whatever_the_precisions_and_the_size_of_the_
     np.testing.assert_allclose(layer.gradients["bias"], grad.sum(axis=0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("x_dtype", DTYPES)
+@pytest.mark.parametrize("grad_dtype", DTYPES)
+def test_only_a_batch_of_one_in_one_precision_takes_the_product_that_is_quick_for_one(n, x_dtype, grad_dtype):
+    layer, taken = nn.Linear(4, 2), []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("outer", "product"):
+            patch.setattr(nn.backend, name, lambda a, b, out, name=name: taken.append(name))
+        layer.x = np.ones((n, 4), x_dtype)
+        layer.backward_parameters(np.ones((n, 2), grad_dtype))
+    assert taken == ["outer" if n == 1 and x_dtype == grad_dtype == np.float32 else "product"]
+
+
 def test_linear_says_whether_it_has_a_bias():
     assert repr(nn.Linear(2, 3)) == repr(nn.Linear(2, 3, start=nn.starts.he)) == "Linear(2, 3)"
     assert repr(nn.Linear(2, 3, np.True_)) == "Linear(2, 3)"

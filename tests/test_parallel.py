@@ -288,12 +288,19 @@ def test_the_remedies_help(tmp_path):
 PARTS = nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1)
 
 
-@pytest.mark.parametrize("comm", [1, "world", np.zeros(2)])
-def test_what_is_no_communicator_is_refused(comm):
+@pytest.mark.parametrize("comm", [0, 1, "", "world", np.zeros(2)])
+@pytest.mark.parametrize(
+    "trainer_on",
+    [
+        lambda comm: nn.Trainer(nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1), comm=comm),
+        lambda comm: nn.Trainer.resume("run.npz", comm=comm),
+    ],
+    ids=["new", "resumed"],
+)
+def test_what_is_no_communicator_is_refused(comm, trainer_on):
     pytest.importorskip("mpi4py")
-    net = nn.Sequential(nn.Linear(1, 1))
     with pytest.raises(ValueError, match=r"comm must be a communicator of mpi4py such as MPI\.COMM_WORLD, got"):
-        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), comm=comm)
+        trainer_on(comm)
 
 
 def test_without_mpi4py_the_error_says_what_brings_it(monkeypatch):
@@ -304,13 +311,15 @@ def test_without_mpi4py_the_error_says_what_brings_it(monkeypatch):
     assert "mpi" in extras
 
 
-def test_a_trainer_of_ones_own_takes_no_comm():
+@pytest.mark.parametrize("comm", [0, 1])
+def test_a_trainer_of_ones_own_takes_no_comm(comm):
     class Own(nn.Trainer):
         pass
 
+    assert type(Own(*PARTS)) is Own
     for make in (Own, Own.resume):
         with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
-            make(*PARTS[: 3 if make is Own else 1], comm=1)
+            make(*PARTS[: 3 if make is Own else 1], comm=comm)
 
 
 @pytest.mark.parametrize("options", [{"average_every": -3}, {"average_every": 2}, {"sharded": True}])

@@ -134,6 +134,54 @@ def test_ctrl_c_while_all_is_put_back(monkeypatch):
     assert state(run) == before
 
 
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_ctrl_c_while_the_layers_are_told_that_the_training_is_over_leaves_none_in_training(place):
+    class Impatient(nn.Tanh):
+        pressed = told = False
+
+        @property
+        def training(self):
+            return self.told
+
+        @training.setter
+        def training(self, value):
+            if self.told and not value and not Impatient.pressed:
+                Impatient.pressed = True
+                raise KeyboardInterrupt
+            self.told = value
+
+    layers = [nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2)]
+    layers.insert(place, Impatient())
+    run = nn.Trainer(nn.Sequential(*layers, seed=0), nn.Quadratic(), nn.SGD(0.1), seed=0)
+    before = state(run)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit((X, np.eye(2)[T]), 2, 5)
+    assert Impatient.pressed
+    assert not any(layer.training for layer in layers)
+    assert state(run)[:4] == before[:4]
+
+
+def test_of_an_epoch_at_whose_end_a_layer_refuses_nothing_is_left():
+    class Refusing(nn.Tanh):
+        told = False
+
+        @property
+        def training(self):
+            return self.told
+
+        @training.setter
+        def training(self, value):
+            if self.told and not value:
+                raise RuntimeError("the layer's own")
+            self.told = value
+
+    run = nn.Trainer(nn.Sequential(nn.Linear(3, 2), Refusing(), seed=0), nn.Quadratic(), nn.SGD(0.1), seed=0)
+    before = state(run)
+    with pytest.raises(RuntimeError, match="the layer's own"):
+        run.fit((X, np.eye(2)[T]), 2, 5)
+    assert state(run)[:4] == before[:4]
+
+
 def test_an_error_while_all_is_put_back_is_no_endless_loop(monkeypatch):
     def broken(self, snapshot):
         raise OSError("the second")

@@ -7,12 +7,13 @@ import re
 import sys
 import time
 import tracemalloc
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import numnet as nn
@@ -73,6 +74,36 @@ def test_the_number_of_threads_is_that_of_the_blas_with_most():
             assert threads.number() == 2
 
 
+class Library:
+    """A BLAS, which only who holds the lock may ask for its threads or give others."""
+
+    def __init__(self, count):
+        self.count = count
+
+    @property
+    def num_threads(self):
+        assert threads.lock.locked()
+        return self.count
+
+    def set_num_threads(self, count):
+        assert threads.lock.locked()
+        self.count = count
+
+
+@given(usual=st.lists(st.integers(1, 3), max_size=3), order=st.permutations(range(3)))
+def test_each_blas_has_one_thread_until_the_last_small_network_is_trained_and_then_its_own_number(usual, order):
+    libraries = [Library(count) for count in usual]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "BLAS", types.SimpleNamespace(lib_controllers=libraries))
+        trainings = [trainer_of().training(8) for _ in order]
+        for training in trainings:
+            training.__enter__()
+        for i in order:
+            assert {library.count for library in libraries} <= {1}
+            trainings[i].__exit__(None, None, None)
+        assert [library.count for library in libraries] == usual
+
+
 def test_a_limit_of_the_users_own_is_kept():
     trainer = trainer_of(Watch())
     trainer.fit((X, T), 1, 8)
@@ -97,12 +128,30 @@ class Two(nn.Layer):
 
 
 @given(sizes=st.lists(st.integers(1, 50), min_size=4, max_size=4), batch_size=st.integers(1, 2000))
+@example(sizes=[50, 20, 1, 1], batch_size=1000)  # the first batch that is not small
 def test_the_largest_weight_of_any_layer_decides_what_is_small(sizes, batch_size):
     a, b, c, d = sizes
     net = nn.Sequential(Two((a, b), (b, c)), nn.Linear(c, d), seed=0)
     largest, small = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1))._largest(batch_size)
     assert largest.size == max(a * b, b * c, c * d)
     assert small == (largest.size * batch_size < 1_000_000)
+
+
+def test_a_network_without_weights_is_small_and_can_be_trained():
+    trainer = nn.Trainer(nn.Sequential(nn.Tanh()), nn.Quadratic(), nn.SGD(0.1))
+    assert trainer._largest(10**15)[1]
+    assert trainer.step(np.zeros((2, 3)), np.zeros((2, 3))) == 0
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize(("batch_size", "samples"), [("a step", 20), (8, 8), (20, 20), (99, 20)])
+def test_what_is_small_is_judged_by_the_samples_of_a_batch(batch_size, samples, small, monkeypatch):
+    monkeypatch.setattr(threads, "SMALL", 3 * 2 * samples + small)
+    monkeypatch.setattr(threads, "_COSTS", np.inf)
+    monkeypatch.setattr(threads, "_TIMED", 1)
+    trainer = trainer_of(Watch())
+    trainer.step(X, T) if batch_size == "a step" else trainer.fit((X, T), 1, batch_size)
+    assert trainer.net.layers[1].seen == {1 if small else 2}
 
 
 def test_a_batch_larger_than_the_data_is_as_large_as_the_data():
@@ -150,13 +199,24 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
     assert seen == [{1}, {1}, {2}, {2}] * 9
 
 
-def test_the_warning_is_of_the_line_that_called_fit(monkeypatch):
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("calls", [("fit", "step"), ("step", "fit")])
+def test_only_a_large_network_on_the_cpu_is_timed_and_only_once_with_a_warning_of_the_callers_line(
+    calls, small, device, monkeypatch
+):
     monkeypatch.setattr(threads, "_COSTS", 0.0)
-    x = np.zeros((200, 200_000), np.float32)
-    trainer = trainer_of(width=x.shape[1])
-    with pytest.warns(RuntimeWarning, match="threads of BLAS") as caught:
-        trainer.fit((x, np.arange(200) % 2), 1, 100)
-    assert [warning.filename for warning in caught] == [__file__]
+    monkeypatch.setattr(threads, "_TIMED", 1)
+    if not small:
+        monkeypatch.setattr(threads, "SMALL", 1)
+    trainer = trainer_of()
+    trainer.net.to(device)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for call in 2 * calls:
+            trainer.fit((X, T), 2, 8) if call == "fit" else trainer.step(X, T)
+    assert all("threads of BLAS make the training slower" in str(warning.message) for warning in caught)
+    assert [warning.filename for warning in caught] == [__file__] * (device == "cpu" and not small)
 
 
 def test_a_layer_that_refuses_leaves_the_threads_as_they_were():
@@ -278,7 +338,8 @@ def test_a_run_that_moves_to_another_device_is_resumed_without_a_warning_of_thre
     trainer.net.to(first)
     trainer.fit(data(), 1, 100, checkpoint=tmp_path / "run.npz")
     (other,) = {"cpu", "gpu"} - {first}
-    assert nn.Trainer.resume(tmp_path / "run.npz", device=other).net.device == other  # a warning would be an error
+    with threads.BLAS.limit(limits=1):
+        assert nn.Trainer.resume(tmp_path / "run.npz", device=other).net.device == other  # a warning would be an error
 
 
 def test_a_checkpoint_within_an_epoch_knows_the_threads_too(two_threads, tmp_path, monkeypatch):
