@@ -103,7 +103,7 @@ def _arrays(file: IO[bytes], wanted: Collection[str] = _PARTS) -> dict[str, Arra
             size = len(data) - part.tell()
             if dtype.kind not in "Ufc" or fortran or size != math.prod(shape) * dtype.itemsize:
                 raise ValueError(f"{member.filename!r} claims {shape} of {dtype} in {size} bytes")
-            array = np.frombuffer(data, dtype, offset=part.tell()) if size else np.empty(0, dtype)
+            array = np.frombuffer(data, dtype, offset=part.tell())
             arrays[member.filename.removesuffix(".npy")] = array.reshape(shape)
     return arrays
 
