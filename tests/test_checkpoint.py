@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import tracemalloc
 import warnings
 import zipfile
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numnet as nn
-from numnet import checkpoint
+from numnet import checkpoint, npz
 from numnet.run import Best, Progress
 
 from .devices import DEVICES, host
@@ -920,6 +921,27 @@ def test_a_packed_file_is_refused(saved):
                 archive.writestr(name, part, zipfile.ZIP_DEFLATED if packed in (name, "all") else zipfile.ZIP_STORED)
         with pytest.raises(nn.CheckpointError, match=r"\(its parts are packed, or claim to be longer than the file\)"):
             nn.load(path)
+
+
+def test_a_part_that_claims_to_be_packed_is_refused_also_if_that_has_not_made_it_shorter(saved):
+    _, path = saved
+    content = path.read_bytes()
+    for entry in (at.start() for at in re.finditer(b"PK\x01\x02", content)):
+        path.write_bytes(content[: entry + 10] + b"\x08" + content[entry + 11 :])  # deflated
+        with pytest.raises(nn.CheckpointError, match=r"\(its parts are packed, or claim to be longer than the file\)"):
+            nn.load(path)
+
+
+def test_to_see_what_a_file_is_only_its_header_is_read(tmp_path):
+    nn.Sequential(nn.Linear(1000, 300)).save(tmp_path / "net.npz")
+    tracemalloc.start()
+    try:
+        with open(tmp_path / "net.npz", "rb") as file:
+            assert npz.NETWORK.holds(file)
+            assert not npz.RUN.holds(file)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 19
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_files_are_refused(tmp_path):

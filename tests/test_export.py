@@ -88,6 +88,12 @@ def test_the_page_names_nothing_outside_itself(tmp_path):
     assert policy.startswith("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';")
 
 
+def test_in_the_source_of_the_page_each_value_of_the_network_is_on_a_line_of_its_own(tmp_path):
+    nn.export_html(nn.Sequential(nn.Linear(4, 3), nn.Softmax()), tmp_path / "draw.html")
+    _, _, text = (tmp_path / "draw.html").read_text("utf-8").partition('id="network">')
+    assert max(line.count('": ') for line in text.partition("</script>")[0].splitlines()) == 1
+
+
 def test_a_subclass_with_the_same_forward_is_written_as_what_it_is(tmp_path):
     named = type("</script><b>", (nn.Linear,), {"initialize": lambda self, rng: self.parameters["bias"].fill(0)})
     last = type("Last", (nn.Sigmoid,), {"probabilities": "</script><b>"})

@@ -131,6 +131,15 @@ def test_what_is_not_mapped(thing, way):
     assert mapped.file_of(thing) is None
 
 
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x, lambda x: x[7:], lambda x: x[::-1], lambda x: x.reshape(6, 10).T[2:, 1], lambda x: x.view("u1")[3:]],
+)
+def test_for_what_is_in_numpys_own_memory_no_list_is_read(view, tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "_LIST", str(tmp_path))  # a folder cannot be read
+    assert mapped.file_of(view(np.arange(60.0))) is None
+
+
 @pytest.mark.skipif(not LISTED, reason="the system lists no mappings")
 def test_a_list_that_cannot_be_read_is_no_sign_that_nothing_is_mapped(path):
     array = np.load(path, mmap_mode="r")

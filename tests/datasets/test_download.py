@@ -366,6 +366,18 @@ def test_only_a_server_that_is_busy_is_asked_once_more(
     assert waits == ([3] if busy else [])
 
 
+@pytest.mark.parametrize(("seconds", "waits"), [(0, [0]), (5, [5]), (6, [])])
+def test_a_busy_server_is_waited_for_up_to_five_seconds(
+    server: Any, tmp_path: Path, seconds: int, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    server.answers[f"/one/{NAME}"] = send(b"", 503, Retry_After=seconds)
+    with pytest.raises(DownloadError, match=f"which asks to try again in {seconds} s\n"):
+        get(server, tmp_path, "one")
+    assert waited == waits
+
+
 @pytest.mark.parametrize("begun", [1, 40_000, len(BODY) - 1])
 def test_an_interrupted_download_goes_on_where_it_stopped(server: Any, tmp_path: Path, begun: int) -> None:
     (tmp_path / PART).write_bytes(BODY[:begun])
