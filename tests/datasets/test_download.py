@@ -486,6 +486,17 @@ def test_the_error_has_every_mirror_with_its_own_reason(
     assert files_below(tmp_path) == []
 
 
+def test_an_error_without_words_is_told_by_its_name(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(DownloadError, match=f"invalid/{NAME}: BlockingIOError\n{REMEDY}"):
+        get(server, tmp_path, "http://numnet.invalid/")
+
+
 def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: server.over.wait(10))
     start = time.monotonic()
@@ -666,6 +677,25 @@ def test_of_several_processes_each_one_learns_why_and_leaves_nothing(server: Any
     for process in processes:
         assert b"HTTP 403 Forbidden" in process.communicate()[1]
     assert server.asked == [f"/one/{NAME}"] * 3
+    assert tree(tmp_path) == {}
+
+
+def test_a_folder_that_another_process_has_just_removed_is_made_again_and_removed(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, removed = tmp_path / "a" / "b", []
+
+    def acquire(lock: FileLock, real: Any = FileLock.acquire, **options: Any) -> Any:
+        if not removed:
+            folder.rmdir()
+            removed.append(folder)
+            raise FileNotFoundError(folder)  # as if the folder had gone just before the lock's file was made
+        return real(lock, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(DownloadError, match="HTTP 404 Not Found"):
+        get(server, folder, "one")
+    assert removed
     assert tree(tmp_path) == {}
 
 
