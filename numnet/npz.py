@@ -50,7 +50,7 @@ def write(path: str | os.PathLike[str], kind: Kind, overwrite: bool, header: Map
     with atomic(path, kind, overwrite) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in values.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
-                npy.write_array(part, np.asanyarray(array), allow_pickle=False)
+                npy.write_array(part, array, allow_pickle=False)
 
 
 def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:

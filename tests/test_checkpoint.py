@@ -97,6 +97,16 @@ def test_a_layer_of_ones_own_is_found_by_its_name(tmp_path):
     assert nn.load(tmp_path / "net.npz").layers[1].exponent == 3
 
 
+def test_arguments_of_a_layer_of_ones_own_may_have_the_names_of_those_of_linear(tmp_path):
+    class ShiftByStart(nn.Layer):
+        def __init__(self, start, bias):
+            self.start, self.bias = start, bias
+
+    nn.Sequential(nn.Linear(2, 2), ShiftByStart(7, None)).save(tmp_path / "net.npz")
+    again = nn.load(tmp_path / "net.npz").layers[1]
+    assert (type(again), again.start, again.bias) == (ShiftByStart, 7, None)
+
+
 def test_a_layer_of_ones_own_is_not_taken_for_numnets_of_the_same_name(saved):
     _net, path = saved
 
@@ -629,6 +639,18 @@ def test_a_network_of_layers_without_a_bias_is_saved(tmp_path):
     assert again.layers[0].bias is again.layers[0].start is None
 
 
+def test_a_layer_derived_from_linear_is_saved_with_its_bias_and_without(tmp_path):
+    class DerivedLinear(nn.Linear):
+        pass
+
+    net = nn.Sequential(DerivedLinear(3, 2, start=nn.starts.he), DerivedLinear(2, 2, bias=False), seed=0)
+    net.save(tmp_path / "net.npz")
+    again = nn.load(tmp_path / "net.npz")
+    assert repr(again) == repr(net)
+    assert type(again.layers[0]) is DerivedLinear
+    np.testing.assert_array_equal(again.parameters, net.parameters)
+
+
 def test_a_layer_with_a_bias_is_written_as_before(tmp_path):
     """numnet 0.1.0 can read the file, whose layers have no word of a bias or a start."""
     net = nn.Sequential(nn.Linear(3, 2, start=nn.starts.he), nn.Linear(2, 2, bias=False), seed=0)
@@ -885,6 +907,30 @@ def test_parts_may_have_the_longer_header_of_npy(saved):
             with archive.open(f"{name}.npy", "w") as part:
                 np.lib.format.write_array(part, array, version=(2, 0))
     np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
+
+
+def test_parts_may_come_in_any_order(saved):
+    net, path = saved
+    with np.load(path) as file:
+        parts = dict(file)
+    np.savez(path, **dict(reversed(parts.items())))
+    np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
+    net.save(path)  # which is refused over what is no network
+
+
+@pytest.mark.parametrize("shape", [(-1,), (7,), (9,), (2, 2), (), (0,), (8, -1)])
+def test_a_part_that_claims_another_size_than_it_has_is_refused(shape, saved):
+    _, path = saved
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    part, old, claim = parts["parameters.npy"], b"(8,), }   ", f"{shape}, }}".encode().ljust(10)
+    assert old in part
+    parts["parameters.npy"] = part.replace(old, claim)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(nn.CheckpointError, match=re.escape(f"'parameters.npy' claims {shape} of float32 in 32 bytes")):
+        nn.load(path)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
