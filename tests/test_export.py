@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+from functools import partial
 
 import hypothesis.strategies as st
 import numpy as np
@@ -143,6 +144,12 @@ def filled(value, dtype="float32"):
     return net
 
 
+def spoiled(layer, name, value):
+    net = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
+    net.layers[layer].parameters[name].flat[-1] = value
+    return net
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -165,6 +172,10 @@ def filled(value, dtype="float32"):
         (lambda: nn.Sequential(nn.Softmax()), "takes any number of features: begin it with a Linear"),
         (lambda: filled(np.nan), "the bias of layer 1 has values that are not finite in float32: .*smaller learning"),
         (lambda: filled(1e39, "float64"), "the bias of layer 1 has values that are not finite in float32"),
+        *(
+            (partial(spoiled, layer, name, value), f"the {name} of layer {layer} has values that are not finite")
+            for layer, name, value in itertools.product((0, 1), ("weight", "bias"), (np.nan, np.inf, -np.inf))
+        ),
     ],
 )
 def test_what_the_page_cannot_compute_is_refused_before_anything_is_written(make, message, tmp_path):
