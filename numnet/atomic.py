@@ -168,7 +168,7 @@ def _temporary(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
         raise
     finally:
         with suppress(OSError):
-            name.unlink(missing_ok=True)
+            name.unlink()
 
 
 def _open_unnamed(folder: Path) -> IO[bytes] | None:

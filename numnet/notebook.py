@@ -196,7 +196,7 @@ def _pixel(value: float, low: float, high: float, start: int, end: int) -> float
 
 def _strip(images: Array, says: str) -> str:
     """Return images side by side, dark on light, as an HTML image."""
-    strip = np.concatenate(list(images), axis=1)
+    strip = np.concatenate(images, axis=1)
     if strip.dtype != np.uint8:
         strip = np.nan_to_num(strip.astype(np.float64), posinf=0, neginf=0)
         low, high = strip.min(), strip.max()

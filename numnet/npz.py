@@ -50,7 +50,7 @@ def write(path: str | os.PathLike[str], kind: Kind, overwrite: bool, header: Map
     with atomic(path, kind, overwrite) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in values.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
-                npy.write_array(part, np.asanyarray(array), allow_pickle=False)
+                npy.write_array(part, array, allow_pickle=False)
 
 
 def read(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -103,7 +103,7 @@ def _arrays(file: IO[bytes], wanted: Collection[str] = _PARTS) -> dict[str, Arra
             size = len(data) - part.tell()
             if dtype.kind not in "Ufc" or fortran or size != math.prod(shape) * dtype.itemsize:
                 raise ValueError(f"{member.filename!r} claims {shape} of {dtype} in {size} bytes")
-            array = np.frombuffer(data, dtype, offset=part.tell()) if size else np.empty(0, dtype)
+            array = np.frombuffer(data, dtype, offset=part.tell())
             arrays[member.filename.removesuffix(".npy")] = array.reshape(shape)
     return arrays
 

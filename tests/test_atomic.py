@@ -301,6 +301,14 @@ def test_the_target_of_a_link_may_be_missing(folder):
         write(folder / "lost")
 
 
+def test_links_in_a_circle_lead_to_no_file(folder):
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        write(folder / "one")
+    assert sorted(os.listdir(folder)) == ["one", "two"]
+
+
 def test_an_empty_file_is_of_every_kind(folder):
     (folder / "x").write_bytes(b"")
     write(folder / "x")

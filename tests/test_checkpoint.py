@@ -4,6 +4,7 @@ import math
 import os
 import re
 import signal
+import tracemalloc
 import warnings
 import zipfile
 
@@ -13,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import numnet as nn
-from numnet import checkpoint
+from numnet import checkpoint, npz
 from numnet.run import Best, Progress
 
 from .devices import DEVICES, host
@@ -94,6 +95,16 @@ def test_only_files_are_replaced(saved, tmp_path):
 def test_a_layer_of_ones_own_is_found_by_its_name(tmp_path):
     nn.Sequential(nn.Linear(2, 2), Power(3)).save(tmp_path / "net.npz")
     assert nn.load(tmp_path / "net.npz").layers[1].exponent == 3
+
+
+def test_arguments_of_a_layer_of_ones_own_may_have_the_names_of_those_of_linear(tmp_path):
+    class ShiftByStart(nn.Layer):
+        def __init__(self, start, bias):
+            self.start, self.bias = start, bias
+
+    nn.Sequential(nn.Linear(2, 2), ShiftByStart(7, None)).save(tmp_path / "net.npz")
+    again = nn.load(tmp_path / "net.npz").layers[1]
+    assert (type(again), again.start, again.bias) == (ShiftByStart, 7, None)
 
 
 def test_a_layer_of_ones_own_is_not_taken_for_numnets_of_the_same_name(saved):
@@ -648,6 +659,18 @@ def test_a_network_of_layers_without_a_bias_is_saved(tmp_path):
     assert again.layers[0].bias is again.layers[0].start is None
 
 
+def test_a_layer_derived_from_linear_is_saved_with_its_bias_and_without(tmp_path):
+    class DerivedLinear(nn.Linear):
+        pass
+
+    net = nn.Sequential(DerivedLinear(3, 2, start=nn.starts.he), DerivedLinear(2, 2, bias=False), seed=0)
+    net.save(tmp_path / "net.npz")
+    again = nn.load(tmp_path / "net.npz")
+    assert repr(again) == repr(net)
+    assert type(again.layers[0]) is DerivedLinear
+    np.testing.assert_array_equal(again.parameters, net.parameters)
+
+
 def test_a_layer_with_a_bias_is_written_as_before(tmp_path):
     """numnet 0.1.0 can read the file, whose layers have no word of a bias or a start."""
     net = nn.Sequential(nn.Linear(3, 2, start=nn.starts.he), nn.Linear(2, 2, bias=False), seed=0)
@@ -923,6 +946,30 @@ def test_parts_may_have_the_longer_header_of_npy(saved):
     np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
 
 
+def test_parts_may_come_in_any_order(saved):
+    net, path = saved
+    with np.load(path) as file:
+        parts = dict(file)
+    np.savez(path, **dict(reversed(parts.items())))
+    np.testing.assert_array_equal(nn.load(path).parameters, net.parameters)
+    net.save(path)  # which is refused over what is no network
+
+
+@pytest.mark.parametrize("shape", [(-1,), (7,), (9,), (2, 2), (), (0,), (8, -1)])
+def test_a_part_that_claims_another_size_than_it_has_is_refused(shape, saved):
+    _, path = saved
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    part, old, claim = parts["parameters.npy"], b"(8,), }   ", f"{shape}, }}".encode().ljust(10)
+    assert old in part
+    parts["parameters.npy"] = part.replace(old, claim)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    with pytest.raises(nn.CheckpointError, match=re.escape(f"'parameters.npy' claims {shape} of float32 in 32 bytes")):
+        nn.load(path)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 def test_parts_that_are_there_again_and_again_are_refused(saved):
     _, path = saved
@@ -957,6 +1004,27 @@ def test_a_packed_file_is_refused(saved):
                 archive.writestr(name, part, zipfile.ZIP_DEFLATED if packed in (name, "all") else zipfile.ZIP_STORED)
         with pytest.raises(nn.CheckpointError, match=r"\(its parts are packed, or claim to be longer than the file\)"):
             nn.load(path)
+
+
+def test_a_part_that_claims_to_be_packed_is_refused_also_if_that_has_not_made_it_shorter(saved):
+    _, path = saved
+    content = path.read_bytes()
+    for entry in (at.start() for at in re.finditer(b"PK\x01\x02", content)):
+        path.write_bytes(content[: entry + 10] + b"\x08" + content[entry + 11 :])  # deflated
+        with pytest.raises(nn.CheckpointError, match=r"\(its parts are packed, or claim to be longer than the file\)"):
+            nn.load(path)
+
+
+def test_to_see_what_a_file_is_only_its_header_is_read(tmp_path):
+    nn.Sequential(nn.Linear(1000, 300)).save(tmp_path / "net.npz")
+    tracemalloc.start()
+    try:
+        with open(tmp_path / "net.npz", "rb") as file:
+            assert npz.NETWORK.holds(file)
+            assert not npz.RUN.holds(file)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 19
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_files_are_refused(tmp_path):

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+from functools import partial
 
 import hypothesis.strategies as st
 import numpy as np
@@ -88,6 +89,12 @@ def test_the_page_names_nothing_outside_itself(tmp_path):
     assert policy.startswith("default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';")
 
 
+def test_in_the_source_of_the_page_each_value_of_the_network_is_on_a_line_of_its_own(tmp_path):
+    nn.export_html(nn.Sequential(nn.Linear(4, 3), nn.Softmax()), tmp_path / "draw.html")
+    _, _, text = (tmp_path / "draw.html").read_text("utf-8").partition('id="network">')
+    assert max(line.count('": ') for line in text.partition("</script>")[0].splitlines()) == 1
+
+
 def test_a_subclass_with_the_same_forward_is_written_as_what_it_is(tmp_path):
     named = type("</script><b>", (nn.Linear,), {"initialize": lambda self, rng: self.parameters["bias"].fill(0)})
     last = type("Last", (nn.Sigmoid,), {"probabilities": "</script><b>"})
@@ -137,6 +144,12 @@ def filled(value, dtype="float32"):
     return net
 
 
+def spoiled(layer, name, value):
+    net = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
+    net.layers[layer].parameters[name].flat[-1] = value
+    return net
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -159,6 +172,10 @@ def filled(value, dtype="float32"):
         (lambda: nn.Sequential(nn.Softmax()), "takes any number of features: begin it with a Linear"),
         (lambda: filled(np.nan), "the bias of layer 1 has values that are not finite in float32: .*smaller learning"),
         (lambda: filled(1e39, "float64"), "the bias of layer 1 has values that are not finite in float32"),
+        *(
+            (partial(spoiled, layer, name, value), f"the {name} of layer {layer} has values that are not finite")
+            for layer, name, value in itertools.product((0, 1), ("weight", "bias"), (np.nan, np.inf, -np.inf))
+        ),
     ],
 )
 def test_what_the_page_cannot_compute_is_refused_before_anything_is_written(make, message, tmp_path):

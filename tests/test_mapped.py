@@ -4,6 +4,7 @@ import contextlib
 import gc
 import mmap
 import os
+import re
 import resource
 import tempfile
 
@@ -131,6 +132,15 @@ def test_what_is_not_mapped(thing, way):
     assert mapped.file_of(thing) is None
 
 
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x, lambda x: x[7:], lambda x: x[::-1], lambda x: x.reshape(6, 10).T[2:, 1], lambda x: x.view("u1")[3:]],
+)
+def test_for_what_is_in_numpys_own_memory_no_list_is_read(view, tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "_LIST", str(tmp_path))  # a folder cannot be read
+    assert mapped.file_of(view(np.arange(60.0))) is None
+
+
 @pytest.mark.skipif(not LISTED, reason="the system lists no mappings")
 def test_a_list_that_cannot_be_read_is_no_sign_that_nothing_is_mapped(path):
     array = np.load(path, mmap_mode="r")
@@ -187,7 +197,10 @@ def test_of_a_part_of_a_large_file_only_this_part_can_be_cut_off(way, tmp_path):
     os.truncate(tmp_path / "x", offset + 60)
     mapped.refuse_cut("inputs", array)
     os.truncate(tmp_path / "x", offset + 59)
-    with pytest.raises(ValueError, match=f"has {offset + 59} bytes now, and they reach to byte {offset + 60}: the"):
+    told = (
+        f"{tmp_path / 'x'}, which has {offset + 59} bytes now, and they reach to byte {offset + 60}: the file has been"
+    )
+    with pytest.raises(ValueError, match=f"^inputs are mapped from the file {re.escape(told)} cut short since"):
         mapped.refuse_cut("inputs", array)
 
 

@@ -8,6 +8,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import matplotlib.image
@@ -241,8 +242,8 @@ def test_other_images():
     np.testing.assert_array_equal(pictures(parsed(infinite))[0], [[128, 128, 255, 0]])
     flat = parsed(nn.datasets.Dataset(np.zeros((2, 4)), labels))
     assert cells(flat) == [["class", "images"], ["3", "2"]]
-    empty = parsed(nn.datasets.Dataset(np.zeros((2, 0, 3)), labels))
-    assert cells(empty) == cells(flat)
+    for images in (np.zeros((2, 0, 3)), np.zeros((2, 4, 3), complex), np.zeros((2, 4, 3, 3))):
+        assert cells(parsed(nn.datasets.Dataset(images, labels))) == cells(flat)
     for n, last in ((1234, ["and 1,214 more"]), (20, ["19", "1", ""])):
         many = parsed(nn.datasets.Dataset(np.zeros((n, 2, 2)), np.arange(n)))
         assert cells(many)[-1] == last
@@ -255,6 +256,23 @@ def test_a_data_set_shows_the_names_of_its_classes():
     assert [row[:2] for row in cells(tree)[1:]] == [["0", "1"], ["1 dress", "1"], ["2 <b>", "1"], ['3 "', "2"]]
     says = [image.get("alt") for image in tree.iter("img")]
     assert says == ["images of class 0", "images of class 1 dress", "images of class 2 <b>", 'images of class 3 "']
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        (None, False),
+        (SimpleNamespace(), False),
+        (SimpleNamespace(get_ipython=lambda: None), False),
+        (SimpleNamespace(get_ipython=SimpleNamespace), False),  # IPython in a terminal
+        (SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None)), True),
+    ],
+)
+def test_a_notebook_is_where_ipython_has_a_kernel(module, found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    assert in_notebook() is found
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not in_notebook()
 
 
 @pytest.mark.slow

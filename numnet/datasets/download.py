@@ -172,7 +172,7 @@ def _try_each(
                 reasons.append(f"  {url}: {error}\n")
     except OSError:  # such as a full disk: the part must not keep it full
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            part.unlink()
         raise
     finally:
         if not _size(part):

@@ -183,7 +183,7 @@ def _is_idx(file: IO[bytes]) -> bool:
     """Return whether a file is one whole IDX file, gzipped or not. The data are not read."""
     gzipped = file.read(2) == b"\x1f\x8b"
     file.seek(0)
-    unpacked: File = gzip.GzipFile(fileobj=file, mode="rb") if gzipped else file
+    unpacked: File = gzip.GzipFile(fileobj=file) if gzipped else file
     try:
         dtype, _, shape = _header(unpacked, take(unpacked, 2), "")
         return unpacked.seek(0, os.SEEK_END) == 4 + 4 * len(shape) + math.prod(shape) * dtype.itemsize
@@ -212,7 +212,7 @@ def _header(file: File, start: bytearray, name: str) -> tuple[np.dtype[Any], byt
         raise IdxError(
             f"{name}: it ends after {4 + len(sizes)} bytes, its header of {ndim} dimensions has {4 + 4 * ndim}. {AGAIN}"
         )
-    shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist()) if ndim else ()
+    shape = tuple(np.frombuffer(sizes, dtype=">u4").tolist())
     dtype = np.dtype(f">{_TYPES[code]}")
     claim = reprlib.repr(shape)  # shortened, since a header may have 255 sizes
     try:  # strides of 0: NumPy judges the shape without taking memory for it

@@ -366,6 +366,18 @@ def test_only_a_server_that_is_busy_is_asked_once_more(
     assert waits == ([3] if busy else [])
 
 
+@pytest.mark.parametrize(("seconds", "waits"), [(0, [0]), (5, [5]), (6, [])])
+def test_a_busy_server_is_waited_for_up_to_five_seconds(
+    server: Any, tmp_path: Path, seconds: int, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    server.answers[f"/one/{NAME}"] = send(b"", 503, Retry_After=seconds)
+    with pytest.raises(DownloadError, match=f"which asks to try again in {seconds} s\n"):
+        get(server, tmp_path, "one")
+    assert waited == waits
+
+
 @pytest.mark.parametrize("begun", [1, 40_000, len(BODY) - 1])
 def test_an_interrupted_download_goes_on_where_it_stopped(server: Any, tmp_path: Path, begun: int) -> None:
     (tmp_path / PART).write_bytes(BODY[:begun])
@@ -472,6 +484,17 @@ def test_the_error_has_every_mirror_with_its_own_reason(
         REMEDY,
     ]
     assert files_below(tmp_path) == []
+
+
+def test_an_error_without_words_is_told_by_its_name(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(DownloadError, match=f"invalid/{NAME}: BlockingIOError\n{REMEDY}"):
+        get(server, tmp_path, "http://numnet.invalid/")
 
 
 def test_a_name_lookup_that_hangs_is_given_up(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -654,6 +677,25 @@ def test_of_several_processes_each_one_learns_why_and_leaves_nothing(server: Any
     for process in processes:
         assert b"HTTP 403 Forbidden" in process.communicate()[1]
     assert server.asked == [f"/one/{NAME}"] * 3
+    assert tree(tmp_path) == {}
+
+
+def test_a_folder_that_another_process_has_just_removed_is_made_again_and_removed(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, removed = tmp_path / "a" / "b", []
+
+    def acquire(lock: FileLock, real: Any = FileLock.acquire, **options: Any) -> Any:
+        if not removed:
+            folder.rmdir()
+            removed.append(folder)
+            raise FileNotFoundError(folder)  # as if the folder had gone just before the lock's file was made
+        return real(lock, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(DownloadError, match="HTTP 404 Not Found"):
+        get(server, folder, "one")
+    assert removed
     assert tree(tmp_path) == {}
 
 
