@@ -515,6 +515,14 @@ REFUSED = {
         )
         for t in ([0.5, 1.5], [0.5, 1.0, 2.5], [0.5, 1.0, 2.0, 2.25])
     },
+    **{
+        f"labels of three classes with a gap for a single probability, {labels}": (
+            lambda labels=labels: checks.reachable(np.array(labels)[:, None], SIGMOID),
+            "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from "
+            f"{min(labels):g} to {max(labels):g}: scale the targets, or end the network in a Linear layer",
+        )
+        for labels in ([0.0, 2.0, 3.0], [5.0, 1.0, 2.0], [0.0, 1.0, 100.0])
+    },
     "labels of one class that a probability cannot reach": (
         lambda: checks.reachable(np.array([[2.0], [2.0]]), SIGMOID),
         "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from 2 to 2: scale "
@@ -1380,8 +1388,13 @@ SAID = {  # training data, test data, and what is said of them
     "100 samples more than twice as large": (even(100), even(100, 0, 2.5), [KIND]),
     "small samples, and one to train on that is large": (
         (np.eye(1000, 4) * 99, np.arange(1000) % 2),
-        even(99, 0, 0.1),
+        even(100, 0, 0.1),
         [],
+    ),
+    "numbers whose squares no float32 holds, and a test of larger ones": (
+        even(100, 0, 1e-30),
+        even(100, 0, 1e-27),
+        [TINY, KIND],
     ),
     "one sample of several that is large": (even(50), (np.eye(9, 4)[::-1] * 999, np.arange(9) % 2), []),
 }
@@ -1486,6 +1499,22 @@ def test_a_test_of_another_kind_than_what_was_trained_on():
         assert math.isnan(accuracy) == (test[1].ndim == 2)
         with pytest.warns(nn.DataWarning, match=KIND):
             trainer.fit(train, 2, 16, (x * 100, x[:, :2]))
+
+
+@pytest.mark.parametrize(
+    ("last", "numbers", "classes"),
+    [
+        (None, [[2.0, 5.0], [3.0, 3.0], [5.0, 1.0]], [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]),
+        (nn.Sigmoid, [[0.5, 0.25], [1.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]),
+        (nn.Tanh, [0.5, -0.25, 1.0], [-1.0, 1.0, 1.0]),
+    ],
+)
+def test_targets_of_a_test_that_look_like_classes_are_classes_only_if_those_of_the_training_are(last, numbers, classes):
+    net = nn.Sequential(nn.Linear(4, np.ndim(classes)), *([last()] if last else []), seed=0)
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0)
+    for t, known in ((numbers, False), (classes, True)):
+        accuracy = trainer.fit((SOME, t), 1, 2, (SOME, classes)).test_accuracy[-1]
+        assert math.isnan(accuracy) != known
 
 
 def test_mnist_is_not_warned_of(mnist):
