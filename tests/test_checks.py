@@ -1501,22 +1501,6 @@ def test_a_test_of_another_kind_than_what_was_trained_on():
             trainer.fit(train, 2, 16, (x * 100, x[:, :2]))
 
 
-@pytest.mark.parametrize(
-    ("last", "numbers", "classes"),
-    [
-        (None, [[2.0, 5.0], [3.0, 3.0], [5.0, 1.0]], [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]),
-        (nn.Sigmoid, [[0.5, 0.25], [1.0, 1.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]),
-        (nn.Tanh, [0.5, -0.25, 1.0], [-1.0, 1.0, 1.0]),
-    ],
-)
-def test_targets_of_a_test_that_look_like_classes_are_classes_only_if_those_of_the_training_are(last, numbers, classes):
-    net = nn.Sequential(nn.Linear(4, np.ndim(classes)), *([last()] if last else []), seed=0)
-    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0)
-    for t, known in ((numbers, False), (classes, True)):
-        accuracy = trainer.fit((SOME, t), 1, 2, (SOME, classes)).test_accuracy[-1]
-        assert math.isnan(accuracy) != known
-
-
 def test_mnist_is_not_warned_of(mnist):
     train, test = mnist
     net = nn.Sequential(nn.Linear(784, 10), nn.Softmax(), seed=0)
