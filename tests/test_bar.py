@@ -48,6 +48,7 @@ def test_in_a_notebook_without_ipywidgets_the_bar_is_one_of_characters_and_nothi
     for name in ("tqdm.auto", "tqdm.autonotebook"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(IPython, "get_ipython", lambda: types.SimpleNamespace(config={"IPKernelApp": {}}))
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", types.ModuleType("zmqshell"))  # for tqdm
     monkeypatch.setattr(tqdm.notebook, "IProgress", None)
     monkeypatch.setattr(sys, "stderr", Terminal())
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Softmax()), nn.CrossEntropy(), nn.SGD(0.1))

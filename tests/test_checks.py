@@ -480,6 +480,11 @@ REFUSED = {
         "each row of t must sum to 1 for a softmax output, but row 1 sums to 0.75: give class indices, one-hot rows or "
         "probabilities, or end the network in Sigmoid() for several yes/no",
     ),
+    "targets that are no distribution": (
+        lambda: checks.suitable(np.array([[0.5, 0.25]]), nn.CrossEntropy().pair([LINEAR, SOFTMAX])),
+        "each row of t must sum to 1 for a softmax output, but row 0 sums to 0.75: give class indices, one-hot rows or "
+        "probabilities, or end the network in Sigmoid() for several yes/no",
+    ),
     "outputs that are words": (
         lambda: checks.cost_outputs(np.array([["a"]])),
         "outputs must be real numbers, got dtype <U1",
@@ -526,6 +531,14 @@ REFUSED = {
             f"{t[-1]}: scale the targets, or end the network in a Linear layer",
         )
         for t in ([0.5, 1.5], [0.5, 1.0, 2.5], [0.5, 1.0, 2.0, 2.25])
+    },
+    **{
+        f"labels of three classes with a gap for a single probability, {labels}": (
+            lambda labels=labels: checks.reachable(np.array(labels)[:, None], SIGMOID),
+            "targets must be numbers that the last layer, Sigmoid(), can give, 0 to 1, but they range from "
+            f"{min(labels):g} to {max(labels):g}: scale the targets, or end the network in a Linear layer",
+        )
+        for labels in ([0.0, 2.0, 3.0], [5.0, 1.0, 2.0], [0.0, 1.0, 100.0])
     },
     "labels of one class that a probability cannot reach": (
         lambda: checks.reachable(np.array([[2.0], [2.0]]), SIGMOID),
@@ -1356,7 +1369,7 @@ STANDARDIZE, KIND = f"far beyond {SUITS}standardize each feature", "test: the in
 TINY, INVERTED = f"far below {SUITS}divide pixels by 255 only once", "test: the images look inverted"
 ALIKE, UNKNOWN = "train: all targets are of class 0", "test: there is no sample of class 2 in the training data"
 SAID = {  # training data, test data, and what is said of them
-    "one large feature of fifty": (table(100, [0] * 50, [99] + [1] * 49), None, [STANDARDIZE]),
+    "one large feature of fifty": (table(100, [0] * 50, [60] + [1] * 49), None, [STANDARDIZE]),
     "one large sample of a thousand": ((np.eye(1000, 4)[::-1] * 99, np.arange(1000) % 2), None, []),
     "whole numbers from 0 to 255": (whole(even(50, 0, 255)), None, ["give pixels from 0 to 255 as bytes"]),
     "whole numbers from 0 to 300": (whole(even(50, 0, 300)), None, [STANDARDIZE]),
@@ -1392,8 +1405,13 @@ SAID = {  # training data, test data, and what is said of them
     "100 samples more than twice as large": (even(100), even(100, 0, 2.5), [KIND]),
     "small samples, and one to train on that is large": (
         (np.eye(1000, 4) * 99, np.arange(1000) % 2),
-        even(99, 0, 0.1),
+        even(100, 0, 0.1),
         [],
+    ),
+    "numbers whose squares no float32 holds, and a test of larger ones": (
+        even(100, 0, 1e-30),
+        even(100, 0, 1e-27),
+        [TINY, KIND],
     ),
     "one sample of several that is large": (even(50), (np.eye(9, 4)[::-1] * 999, np.arange(9) % 2), []),
 }
@@ -1498,6 +1516,18 @@ def test_a_test_of_another_kind_than_what_was_trained_on():
         assert math.isnan(accuracy) == (test[1].ndim == 2)
         with pytest.warns(nn.DataWarning, match=KIND):
             trainer.fit(train, 2, 16, (x * 100, x[:, :2]))
+
+
+@pytest.mark.filterwarnings("ignore::numnet.DataWarning")
+@pytest.mark.parametrize("name", ["inputs", "targets", "parameters"])
+def test_what_is_so_large_that_the_cost_overflows_is_named_before_the_first_step(name):
+    net = nn.Sequential(nn.Linear(4, 1), seed=0)
+    x, t = even(9)
+    x, t = x * (1e30 if name == "inputs" else 1), t * (1e30 if name == "targets" else 1.0)
+    net.parameters = net.parameters * (1e30 if name == "parameters" else 1)
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0)
+    with pytest.raises(nn.DivergenceError, match=f"before the first step: the {name} reach"):
+        trainer.fit((x, t), 1, 3)
 
 
 def test_mnist_is_not_warned_of(mnist):

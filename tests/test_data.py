@@ -255,6 +255,15 @@ class Squeezed(Stretched):
         return np.multiply(super().forward(x, out), 1 / 1.7159, out=out)
 
 
+class Quartered(Stretched):
+    """A range without the 0 and 1 of one-hot rows."""
+
+    range = (0.25, 0.75)
+
+    def forward(self, x, out=None):
+        return np.add(0.5, np.multiply(super().forward(x, out), 0.25 / 1.7159, out=out), out=out)
+
+
 class Renamed(nn.Tanh):
     """The forward of a tanh, and so its range."""
 
@@ -328,6 +337,12 @@ CLASSES = {  # name: last layer, targets, and the classes that they are; None if
     "one-hot rows of a linear layer": (None, [[0, 1], [1, 0], [0, 1]], [1, 0, 1]),
     "two rows of one value and another": (None, [[2.0, 5.0], [5.0, 2.0]], [1, 0]),
     "rows of numbers": (None, [[0.5, 2.0], [3.0, 0.0], [0.0, 1.0]], None),
+    "indices of a layer that reaches neither 0 nor 1": (Quartered, [2, 0, 1, 1], [2, 0, 1, 1]),
+    "one-hot rows of a layer that reaches neither 0 nor 1": (
+        Quartered,
+        [[0, 1], [1, 0]],
+        refused(0.25, 0.75, "Quartered"),
+    ),
     "numbers of a ReLU": (nn.ReLU, [0, 1, 1], None),
     "indices of a ReLU": (nn.ReLU, [2, 0, 1, 1], [2, 0, 1, 1]),
     "numbers below a ReLU": (nn.ReLU, [-1, 1, 1], refused(0, "inf", "ReLU")),

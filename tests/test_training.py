@@ -755,6 +755,18 @@ def test_a_regression_has_costs_and_no_accuracies(device):
     assert repr(history).splitlines()[0].split("  ") == ["epoch", "train cost", "test cost", "seconds"]
 
 
+@pytest.mark.parametrize("last", [nn.Tanh, nn.ReLU, nn.Sigmoid, nn.Softmax])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_network_without_parameters_is_trained_and_evaluated_as_any_other(last, device):
+    net, t = nn.Sequential(last(), device=device), np.eye(3)[T]
+    trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1, 0.9, True, 0.1, clip_norm=1.0), seed=0)
+    cost = nn.Quadratic()(net(X), t)
+    history = trainer.fit((X, t), 2, 4, test=(X, t))
+    assert history.train_cost == pytest.approx([cost] * 2, rel=1e-6)
+    assert history.test_cost == pytest.approx([trainer.step(X, t)] * 2, rel=1e-6)
+    assert len(net.parameters) == len(net.gradients) == 0
+
+
 def test_without_test_data_there_is_no_test_cost():
     history = classifier(3, 2).fit((X, T), 2, 4)
     np.testing.assert_equal(history.test_cost, [math.nan] * 2)
