@@ -195,7 +195,7 @@ class Worker:
         self.noticed = defaultdict(Counter)  # of each function, the tests that noticed mutants; of each file, the kinds
 
     def tests_of(self, mutant):
-        """Return the tests that may notice a mutant: those that noticed others, then one of each kind, and so on."""
+        """Return the tests that may notice a mutant: those that noticed others, its file's own, then one of each kind."""
         own = own_tests(mutant.path)
         tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
         tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
@@ -204,7 +204,7 @@ class Worker:
         for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
             kind = test.split("[")[0]
             noticing = self.noticed[mutant.path][kind]
-            order.append((-noticed[test], kinds[kind], -noticing, not test.startswith(near), test))
+            order.append((-noticed[test], not test.startswith(near), kinds[kind], -noticing, test))
             kinds[kind] += 1
         wanted, left = {}, self.at_most
         for *_, test in sorted(order):
