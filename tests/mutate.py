@@ -195,7 +195,7 @@ class Worker:
         self.noticed = defaultdict(Counter)  # of each function, the tests that noticed mutants; of each file, the kinds
 
     def tests_of(self, mutant):
-        """Return the tests that may notice a mutant: those that noticed others, its file's own, then one of each kind."""
+        """Return the tests that may notice a mutant: those that noticed others, its file's own, one of each kind."""
         own = own_tests(mutant.path)
         tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
         tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
