@@ -26,9 +26,10 @@ static void NAME_linear(const REAL *x, int inputs, const REAL *weight, const REA
 
     for (j = 0; j < outputs; j++)
         y[j] = bias ? bias[j] : 0;
-    for (i = 0; i < inputs; i++)
-        for (j = 0; j < outputs; j++)
-            y[j] += x[i] * *weight++;
+    for (i = 0; i < inputs; i++, weight += outputs)
+        if (x[i] != 0) /* most pixels of an image are 0 */
+            for (j = 0; j < outputs; j++)
+                y[j] += x[i] * weight[j];
 }
 """,
     Sigmoid: """\
@@ -166,9 +167,7 @@ def _source(net: Sequential, steps: list[portable.Step], name: str) -> Iterator[
     real, f = ("float", "f") if net.dtype == "float32" else ("double", "")
     sizes = {"INPUTS": net.inputs, "OUTPUTS": net.outputs}
     calls, hidden = _calls(net, steps, name)
-    arrays = {
-        f"{name}_{which}{i}": array for i, step in enumerate(steps) for which, array in step.parameters.items()
-    }
+    arrays = {f"{name}_{which}{i}": array for i, step in enumerate(steps) for which, array in step.parameters.items()}
     prototype = f"void {name}_forward(const {real} *x, {real} *y)"
     layers = ", ".join(
         f"Linear({step.inputs}, {step.outputs})" if step.kind is Linear else step.kind.__name__ for step in steps
@@ -179,14 +178,16 @@ def _source(net: Sequential, steps: list[portable.Step], name: str) -> Iterator[
 
        {prototype};
 
-   computes the {net.outputs} outputs y of the network for one sample x of {net.inputs} numbers. x and y must not overlap.
+   computes the {net.outputs} outputs y of the network for one sample x of {
+        net.inputs
+    } numbers. x and y must not overlap.
    Give x as in training. If the network was trained on images of bytes, divide each byte by 255.
 
    Compile this file with your program, with -lm if your linker needs it, and copy the line above into the file that
    calls the function (in C++ after extern "C"). Or #include this file there.
 
    The constants have {sum(a.nbytes for a in arrays.values()):,} bytes, and the arrays on the stack {
-       net.dtype.itemsize * sum(hidden.values()):,} bytes. The function allocates nothing
+        net.dtype.itemsize * sum(hidden.values()):,} bytes. The function allocates nothing
    and keeps nothing, so several threads may call it at once. */
 
 #include <math.h>

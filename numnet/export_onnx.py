@@ -18,9 +18,7 @@ _OPSET, _IR = 13, 7
 _OPERATORS: dict[type[Layer], str] = {Sigmoid: "Sigmoid", Tanh: "Tanh", ReLU: "Relu", Softmax: "Softmax"}
 
 
-def export_onnx(
-    net: Sequential, path: str | os.PathLike[str], input: str = "float32", overwrite: bool = False
-) -> None:
+def export_onnx(net: Sequential, path: str | os.PathLike[str], input: str = "float32", overwrite: bool = False) -> None:
     """Write a network as an ONNX model, for programs without Python.
 
     The file is written as a whole or not at all. The model computes what ``net(x)`` computes, in the network's dtype.
@@ -122,7 +120,7 @@ def _model(onnx: Any, net: Sequential, input: str) -> Any:
         return name
 
     steps = portable.steps("export_onnx", net)
-    if input != net.dtype:
+    if input != net.dtype.name:
         value = node("Cast", value, name="converted", to=types[net.dtype.name])
     if input == "uint8":
         arrays["scale"] = np.array(1 / 255, net.dtype)

@@ -46,8 +46,7 @@ def steps(caller: str, net: Sequential, dtype: npt.DTypeLike = None) -> list[Ste
             )
     if net.dtype.kind == "c":
         raise ValueError(
-            f"{caller}: the file computes with real numbers, but the network is {net.dtype}: give "
-            "net.astype('float32')"
+            f"{caller}: the file computes with real numbers, but the network is {net.dtype}: give net.astype('float32')"
         )
     kinds = [_kind(caller, i, layer) for i, layer in enumerate(net.layers)]
     return [
