@@ -1,9 +1,10 @@
-"""A network as one C99 function for one sample: a file for microcontrollers and for programs in C, without a library."""
+"""A network as one C99 function: a file for microcontrollers and for programs in C, without a library."""
 
 from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import IO
 
@@ -139,8 +140,8 @@ def export_c(net: Sequential, path: str | os.PathLike[str], overwrite: bool = Fa
     steps = portable.steps("export_c", net)
     if net.inputs is None:
         raise ValueError(
-            "export_c: the C function takes a fixed number of features, but the network takes any number: begin it with "
-            "a Linear, Linear(784, ...) say"
+            "export_c: the C function takes a fixed number of features, but the network takes any number: begin it "
+            "with a Linear, Linear(784, ...) say"
         )
     with atomic(path, C_FILE, overwrite) as file:
         name = _name(os.path.splitext(os.path.basename(os.fsdecode(path)))[0])
@@ -168,9 +169,15 @@ def _source(net: Sequential, steps: list[portable.Step], name: str) -> Iterator[
     sizes = {"INPUTS": net.inputs, "OUTPUTS": net.outputs}
     calls, hidden = _calls(net, steps, name)
     arrays = {f"{name}_{which}{i}": array for i, step in enumerate(steps) for which, array in step.parameters.items()}
+    constants = sum(array.nbytes for array in arrays.values())
+    stack = net.dtype.itemsize * sum(hidden.values())
     prototype = f"void {name}_forward(const {real} *x, {real} *y)"
-    layers = ", ".join(
-        f"Linear({step.inputs}, {step.outputs})" if step.kind is Linear else step.kind.__name__ for step in steps
+    layers = textwrap.fill(
+        ", ".join(
+            f"Linear({step.inputs}, {step.outputs})" if step.kind is Linear else step.kind.__name__ for step in steps
+        ),
+        100,
+        subsequent_indent="   ",
     )
     yield _FIRST_LINE
     yield f"""
@@ -178,17 +185,14 @@ def _source(net: Sequential, steps: list[portable.Step], name: str) -> Iterator[
 
        {prototype};
 
-   computes the {net.outputs} outputs y of the network for one sample x of {
-        net.inputs
-    } numbers. x and y must not overlap.
-   Give x as in training. If the network was trained on images of bytes, divide each byte by 255.
+   computes the {net.outputs} outputs y of the network for one sample x of {net.inputs} numbers. The arrays x and y must
+   not overlap. Give x as in training. If the network was trained on images of bytes, divide each byte by 255.
 
-   Compile this file with your program, with -lm if your linker needs it, and copy the line above into the file that
-   calls the function (in C++ after extern "C"). Or #include this file there.
+   Compile this file with your program, with -lm if your linker needs it. Copy the line above into the file that calls
+   the function (in C++ after extern "C"). Or #include this file there, and do not compile it by itself.
 
-   The constants have {sum(a.nbytes for a in arrays.values()):,} bytes, and the arrays on the stack {
-        net.dtype.itemsize * sum(hidden.values()):,} bytes. The function allocates nothing
-   and keeps nothing, so several threads may call it at once. */
+   The constants have {constants:,} bytes. The arrays on the stack have {stack:,} bytes.
+   The function allocates nothing and keeps nothing, so several threads may call it at once. */
 
 #include <math.h>
 
@@ -215,11 +219,11 @@ def _calls(net: Sequential, steps: list[portable.Step], name: str) -> tuple[list
     """
     calls: list[str] = []
     hidden: dict[str, int] = {}
-    last = max(i for i, step in enumerate(steps) if step.kind is Linear)
+    last = max((i for i, step in enumerate(steps) if step.kind is Linear), default=0)
     where, width = "x", net.inputs or 0
     for i, step in enumerate(steps):
         if step.kind is Linear or where == "x":
-            to = "y" if i == last else "b" if where == "a" else "a"
+            to = "y" if i >= last else "b" if where == "a" else "a"
             if to != "y":
                 hidden[to] = max(hidden.get(to, 0), step.outputs or width)
         if step.kind is Linear:

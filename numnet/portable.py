@@ -27,7 +27,7 @@ class Step(NamedTuple):
     parameters: dict[str, Array]  # on the CPU
 
 
-def steps(caller: str, net: Sequential, dtype: npt.DTypeLike = None) -> list[Step]:
+def steps(caller: str, net: Sequential, dtype: str | None = None) -> list[Step]:
     """Return what a network computes, layer by layer, with its parameters in some dtype (by default in the network's).
 
     Raises

@@ -1,4 +1,4 @@
-"""Random networks with costs and batches, for properties that hold for every one of them; a layer that fails; exports."""
+"""Random networks with costs and batches, for properties that hold for every one of them, and some that are special."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""The C file that export_c writes: a C compiler accepts the file, and the program computes what the network computes."""
+"""The C file that export_c writes: a compiler accepts the file, and the program computes what the network computes."""
 
 import os
 import re
@@ -55,11 +55,10 @@ def prototype(path):
 def main(paths, nets, samples, included=False):
     """Return a main.c that calls the functions of some files, as the comments in the files say."""
     lines = [f'#include "{path.name}"' if included else prototype(path) for path in paths]
-    runs = [
-        f"    RUN({'float' if net.dtype == 'float32' else 'double'}, {re.search(r'void (.*?)[(]', prototype(path))[1]}, "
-        f"{net.inputs}, {net.outputs}, {samples})"
-        for path, net in zip(paths, nets, strict=True)
-    ]
+    runs = []
+    for path, net in zip(paths, nets, strict=True):
+        real, name = re.match(r"void (?=.*const (\w+))(\w+)", prototype(path)).groups()
+        runs.append(f"    RUN({real}, {name}, {net.inputs}, {net.outputs}, {samples})")
     return "\n".join([*lines, MAIN, "int main(void)\n{", *runs, "    return 0;\n}", ""])
 
 
@@ -208,6 +207,14 @@ def test_the_file_is_cpp_as_well(tmp_path):
     close(y, net(x))
 
 
+@needs_c
+def test_a_subclass_of_fixed_width_needs_no_linear_layer(tmp_path):
+    fixed = type("Fixed", (nn.Sigmoid,), {"inputs": 3, "outputs": 3})
+    net = nn.Sequential(fixed(), nn.Softmax())
+    x = np.array([[0.5, -2.0, 3.0]], np.float32)
+    close(computed(tmp_path, net, x), net(x))
+
+
 def test_the_comment_has_the_sizes(tmp_path):
     layers = nn.Linear(20, 40), nn.ReLU(), nn.Linear(40, 30, False), nn.ReLU(), nn.Linear(30, 50), nn.Linear(50, 10)
     net = nn.Sequential(*layers, nn.Softmax(), seed=0)
@@ -216,7 +223,9 @@ def test_the_comment_has_the_sizes(tmp_path):
         comment = (tmp_path / "net.c").read_text().partition("*/")[0]
         assert max(map(len, comment.splitlines())) <= 120
         assert "Linear(20, 40), ReLU, Linear(40, 30), ReLU, Linear(30, 50), Linear(50, 10), Softmax" in comment
-        constants, stack = re.search(r"constants have (\S+) bytes, and .* stack (\S+) bytes", comment).groups()
+        constants, stack = re.search(
+            r"constants have (\S+) bytes. The arrays on the stack have (\S+) bytes", comment
+        ).groups()
         assert int(constants.replace(",", "")) == net.parameters.size * size
         assert int(stack.replace(",", "")) == (50 + 30) * size
 

@@ -1,4 +1,4 @@
-"""The model that export_onnx writes: what is in the file, and what ONNX Runtime computes with it, in Python and Node."""
+"""The model that export_onnx writes: what is in the file, and what ONNX Runtime computes, in Python and in Node.js."""
 
 import doctest
 import json
@@ -177,7 +177,7 @@ def test_a_model_of_another_program_is_not_replaced(tmp_path):
     model.producer_name = "another"
     onnx.save(model, path)
     theirs = path.read_bytes()
-    with pytest.raises(FileExistsError, match="is no ONNX model of numnet, .* give overwrite=True$"):
+    with pytest.raises(FileExistsError, match=r"is no ONNX model of numnet, .* give overwrite=True$"):
         nn.export_onnx(net, path)
     assert path.read_bytes() == theirs
     nn.export_onnx(net, path, overwrite=True)
