@@ -125,9 +125,9 @@ def export_c(net: Sequential, path: str | os.PathLike[str], overwrite: bool = Fa
 
     A network of ``Linear(784, 10), Softmax()`` in float32 has 31,400 bytes of constants, which stay in flash memory on
     most microcontrollers, and needs about 50 bytes of stack. Its code has about 200 bytes for an ARM Cortex-M4 (clang
-    -Os) and 270 bytes for x86-64 (gcc -Os), without the expf of math.h. Each hidden layer needs one or two arrays on the
-    stack: ``Linear(784, 128), Sigmoid(), Linear(128, 10), Softmax()`` has 407,080 bytes of constants and an array of
-    512 bytes.
+    -Os) and 270 bytes for x86-64 (gcc -Os), without the expf of math.h. A network with hidden layers has one or two
+    arrays on the stack. ``Linear(784, 128), Sigmoid(), Linear(128, 10), Softmax()`` has 407,080 bytes of constants, and
+    an array of 512 bytes on the stack.
 
     The function allocates nothing, and keeps nothing between calls. So several threads may call it at once. Images of
     bytes must be divided by 255 before, as a call of the network does.
@@ -212,7 +212,7 @@ def _source(net: Sequential, steps: list[portable.Step], name: str) -> Iterator[
     used, words = {step.kind for step in steps}, {"NAME": name, "REAL": real, "F": f}
     for kind, function in _FUNCTIONS.items():
         if kind in used:
-            yield re.sub("NAME|REAL|F(?=\\()", lambda word: words[word[0]], function) + "\n"
+            yield re.sub("NAME|REAL|F", lambda word: words[word[0]], function) + "\n"
     yield f"{prototype}\n{{\n"
     yield "".join(f"    {real} {array}[{size}];\n" for array, size in hidden.items()) + "\n" * bool(hidden)
     yield "".join(f"    {call}\n" for call in calls) + "}\n"
