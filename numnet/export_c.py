@@ -134,12 +134,13 @@ def export_c(net: Sequential, path: str | os.PathLike[str], overwrite: bool = Fa
 
     Examples
     --------
-    >>> import os, tempfile
+    >>> import tempfile
+    >>> from pathlib import Path
     >>> import numnet as nn
     >>> net = nn.Sequential(nn.Linear(784, 10), nn.Softmax(), seed=0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     nn.export_c(net, os.path.join(folder, "digits.c"))
-    ...     text = open(os.path.join(folder, "digits.c")).read()
+    ...     nn.export_c(net, Path(folder, "digits.c"))
+    ...     text = Path(folder, "digits.c").read_text()
     >>> "void digits_forward(const float *x, float *y);" in text
     True
     """
