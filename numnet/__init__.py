@@ -20,6 +20,8 @@ from .checkpoint import load
 from .checks import CheckpointError, DataWarning, DeviceError, DivergenceError
 from .costs import Cost, CrossEntropy, Quadratic
 from .export import export_html
+from .export_c import export_c
+from .export_onnx import export_onnx
 from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
 from .history import Epoch, History
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
@@ -58,7 +60,9 @@ __all__ = [
     "Trainer",
     "backend",
     "datasets",
+    "export_c",
     "export_html",
+    "export_onnx",
     "gradcheck",
     "keep_best",
     "load",

@@ -10,13 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from . import backend
+from . import portable
 from .atomic import Kind, atomic
-from .backend import Array
-from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
+from .layers import Linear
 from .network import Sequential
-
-_KINDS: tuple[type[Layer], ...] = (Linear, Sigmoid, Tanh, ReLU, Softmax)  # the layers that page.html can compute
 
 
 def export_html(net: Sequential, path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -70,7 +67,7 @@ def export_html(net: Sequential, path: str | os.PathLike[str], overwrite: bool =
     ['draw.html']
     """
     # Nothing needs to be escaped, since no text of the user gets into the page: the network is numbers, base64 and
-    # names from _KINDS.
+    # names of built-in layers.
     network = json.dumps(_description(net), indent=1)
     page = _page().replace("@NETWORK@", network)
     with atomic(path, PAGE, overwrite) as file:
@@ -95,20 +92,7 @@ PAGE = Kind("numnet page", _is_page)
 
 def _description(net: Sequential) -> dict[str, Any]:
     """Return what the page has to know about a network; ValueError if the page could not compute the network."""
-    if not isinstance(net, Sequential):
-        raise ValueError(f"export_html: net must be a Sequential, got {net!r}")
-    for name in ("__call__", "scaled", "infer"):
-        if getattr(type(net), name) is not getattr(Sequential, name):
-            raise ValueError(
-                f"export_html: {type(net).__name__} has a {name} of its own, which the page would not know: give a "
-                "numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters"
-            )
-    if net.dtype.kind == "c":
-        raise ValueError(
-            f"export_html: the page computes with real numbers, but the network is {net.dtype}: give "
-            "net.astype('float32')"
-        )
-    kinds = [_kind(i, layer) for i, layer in enumerate(net.layers)]
+    steps = portable.steps("export_html", net, "<f4")
     side = math.isqrt(net.inputs or 0)
     if side**2 != net.inputs:
         takes = "any number of features" if net.inputs is None else f"{net.inputs} features, which is no square number"
@@ -116,43 +100,14 @@ def _description(net: Sequential) -> dict[str, Any]:
             f"export_html: the page draws square images, but the network takes {takes}: begin it with a Linear of side "
             "times side inputs, Linear(784, ...) say"
         )
-    layers = [
-        {"kind": kind.__name__, **(_linear(i, layer) if kind is Linear else {})}
-        for i, (kind, layer) in enumerate(zip(kinds, net.layers, strict=True))
-    ]
-    return {"side": side, "outputs": net.outputs, "probabilities": kinds[-1].probabilities, "layers": layers}
+    layers = [{"kind": step.kind.__name__, **(_linear(step) if step.kind is Linear else {})} for step in steps]
+    return {"side": side, "outputs": net.outputs, "probabilities": steps[-1].kind.probabilities, "layers": layers}
 
 
-def _kind(i: int, layer: Layer) -> type[Layer]:
-    """Return the class whose forward a layer has: the class of the layer, or a class from which it is derived."""
-    for kind in _KINDS:
-        if isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward:
-            return kind
-    known = ", ".join(kind.__name__ for kind in _KINDS)
-    raise ValueError(
-        f"export_html: layer {i}, {layer!r}, has a forward of its own, which the page does not know: use {known}"
-    )
-
-
-def _linear(i: int, layer: Layer) -> dict[str, Any]:
-    """Return a linear layer's sizes and parameters."""
-    weight = layer.parameters["weight"]
-    bias = layer.parameters.get("bias", np.zeros(weight.shape[1]))
-    return {
-        "inputs": len(weight),
-        "outputs": len(bias),
-        "weight": _base64(f"the weight of layer {i}", weight),
-        "bias": _base64(f"the bias of layer {i}", bias),
-    }
-
-
-def _base64(name: str, array: Array) -> str:
-    """Return an array's float32, little-endian and row by row, as base64; ValueError if a number is not finite."""
-    with np.errstate(all="ignore"):
-        values = backend.to(array, "cpu").astype("<f4")
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"export_html: {name} has values that are not finite in float32: training has diverged, train again with a "
-            "smaller learning rate"
-        )
-    return base64.b64encode(values.tobytes()).decode()
+def _linear(step: portable.Step) -> dict[str, Any]:
+    """Return a linear layer's sizes, and its parameters row by row as base64."""
+    weight = step.parameters["weight"]
+    bias = step.parameters.get("bias", np.zeros(weight.shape[1], "<f4"))
+    arrays = {"weight": weight, "bias": bias}
+    text = {name: base64.b64encode(array.tobytes()).decode() for name, array in arrays.items()}
+    return {"inputs": len(weight), "outputs": len(bias), **text}

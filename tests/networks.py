@@ -1,7 +1,9 @@
-"""Random networks with costs and batches, for properties that hold for every one of them; and a layer that fails."""
+"""Random networks with costs and batches, for properties that hold for every one of them, and some that are special."""
 
+import functools
 import itertools
 import math
+import os
 from dataclasses import dataclass
 
 import hypothesis.strategies as st
@@ -94,3 +96,51 @@ class Fuse(nn.Layer):
 
     def backward(self, grad, out=None):
         return np.multiply(grad, 1, out=out)
+
+
+@st.composite
+def exportable(draw):
+    """Draw a network of built-in layers with a linear layer among them, float32 or float64, any of them last."""
+    widths = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
+    layers = [kind() for kind in draw(st.lists(st.sampled_from(meaningful(ACTIVATIONS, widths[0])), max_size=1))]
+    for inputs, outputs in itertools.pairwise(widths):
+        activations = st.lists(st.sampled_from(meaningful(ACTIVATIONS, outputs)), max_size=2)
+        layers += [nn.Linear(inputs, outputs, draw(st.booleans())), *(kind() for kind in draw(activations))]
+    dtype, seed = draw(st.sampled_from(["float32", "float64"])), draw(st.integers(0, 2**32 - 1))
+    net = nn.Sequential(*layers, seed=seed, dtype=dtype)
+    net.parameters = net.parameters * draw(st.sampled_from([0.1, 1.0, 3.0]))
+    return net
+
+
+def not_exportable():
+    """Return networks that no export can write, by what is said of each."""
+
+    class Doubled(nn.Sigmoid):
+        def forward(self, x, out=None):
+            return 2 * super().forward(x, out)
+
+    class Inverted(nn.Sequential):
+        def scaled(self, x, out=None):
+            return 1 - super().scaled(x, out)
+
+    diverged = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
+    diverged.layers[1].bias = np.nan
+    return {
+        "net must be a Sequential, got Linear(4, 2)": nn.Linear(4, 2),
+        "Inverted has a scaled of its own, which the file would not have: give a": Inverted(nn.Linear(4, 2)),
+        "the network is complex128: give net.astype('float32')": nn.Sequential(nn.Linear(4, 2), dtype="complex128"),
+        "layer 1, Doubled(), has a forward of its own, which the file would not have: use Linear, Sigmoid, Tanh, "
+        "ReLU, Softmax": nn.Sequential(nn.Linear(4, 2), Doubled()),
+        "the bias of layer 1 has values that are not finite in float32: training has diverged, train": diverged,
+    }
+
+
+@functools.cache
+def trained_on_images():
+    """Return a network that was trained for an epoch, and 1,000 test images: of MNIST if its files are there."""
+    train, test = nn.datasets.mnist(download=False) if os.environ.get("NUMNET_DATA") else nn.datasets.digits()
+    images = np.resize(test.images, (1000, *test.images.shape[1:]))  # again from the first, if there are fewer
+    pixels = images[0].size
+    net = nn.Sequential(nn.Linear(pixels, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax(), seed=0)
+    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0).fit(train[:20_000], 1, 64, progress=False)
+    return net, images.reshape(1000, pixels)

@@ -609,6 +609,7 @@ OUTPUTS = {
     ),
     "a network": lambda path: trainer_of("classes").net.save(path),
     "a page": lambda path: nn.export_html(nn.Sequential(nn.Linear(4, 3), nn.Softmax()), path),
+    "a C file": lambda path: nn.export_c(nn.Sequential(nn.Linear(4, 3), nn.Softmax()), path),
     "an IDX file": lambda path: nn.datasets.write_idx(path, np.zeros(7, np.uint8)),
     "a table": lambda path: nn.History([nn.Epoch(1, 0.5, 0.5, 0.5, 0.5)]).to_csv(path),
 }

@@ -60,7 +60,7 @@ def hint(*parts):
 
 def refused(call, *arguments, **options):
     """Return the message of the error that a call ends with."""
-    with pytest.raises((ValueError, TypeError, OSError, IndexError, RuntimeError)) as raised:
+    with pytest.raises((ValueError, TypeError, OSError, IndexError, RuntimeError, ImportError)) as raised:
         call(*arguments, **options)
     heard.append(str(raised.value))
     return heard[-1]
@@ -1484,7 +1484,7 @@ def test_curves_that_there_are_not():
 @hint(
     "but the network is complex128: give net.astype('float32')",
     "begin it with a Linear of side times side inputs, Linear(784, ...) say",
-    "has a forward of its own, which the page does not know: use Linear, Sigmoid, Tanh, ReLU, Softmax",
+    "has a forward of its own, which the file would not have: use Linear, Sigmoid, Tanh, ReLU, Softmax",
     "training has diverged, train again with a smaller learning rate",
     "give a numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters",
 )
@@ -1524,6 +1524,25 @@ def test_a_page_to_draw_on(tmp_path):
     plain.parameters = own.parameters
     nn.export_html(plain, tmp_path / "plain.html")
     assert (tmp_path / "plain.html").read_bytes() == path.read_bytes()
+
+
+@hint("begin it with a Linear, Linear(784, ...) say")
+def test_a_function_in_c(tmp_path):
+    message = refused(nn.export_c, net_of(nn.Softmax()), tmp_path / "net.c")
+    inputs = int(re.search(r"Linear\((\d+), \.\.\.\)", message)[1])
+    nn.export_c(net_of(nn.Linear(inputs, 10), nn.Softmax()), tmp_path / "net.c")
+    assert f"#define NET_INPUTS {inputs}" in (tmp_path / "net.c").read_text()
+
+
+@hint("export_onnx needs the package onnx: pip install 'numnet[onnx]'")
+def test_a_model_without_onnx(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnx", None)  # as if it were not installed
+        (extra,) = re.findall(r"numnet\[(\w+)\]", refused(nn.export_onnx, net_of(), tmp_path / "net.onnx"))
+    needs = importlib.metadata.requires("numnet")
+    assert [need for need in needs if need.startswith("onnx>") and f'"{extra}"' in need]
+    if importlib.util.find_spec("onnx"):
+        nn.export_onnx(net_of(), tmp_path / "net.onnx")
 
 
 # Data sets and files

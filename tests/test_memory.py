@@ -111,6 +111,8 @@ CALLS = {
     "Sequential.save": lambda c: c.net.save(c.path / "again.npz"),
     "load": lambda c: nn.load(c.saved).parameters,
     "export_html": lambda c: nn.export_html(c.net, c.path / "net.html"),
+    "export_c": lambda c: nn.export_c(c.net, c.path / "net.c"),
+    "export_onnx": lambda c: nn.export_onnx(c.net, c.path / "net.onnx"),
     "SGD.start": optimizer,
     "Trainer": lambda c: nn.Trainer(c.network(), nn.CrossEntropy(), nn.SGD(0.1, momentum=0.9)).optimizer.velocity,
     "Trainer.step": lambda c: c.trainer.step(c.x, c.labels),
@@ -212,6 +214,8 @@ def test_every_public_call_is_among_these():
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", CALLS)
 def test_memory_is_in_proportion(name, case, cases, largest):
+    if name == "export_onnx":
+        pytest.importorskip("onnx", reason="onnx is not installed: pip install 'numnet[onnx]'")
     c = cases(case)
     for attribute in ("rows", "saved", "checkpoint", "data", "twice", "folder"):
         getattr(c, attribute)

@@ -4,6 +4,7 @@ import ast
 import base64
 import contextlib
 import functools
+import importlib.util
 import io
 import json
 import mmap
@@ -66,6 +67,18 @@ def is_page(path):
     return np.array_equal(weight, NET.layers[0].weight.ravel())
 
 
+def is_model(path):
+    import onnx
+
+    weight, _ = onnx.load(path).graph.initializer
+    return np.array_equal(onnx.numpy_helper.to_array(weight), NET.layers[0].weight)
+
+
+def is_c_file(path):
+    constants = re.search(r"_weight0\[8\] = \{(.*?)\}", path.read_text("ascii"), re.S)[1]
+    return np.array_equal(np.array(constants.replace("f,", "").split(), np.float32), NET.layers[0].weight.ravel())
+
+
 class Output(NamedTuple):
     """A public function that writes a file; whether a file has what the function wrote; and an ending for its name."""
 
@@ -78,6 +91,8 @@ OUTPUTS = {
     "Sequential.save": Output(NET.save, lambda path: np.array_equal(nn.load(path).parameters, NET.parameters)),
     "Trainer.fit": Output(fit, lambda path: len(nn.Trainer.resume(path).history) == 1),
     "export_html": Output(lambda path, **options: nn.export_html(NET, path, **options), is_page),
+    "export_c": Output(lambda path, **options: nn.export_c(NET, path, **options), is_c_file),
+    "export_onnx": Output(lambda path, **options: nn.export_onnx(NET, path, **options), is_model),
     "History.to_csv": Output(HISTORY.to_csv, lambda path: path.read_text() == HISTORY.to_csv()),
     "write_idx": Output(
         lambda path, **options: nn.datasets.write_idx(path, X, **options),
@@ -93,7 +108,12 @@ OUTPUTS = {
     ),
 }
 INSIDE = {"atomic", "writable", "write", "save_run", "Saver.__init__"}  # what the public functions call
-every_output = pytest.mark.parametrize("name", OUTPUTS)
+needs_onnx = pytest.mark.skipif(
+    importlib.util.find_spec("onnx") is None, reason="onnx is not installed: pip install 'numnet[onnx]'"
+)
+every_output = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_onnx if name == "export_onnx" else ()) for name in OUTPUTS]
+)
 
 
 def functions():
@@ -247,7 +267,7 @@ STARTS = [
 contents = (
     st.binary(min_size=1)
     | st.tuples(st.sampled_from(STARTS), st.binary()).map(b"".join)
-    | st.sampled_from(list(OUTPUTS)).map(own_file)
+    | st.sampled_from([name for name in OUTPUTS if name != "export_onnx" or not needs_onnx.args[0]]).map(own_file)
 )
 
 
@@ -359,7 +379,7 @@ def test_a_damaged_file_loses_nothing_more(name, data, tmp_path_factory):
     folder, whole = tmp_path_factory.mktemp("damaged"), own_file(name)
     path = folder / f"x{OUTPUTS[name].ending}"
     path.write_bytes(whole[: data.draw(st.integers(1, len(whole) - 1))])
-    if name in ("export_html", "History.to_csv", "save_figure of the example"):
+    if name in ("export_html", "export_c", "History.to_csv", "save_figure of the example"):
         try:
             OUTPUTS[name].write(path)
         except FileExistsError:

@@ -23,7 +23,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 
 def test_import_loads_nothing_heavy():
-    heavy = ["matplotlib", "requests", "tqdm", "cupy", "http.client", "ssl"]
+    heavy = ["matplotlib", "requests", "tqdm", "cupy", "onnx", "http.client", "ssl"]
     code = f"import sys, numnet; print(*[name for name in {heavy} if name in sys.modules]); numnet.plotting.report"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
@@ -68,6 +68,11 @@ def test_one_file_names_cupy():
 def test_one_file_imports_mpi4py():
     named = [module for module, file in FILES.items() if "import MPI" in file.read_text(encoding="utf-8")]
     assert named == ["numnet.parallel"]
+
+
+def test_one_file_imports_onnx():
+    named = [module for module, file in FILES.items() if re.search(r"import onnx$", file.read_text("utf-8"), re.M)]
+    assert named == ["numnet.export_onnx"]
 
 
 @pytest.mark.parametrize("block", BLOCKS)
