@@ -42,7 +42,7 @@ def main() -> int:
 def show(when: str, cost: float, net: nn.Sequential, train: nn.datasets.Dataset, test: nn.datasets.Dataset) -> None:
     """Print a line for the network as it is now."""
     accuracies = [net.accuracy(data.images, data.labels) for data in (train, test)]
-    print(f"{when:6}  cost {cost:.4f}  training accuracy {accuracies[0]:.4f}  test accuracy {accuracies[1]:.4f}")
+    print(f"{when:6}  cost {cost:.4g}  training accuracy {accuracies[0]:.4f}  test accuracy {accuracies[1]:.4f}")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -18,8 +18,7 @@ from .network import Sequential
 if TYPE_CHECKING:
     import torch
 
-_ACTIVATIONS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (Sigmoid, Tanh, ReLU, Softmax)}
-_KINDS = {"Linear": Linear, **_ACTIVATIONS}  # the layers of PyTorch have the same names
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Linear, Sigmoid, Tanh, ReLU, Softmax)}  # as in PyTorch
 _NAMES = ", ".join(_KINDS)
 
 
@@ -86,11 +85,11 @@ def from_torch(module: torch.nn.Sequential, softmax: bool = False) -> Sequential
                 f"from_torch: the {which} of {name}": getattr(part, which).detach() for which in layer.parameters
             }
             layers.append(layer)
-        elif kind in _ACTIVATIONS:
-            layers.append(_ACTIVATIONS[kind]())
+        elif kind in _KINDS:
+            layers.append(_KINDS[kind]())
     if softmax and layers and isinstance(layers[-1], Softmax):
         raise ValueError(
-            "from_torch: the module ends in a Softmax, and a second softmax would be wrong: leave out softmax"
+            "from_torch: the module ends in a Softmax, and the softmax must be taken only once: leave out softmax=True"
         )
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}) or ["float32"]
     if dtypes not in (["float32"], ["float64"]):
