@@ -264,6 +264,9 @@ except ValueError as error:
     assert re.fullmatch(r"from_torch: module must be a torch\.nn\.Sequential, got list: .* False\n", done.stdout)
 
 
+ACTIVATIONS_BY_NAME = {kind.__name__: make for kind, make in ACTIVATIONS.items()}
+
+
 class Double(torch.nn.Sigmoid):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -361,6 +364,13 @@ def test_the_remedies_for_modules_help():
     wrong = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(4, 3))
     wrong[0] = followed(refused("Flatten, must flatten", wrong), "torch", wrong)
     assert nn.from_torch(wrong).inputs == 4
+
+
+def test_each_layer_that_is_named_comes_from_pytorch():
+    known = refused("which numnet does not know", torch.nn.Sequential(Double())).partition("use ")[2].split(", ")
+    assert known == ["Linear", *ACTIVATIONS_BY_NAME]
+    for make in ACTIVATIONS_BY_NAME.values():
+        assert len(nn.from_torch(torch.nn.Sequential(torch.nn.Linear(4, 3), make())).layers) == 2
 
 
 def test_the_remedies_for_the_softmax_help():
