@@ -52,8 +52,8 @@ def cost_and_gradient(
     The cost is E = 1/n sum_i E_i over the samples, so its gradient is the mean of theirs. Both are added up over parts
     of at most 4096 samples. So the samples can be many: as floats, only one part of them is in memory at a time.
 
-    SciPy rounds the parameters that it tries to the dtype of the start. So give it a start of float64: the parameters of
-    a float64 network, or ``net.parameters.astype(float)``.
+    SciPy rounds the parameters that it tries to the dtype of the start. So give a start of float64: the parameters of a
+    float64 network, or ``net.parameters.astype(float)``.
 
     References
     ----------
