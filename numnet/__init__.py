@@ -26,8 +26,10 @@ from .gradcheck import Comparison, GradientError, GradientReport, gradcheck
 from .history import Epoch, History
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
+from .objective import cost_and_gradient
 from .optimizers import SGD
 from .parallel import RankError
+from .pytorch import from_torch, to_torch
 from .training import Trainer
 
 if TYPE_CHECKING:
@@ -59,15 +61,18 @@ __all__ = [
     "Tanh",
     "Trainer",
     "backend",
+    "cost_and_gradient",
     "datasets",
     "export_c",
     "export_html",
     "export_onnx",
+    "from_torch",
     "gradcheck",
     "keep_best",
     "load",
     "plotting",
     "starts",
+    "to_torch",
 ]
 
 

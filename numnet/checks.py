@@ -194,15 +194,25 @@ def network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     raise ValueError(f"dtype must be one of {', '.join(NETWORK_DTYPES)}, got {dtype!r}")
 
 
-def trainer_parts(dtype: np.dtype[Any] | None, **parts: tuple[Any, type]) -> None:
+def trainer_parts(dtype: np.dtype[Any] | None, who: str = "Trainer", **parts: tuple[Any, type]) -> None:
     """Refuse a network, cost or optimizer of a wrong type. Each part is given as a pair: the value, the right type."""
     for name, (value, kind) in parts.items():
         if not isinstance(value, kind):
             hint = f": write {value.__name__}(...)" if isinstance(value, type) and issubclass(value, kind) else ""
             a = "an" if kind.__name__ == "SGD" else "a"
-            raise ValueError(f"Trainer: {name} must be {a} {kind.__name__}, got {value!r}{hint}")
+            raise ValueError(f"{who}: {name} must be {a} {kind.__name__}, got {value!r}{hint}")
     if dtype is not None and dtype.kind == "c":
-        raise ValueError("Trainer: complex networks are for gradcheck's own use; train one of float32 or float64")
+        raise ValueError(f"{who}: complex networks are for gradcheck's own use; train one of float32 or float64")
+
+
+def all_parameters(values: Array, size: int) -> Array:
+    """Return values for all parameters of a network."""
+    if values.shape != (size,) or values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"cost_and_gradient: parameters must be {size} real numbers, as net.parameters is, got an array of shape "
+            f"{values.shape} and dtype {values.dtype}"
+        )
+    return values
 
 
 def no_ranks(average_every: Any, sharded: Any) -> None:

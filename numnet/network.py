@@ -53,7 +53,8 @@ class Sequential:
     inputs, outputs : int or None
         Features taken and given; None if no layer fixes them.
     trained : bool
-        Whether a `Trainer` has trained the network since it was made or initialized, or a file held the network.
+        Whether a `Trainer` has trained the network since it was made or initialized, or the network came from a file or
+        from PyTorch.
 
     Examples
     --------

@@ -112,6 +112,10 @@ def trained(method, *arguments, device="cpu", **options):
     return host(trainer.net.parameters), recorded
 
 
+def differentiated(*arguments):
+    return nn.cost_and_gradient(net(), nn.CrossEntropy(), *arguments)
+
+
 def assigned(owner, name, values):
     setattr(owner, name, values)
     return host(getattr(owner, name)).copy()
@@ -171,6 +175,9 @@ PLACES = {
     "Trainer.evaluate(data), labels": (lambda t: trained("evaluate", (X, t)), LABELS),
     "gradcheck(x)": (lambda x: nn.gradcheck(net(), nn.CrossEntropy(), x, LABELS, samples=2), X),
     "gradcheck(t)": (lambda t: nn.gradcheck(net(), nn.CrossEntropy(), X, t, samples=2), ROWS),
+    "cost_and_gradient(x)": (lambda x: differentiated(x, LABELS), X),
+    "cost_and_gradient(t)": (lambda t: differentiated(X, t), ROWS),
+    "cost_and_gradient(parameters)": (lambda values: differentiated(X, LABELS, values), VECTOR),
     "Dataset(images)": (lambda images: contents(Dataset(images, LABELS)), PIXELS),
     "Dataset(labels)": (lambda labels: contents(Dataset(PIXELS, labels)), LABELS),
     "Dataset.__getitem__(index)": (lambda index: contents(DATA[index]), np.array([3, 1, 4])),
@@ -197,6 +204,11 @@ PLACES = {
     "matmul(a)": (lambda a: backend.matmul(a, WEIGHT), X),
     "matmul(b)": (lambda b: backend.matmul(X, b), WEIGHT),
 }
+MAY_BE_NONE = (  # as an index of NumPy's may, and as by default
+    "Dataset.__getitem__(index)",
+    "Dataset.__getitem__(index), mask",
+    "cost_and_gradient(parameters)",
+)
 NO_LISTS = ("Dataset(images)", "Dataset(labels)")
 FLOATS = [name for name, (_, array) in PLACES.items() if array.dtype.kind == "f"]
 # These get arrays that a network has made, and look at no number.
@@ -539,7 +551,7 @@ def test_an_array_of_cupy_is_told_what_to_call():
 def test_what_is_no_array_is_refused_by_name(name):
     use, _ = PLACES[name]
     for values in (None, {"a": 1}, {1, 2}, (i for i in range(3)), object()):
-        if name.startswith("Dataset.__getitem__") and values is None:  # as for an array of NumPy's
+        if values is None and name in MAY_BE_NONE:
             continue
         message, called = told(use, values)
         assert message.endswith(

@@ -228,6 +228,23 @@ REFUSED = {
         lambda: checks.trainer_parts(np.dtype("complex128")),
         "Trainer: complex networks are for gradcheck's own use; train one of float32 or float64",
     ),
+    "no network for cost_and_gradient": (
+        lambda: nn.cost_and_gradient([LINEAR], nn.Quadratic(), [[1.0]], [[1.0]]),
+        f"cost_and_gradient: net must be a Sequential, got [{LINEAR!r}]",
+    ),
+    "a class of costs for cost_and_gradient": (
+        lambda: nn.cost_and_gradient(ONE, nn.Quadratic, [[1.0]], [[1.0]]),
+        "cost_and_gradient: cost must be a Cost, got <class 'numnet.costs.Quadratic'>: write Quadratic(...)",
+    ),
+    "a complex network for cost_and_gradient": (
+        lambda: nn.cost_and_gradient(ONE.astype(complex), nn.Quadratic(), [[1.0]], [[1.0]]),
+        "cost_and_gradient: complex networks are for gradcheck's own use; train one of float32 or float64",
+    ),
+    "parameters of another network": (
+        lambda: checks.all_parameters(np.zeros(3), 2),
+        "cost_and_gradient: parameters must be 2 real numbers, as net.parameters is, got an array of shape (3,) and "
+        "dtype float64",
+    ),
     "no probabilities": (
         lambda: checks.probabilities_taken_once([LINEAR, TANH], ["distribution"]),
         "CrossEntropy needs probabilities, but the last layer, Tanh(), gives other numbers: end the network in "

@@ -139,6 +139,26 @@ def test_carrying_a_network_over(block):
     exec(block, {})
 
 
+OTHER_TOOLS = [("PyTorch", "torch"), ("SciPy", "scipy")]  # the heading of each section, and the package that it needs
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(("tool", "package"), OTHER_TOOLS)
+def test_other_tools(tool, package):
+    pytest.importorskip(package, reason=f"{tool} is not installed: pip install {package}")
+    (section,) = re.findall(rf"^## {tool}$(.*?)(?=^## |\Z)", text("other-tools.md"), re.DOTALL | re.MULTILINE)
+    names = {}
+    found = re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    assert found
+    for block in found:
+        exec(block, names)
+
+
+def test_every_block_on_other_tools_is_run():
+    sections = re.findall(r"^## (.*)$", text("other-tools.md"), re.MULTILINE)
+    assert sections == [tool for tool, _ in OTHER_TOOLS]
+
+
 def test_the_dropout_drops_in_training_only():
     names = {}
     (block,) = (block for block in blocks("coming-from.md") if "class Dropout" in block)

@@ -89,16 +89,17 @@ WAYS = {
     "data": lambda run, x, t, good: run.evaluate((x, t)),
     "step": lambda run, x, t, good: run.step(x, t),
     "gradcheck": lambda run, x, t, good: nn.gradcheck(run.net, run.cost, x, t),
+    "cost_and_gradient": lambda run, x, t, good: nn.cost_and_gradient(run.net, run.cost, x, t),
     "accuracy": lambda run, x, t, good: run.net.accuracy(x, t),
     "a call": lambda run, x, t, good: run.net(x),
     "predict": lambda run, x, t, good: run.net.predict(x),
     "a cost": lambda run, x, t, good: run.cost(run.net(np.zeros((len(x), 3))), t),
 }
 INPUTS = [way for way in WAYS if way != "a cost"]
-FLOAT32 = [way for way in INPUTS if way != "gradcheck"]
+FLOAT32 = [way for way in INPUTS if way not in ("gradcheck", "cost_and_gradient")]
 TARGETS = [way for way in WAYS if way not in ("a call", "predict")]
 WITH_A_LAYER = [way for way in TARGETS if way not in ("gradcheck", "a cost")]  # they know what the last layer can give
-NAMED = "train", "test", "data", "step"  # the message begins with the name of the way
+NAMED = "train", "test", "data", "step", "cost_and_gradient"  # the message begins with the name of the way
 ROWS = [kind for kind in KINDS if kind != "classes"]
 
 
@@ -296,6 +297,7 @@ def test_costs_and_accuracies_are_means_over_samples_in_every_way(
             "test": (epoch.test_cost, epoch.test_accuracy),
             "resumed": resumed[1:3],
             "data": run.evaluate(data),
+            "cost_and_gradient": (nn.cost_and_gradient(run.net, run.cost, *data)[0], accuracy),
             "step": (run.step(*data), accuracy),
             "a cost": (run.cost(run.net(data[0]), t), accuracy),
             "accuracy": (cost, math.nan if classes is None else run.net.accuracy(*data)),
@@ -313,6 +315,10 @@ LOOKS = {
     "evaluate": lambda run, x, t, path: run.evaluate((x, t)),
     "gradcheck": lambda run, x, t, path: nn.gradcheck(run.net, run.cost, x[:2], t[:2]),
     "gradcheck of samples": lambda run, x, t, path: nn.gradcheck(run.net, run.cost, x[:2], t[:2], samples=2),
+    "cost_and_gradient": lambda run, x, t, path: nn.cost_and_gradient(run.net, run.cost, x, t),
+    "cost_and_gradient elsewhere": lambda run, x, t, path: nn.cost_and_gradient(
+        run.net, run.cost, x, t, 2 * run.net.parameters
+    ),
     "a cost": lambda run, x, t, path: run.cost(run.net(x), t),
     "repr": lambda run, x, t, path: (repr(run), repr(run.net), repr(run.history)),
     "HTML": lambda run, x, t, path: (run.net._repr_html_(), run.history._repr_html_()),

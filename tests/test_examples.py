@@ -247,6 +247,24 @@ def test_every_device_can_be_named(program, device, monkeypatch):
     assert example["parse_arguments"]().device == device
 
 
+def test_lbfgs(tmp_path):
+    done = run(tmp_path, "examples/lbfgs.py", "--iterations", "20")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = re.findall(r"^(\w+) +cost (\S+)  training accuracy (\S+)  test accuracy (\S+)$", done.stdout, re.MULTILINE)
+    (before, *then), (after, *now) = ([word, *map(float, numbers)] for word, *numbers in lines)
+    assert (before, after) == ("before", "after")
+    assert then[0] > 2 > 0.1 > now[0]
+    assert then[1] < 0.2 < 0.97 < now[1]
+    assert then[2] < 0.2 < 0.93 < now[2]
+    assert re.search(r"^20 iterations, 2\d gradients of 1437 samples: STOP", done.stdout, re.MULTILINE)
+
+
+def test_lbfgs_without_mnist(tmp_path):
+    done = run(tmp_path, "examples/lbfgs.py", "--dataset", "mnist")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: train-images-idx3-ubyte.gz could not be downloaded")
+
+
 # Places that cannot be written in. They are noticed before the training.
 
 

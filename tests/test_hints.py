@@ -1925,6 +1925,29 @@ ELSEWHERE = {  # remedies that a test beside the code follows
     "datasets/test_download.py test_after_a_kill_another_process_goes_on": [
         "Wait for that process or end it, then try again."
     ],
+    "test_torch.py test_the_remedies_for_modules_help": [
+        "torch.nn.Sequential(...) of its layers, in the order in which its forward calls them",
+        "the module, after module.load_state_dict(...)",
+        "and not over the outputs: use torch.nn.Softmax(dim=1)",
+        ": use torch.nn.Flatten()",
+    ],
+    "test_torch.py test_the_remedies_for_the_softmax_help": [
+        "leave it out, and give softmax=True",
+        "the softmax must be taken only once: leave out softmax=True",
+    ],
+    "test_torch.py test_the_remedy_for_another_dtype_helps": [": give copy.deepcopy(module).float()"],
+    "test_torch.py test_the_remedies_for_what_is_not_there_yet_help": [
+        "has no parameters yet: call the module with a batch first",
+        "remove the hook first",
+    ],
+    "test_torch.py test_each_layer_that_is_named_comes_from_pytorch": [
+        "has a forward of its own, which numnet does not know: use ",
+    ],
+    "test_torch.py test_what_is_refused_of_numnet_and_the_remedies_help": [
+        "give net.astype('float64')",
+        "has a forward of its own, which PyTorch does not know: use ",
+    ],
+    "test_torch.py test_without_pytorch_the_error_says_what_brings_it": ["pip install 'numnet[torch]'"],
     "test_parallel.py test_the_remedies_help": [
         "differs between the ranks, … on rank 0 and … on rank …: …",
         "call the trainer alike on all ranks",

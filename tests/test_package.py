@@ -23,7 +23,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 
 def test_import_loads_nothing_heavy():
-    heavy = ["matplotlib", "requests", "tqdm", "cupy", "onnx", "http.client", "ssl"]
+    heavy = ["matplotlib", "requests", "tqdm", "cupy", "onnx", "torch", "scipy", "http.client", "ssl"]
     code = f"import sys, numnet; print(*[name for name in {heavy} if name in sys.modules]); numnet.plotting.report"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
