@@ -6,6 +6,8 @@ import inspect
 import io
 import os
 import re
+import shutil
+import subprocess
 import sys
 import textwrap
 import warnings
@@ -139,7 +141,8 @@ def test_carrying_a_network_over(block):
     exec(block, {})
 
 
-OTHER_TOOLS = [("PyTorch", "torch"), ("SciPy", "scipy")]  # the heading of each section, and the package that it needs
+# The heading of each section, and the package that it needs.
+OTHER_TOOLS = [("PyTorch", "torch"), ("SciPy", "scipy"), ("ONNX", "onnxruntime"), ("C", "numnet")]
 
 
 @pytest.mark.usefixtures("workplace")
@@ -152,6 +155,22 @@ def test_other_tools(tool, package):
     assert found
     for block in found:
         exec(block, names)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler: cc")
+def test_the_program_in_c_reads_digits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (section,) = re.findall(r"^## C$(.*?)(?=^## |\Z)", text("other-tools.md"), re.DOTALL | re.MULTILINE)
+    (python,), (program,) = (re.findall(rf"```{name}\n(.*?)```", section, re.DOTALL) for name in ("python", "c"))
+    (command,) = re.findall(r"^    (cc .*)$", section, re.MULTILINE)
+    names = {}
+    exec(python, names)
+    Path("main.c").write_text(program)
+    subprocess.run([*command.split(), "-Wall", "-Wextra", "-Werror"], check=True)
+    net, images = names["net"], names["test"].images[:20]
+    for image, label in zip(images, net.predict(images), strict=True):
+        given = " ".join(str(pixel / 255) for pixel in image.ravel())
+        assert subprocess.run("./digits", input=given, capture_output=True, text=True).stdout == f"{label}\n"
 
 
 def test_every_block_on_other_tools_is_run():
