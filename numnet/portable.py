@@ -1,6 +1,6 @@
 """Networks that other programs can compute: built-in layers with real and finite parameters. Others are refused.
 
-Every function that exports a network begins with `steps`.
+`steps` is the first call of every function that exports a network.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def steps(caller: str, net: Sequential, dtype: str | None = None) -> list[Step]:
     for name in ("__call__", "scaled", "infer"):
         if getattr(type(net), name) is not getattr(Sequential, name):
             raise ValueError(
-                f"{caller}: {type(net).__name__} has a {name} of its own, which the file would not have: give a "
+                f"{caller}: {type(net).__name__} has a {name} of its own, which would be lost: give a "
                 "numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters"
             )
     if net.dtype.kind == "c":
         raise ValueError(
-            f"{caller}: the file computes with real numbers, but the network is {net.dtype}: give net.astype('float32')"
+            f"{caller}: only real numbers can be exported, but the network is {net.dtype}: give net.astype('float32')"
         )
     kinds = [_kind(caller, i, layer) for i, layer in enumerate(net.layers)]
     return [
@@ -63,9 +63,7 @@ def _kind(caller: str, i: int, layer: Layer) -> type[Layer]:
         if isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward:
             return kind
     known = ", ".join(kind.__name__ for kind in _KINDS)
-    raise ValueError(
-        f"{caller}: layer {i}, {layer!r}, has a forward of its own, which the file would not have: use {known}"
-    )
+    raise ValueError(f"{caller}: layer {i}, {layer!r}, has a forward of its own, which would be lost: use {known}")
 
 
 def _parameters(caller: str, i: int, layer: Layer, dtype: npt.DTypeLike) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import backend
+from . import backend, portable
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
 
@@ -173,47 +173,27 @@ def to_torch(net: Sequential) -> torch.nn.Sequential:
     ...     module = nn.to_torch(net)
     ...     assert tuple(module[0].weight.shape) == (10, 784)
     """
-    if not isinstance(net, Sequential):
-        raise ValueError(f"to_torch: net must be a Sequential, got {net!r}")
-    for name in ("__call__", "scaled", "infer"):
-        if getattr(type(net), name) is not getattr(Sequential, name):
-            raise ValueError(
-                f"to_torch: {type(net).__name__} has a {name} of its own, which PyTorch would not know: give a "
-                "numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters"
-            )
-    if net.dtype.kind == "c":
-        raise ValueError(f"to_torch: the network is {net.dtype}: give net.astype('float64')")
-    names = [_name(i, layer) for i, layer in enumerate(net.layers)]
+    steps = portable.steps("to_torch", net)
     try:
         import torch
     except ImportError as error:
         raise ImportError(
             f"to_torch needs PyTorch, which cannot be imported ({error}): pip install 'numnet[torch]'"
         ) from error
-    return torch.nn.Sequential(*(_layer(torch, name, layer) for name, layer in zip(names, net.layers, strict=True)))
+    return torch.nn.Sequential(*(_layer(torch, step) for step in steps))
 
 
-def _name(i: int, layer: Layer) -> str:
-    """Return the name of the layer of PyTorch that has the forward of a layer."""
-    for name, kind in _KINDS.items():
-        if isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward:
-            return name
-    raise ValueError(
-        f"to_torch: layer {i}, {layer!r}, has a forward of its own, which PyTorch does not know: use {_NAMES}"
-    )
-
-
-def _layer(torch: Any, name: str, layer: Layer) -> Any:
+def _layer(torch: Any, step: portable.Step) -> Any:
     """Return the layer of PyTorch."""
-    if name == "Softmax":
+    if step.kind is Softmax:
         return torch.nn.Softmax(dim=1)
-    if name != "Linear":
-        return getattr(torch.nn, name)()
-    arrays = {which: backend.to(array, "cpu") for which, array in layer.parameters.items()}
-    outputs, inputs = arrays["weight"].T.shape
-    dtype = getattr(torch, arrays["weight"].dtype.name)
+    if step.kind is not Linear:
+        return getattr(torch.nn, step.kind.__name__)()
+    weight, arrays = step.parameters["weight"], step.parameters
     # skip_init: drawing parameters that are replaced would move on the generator of PyTorch.
-    linear = torch.nn.utils.skip_init(torch.nn.Linear, inputs, outputs, "bias" in arrays, device="cpu", dtype=dtype)
+    linear = torch.nn.utils.skip_init(
+        torch.nn.Linear, *weight.shape, "bias" in arrays, device="cpu", dtype=getattr(torch, weight.dtype.name)
+    )
     with torch.no_grad():
         for which, array in arrays.items():
             getattr(linear, which).copy_(torch.from_numpy(array.T))

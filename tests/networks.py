@@ -127,9 +127,9 @@ def not_exportable():
     diverged.layers[1].bias = np.nan
     return {
         "net must be a Sequential, got Linear(4, 2)": nn.Linear(4, 2),
-        "Inverted has a scaled of its own, which the file would not have: give a": Inverted(nn.Linear(4, 2)),
+        "Inverted has a scaled of its own, which would be lost: give a": Inverted(nn.Linear(4, 2)),
         "the network is complex128: give net.astype('float32')": nn.Sequential(nn.Linear(4, 2), dtype="complex128"),
-        "layer 1, Doubled(), has a forward of its own, which the file would not have: use Linear, Sigmoid, Tanh, "
+        "layer 1, Doubled(), has a forward of its own, which would be lost: use Linear, Sigmoid, Tanh, "
         "ReLU, Softmax": nn.Sequential(nn.Linear(4, 2), Doubled()),
         "the bias of layer 1 has values that are not finite in float32: training has diverged, train": diverged,
     }

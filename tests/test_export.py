@@ -158,9 +158,9 @@ def spoiled(layer, name, value):
             lambda: Inverted(nn.Linear(4, 2)),
             "Inverted has a scaled of its own.* give a numnet.Sequential of new layers",
         ),
-        (lambda: Averaged(nn.Linear(4, 2)), "Averaged has a __call__ of its own, which the file would not have"),
-        (lambda: Sure(nn.Linear(4, 2)), "Sure has a infer of its own, which the file would not have"),
-        (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"real numbers, .* give net.astype\('float32'\)"),
+        (lambda: Averaged(nn.Linear(4, 2)), "Averaged has a __call__ of its own, which would be lost"),
+        (lambda: Sure(nn.Linear(4, 2)), "Sure has a infer of its own, which would be lost"),
+        (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"real numbers can be exported, .* give net.astype\('float32'\)"),
         (lambda: nn.Sequential(nn.Linear(4, 2), Own()), r"layer 1, Own\(\), has a forward of its own.*use Linear, Sig"),
         (
             lambda: nn.Sequential(nn.Linear(4, 2), Doubled()),

@@ -1484,7 +1484,7 @@ def test_curves_that_there_are_not():
 @hint(
     "but the network is complex128: give net.astype('float32')",
     "begin it with a Linear of side times side inputs, Linear(784, ...) say",
-    "has a forward of its own, which the file would not have: use Linear, Sigmoid, Tanh, ReLU, Softmax",
+    "has a forward of its own, which would be lost: use Linear, Sigmoid, Tanh, ReLU, Softmax",
     "training has diverged, train again with a smaller learning rate",
     "give a numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters",
 )
@@ -1942,10 +1942,6 @@ ELSEWHERE = {  # remedies that a test beside the code follows
     ],
     "test_torch.py test_each_layer_that_is_named_comes_from_pytorch": [
         "has a forward of its own, which numnet does not know: use ",
-    ],
-    "test_torch.py test_what_is_refused_of_numnet_and_the_remedies_help": [
-        "give net.astype('float64')",
-        "has a forward of its own, which PyTorch does not know: use ",
     ],
     "test_torch.py test_without_pytorch_the_error_says_what_brings_it": ["pip install 'numnet[torch]'"],
     "test_parallel.py test_the_remedies_help": [

@@ -440,12 +440,12 @@ def test_what_is_refused_of_numnet_and_the_remedies_help():
         assert type(nn.to_torch(nn.Sequential(nn.Linear(4, 2), getattr(nn, name)()))[1]).__name__ == name
     assert isinstance(nn.to_torch(nn.Sequential(nn.Linear(4, 2), Last()))[1], torch.nn.Tanh)
     net = nn.Sequential(nn.Linear(4, 2), dtype="complex128")
-    (code,) = re.findall(r"give (net.*)", told(net, "to_torch: the network is complex128: give net.astype"))
+    (code,) = re.findall(r"give (net.*)", told(net, "but the network is complex128: give net.astype"))
     with contextlib.suppress(np.exceptions.ComplexWarning):
         assert nn.to_torch(eval(code, {"net": net}))[0].weight.dtype == torch.float64
     net = Inverted(nn.Linear(4, 2), seed=0)
     told(
-        net, "to_torch: Inverted has a scaled of its own, which PyTorch would not know: give a numnet.Sequential of new"
+        net, "to_torch: Inverted has a scaled of its own, which would be lost: give a numnet.Sequential of new"
     )
     plain = nn.Sequential(nn.Linear(4, 2))
     plain.parameters = net.parameters
