@@ -16,6 +16,7 @@ IN_DOCS = [
     "quadratic-vs-cross-entropy.md",
     "literature.md",
     "parallel.md",
+    "other-tools.md",
     *DERIVATIONS,
 ]
 PAGES = {"README.md": "README.zh-CN.md"} | {f"docs/{page}": f"docs/zh/{page}" for page in IN_DOCS}

@@ -142,7 +142,9 @@ def test_carrying_a_network_over(block):
 
 
 # The heading of each section, and the package that it needs.
-OTHER_TOOLS = [("PyTorch", "torch"), ("SciPy", "scipy"), ("ONNX", "onnxruntime"), ("C", "numnet")]
+OTHER_TOOLS = [
+    *(("scikit-learn", "sklearn"), ("PyTorch", "torch"), ("SciPy", "scipy"), ("ONNX", "onnxruntime"), ("C", "numnet")),
+]
 
 
 @pytest.mark.usefixtures("workplace")
