@@ -1,10 +1,10 @@
 """A run as one object: what is put back, what goes on, and what is counted on the way."""
 
 import copy
-import pickle
 import gc
 import itertools
 import math
+import pickle
 import time
 
 import numpy as np
