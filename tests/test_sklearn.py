@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -230,6 +231,10 @@ def test_early_stopping_of_tiny_data():
     with pytest.raises(ValueError, match=r"got 3 distinct samples of 3 classes, .* or early_stopping=False"):
         quick(early_stopping=True).fit(x[[0, 2, 4]], y[[0, 2, 4]])
     quick(early_stopping=False).fit(x[[0, 2, 4]], y[[0, 2, 4]])
+    with pytest.raises(ValueError, match="give more samples, another validation_fraction, or early"):
+        quick(early_stopping=True, validation_fraction=0.9).fit(x, y)
+    quick(early_stopping=True, validation_fraction=0.9).fit(IRIS, NAMES)
+    quick(early_stopping=True, validation_fraction=0.3).fit(x, y)
 
 
 def test_training_stops_if_nothing_is_gained():
@@ -251,6 +256,8 @@ def test_warm_start_goes_on():
     np.testing.assert_allclose(net.parameters, before, atol=1e-9)
     with pytest.raises(ValueError, match=r"y has classes that the first call had not, \[11\]: give them to the first"):
         model.fit(X, np.where(Y == 3, 11, Y))
+    model = quick(warm_start=True).partial_fit(X, Y, classes=[*range(10), 11])
+    model.fit(X, np.where(Y == 3, 11, Y))
     model = quick().fit(X, Y)
     assert model.fit(X, Y).net_ is not net
     np.testing.assert_array_equal(model.net_.parameters, quick().fit(X, Y).net_.parameters)
@@ -317,8 +324,12 @@ def test_options_that_cannot_be(options, message):
 def test_targets_that_cannot_be():
     with pytest.raises(ValueError, match="Unknown label type"):
         quick().fit(IRIS, IRIS[:, 0])
-    with pytest.raises(ValueError, match=r"multiclass-multioutput.*: give MultiOutputClassifier\(NetClassifier"):
-        quick().fit(IRIS, np.stack([SPECIES, SPECIES], axis=1))
+    two = np.stack([SPECIES, SPECIES[::-1]], axis=1)
+    with pytest.raises(
+        ValueError, match=r"multiclass-multioutput: give MultiOutputClassifier\(NetClassifier\(\)\), of"
+    ):
+        quick().fit(IRIS, two)
+    assert MultiOutputClassifier(quick()).fit(IRIS, two).predict(IRIS).shape == (150, 2)
     model = quick().partial_fit(IRIS, SPECIES, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="y must have one class for each sample, as on the first call"):
         model.partial_fit(IRIS, np.eye(3, dtype=int)[SPECIES])
