@@ -34,6 +34,7 @@ from .training import Trainer
 
 if TYPE_CHECKING:
     from . import plotting
+    from . import sklearn as sklearn
 
 __version__ = "0.1.0"
 
@@ -81,6 +82,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plotting":  # on first use: matplotlib takes longer to import than all the rest
-        return importlib.import_module(".plotting", __name__)
+    # On first use: matplotlib takes longer to import than all the rest. `sklearn` is not in __all__, since scikit-learn
+    # may be missing.
+    if name in ("plotting", "sklearn"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

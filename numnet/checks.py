@@ -567,7 +567,7 @@ def sample_weight(values: Any, n: int) -> Array:
     weight = weight.astype(np.float64)
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError(
-            "sample_weight must be finite numbers of at least 0, and not all 0, but they range from "
+            "sample_weight must be finite numbers of at least 0, and not all zero, but they range from "
             f"{weight.min():g} to {weight.max():g}"
         )
     return weight

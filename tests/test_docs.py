@@ -322,6 +322,7 @@ def public_names():
         for name, function in inspect.getmembers(plotting, inspect.isfunction)
         if function.__module__ == plotting.__name__ and not name.startswith("_")
     }
+    found |= {f"numnet.sklearn.{name}": getattr(nn.sklearn, name) for name in nn.sklearn.__all__}
     return found | {
         f"numnet.backend.{name}": getattr(nn.backend, name) for name in ("choose", "to", "matmul", "offload", "record")
     }

@@ -552,3 +552,19 @@ def test_quadratic_vs_cross_entropy(epochs, seeds, tmp_path, largest):
     np.testing.assert_allclose(outputs, expected, atol=1.01e-4)
     assert done.stdout.count("Found, ") == 6
     assert (tmp_path / "costs.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_sklearn_tools(tmp_path):
+    pytest.importorskip("sklearn", minversion="1.4", reason="scikit-learn is not installed, or older than 1.4")
+    done = run(tmp_path, "examples/sklearn_tools.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the same with two processes: True" in done.stdout
+    for tool, least in (("Pipeline: test", 0.93), ("BaggingClassifier: test", 0.93)):
+        assert float(re.search(rf"^{tool} accuracy ([\d.]+)", done.stdout, re.MULTILINE)[1]) > least
+    assert float(re.search(r"^cross_val_score: .*mean ([\d.]+)$", done.stdout, re.MULTILINE)[1]) > 0.92
+    after, before = map(float, re.search(r"log loss ([\d.]+) .* and ([\d.]+) without", done.stdout).groups())
+    assert after < before
+    pixels = np.array([line.split() for line in re.findall(r"^  +(\d.*)$", done.stdout, re.MULTILINE)], float)
+    assert pixels.shape == (8, 8)
+    assert pixels[:, [0, 7]].max() < 0.5 < pixels.max()  # the digits leave the outer columns nearly empty

@@ -160,7 +160,7 @@ def spoiled(layer, name, value):
         ),
         (lambda: Averaged(nn.Linear(4, 2)), "Averaged has a __call__ of its own, which would be lost"),
         (lambda: Sure(nn.Linear(4, 2)), "Sure has a infer of its own, which would be lost"),
-        (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"real numbers can be exported, .* give net.astype\('float32'\)"),
+        (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"only real .* give net.astype\('float32'\)"),
         (lambda: nn.Sequential(nn.Linear(4, 2), Own()), r"layer 1, Own\(\), has a forward of its own.*use Linear, Sig"),
         (
             lambda: nn.Sequential(nn.Linear(4, 2), Doubled()),

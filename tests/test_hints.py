@@ -1944,6 +1944,18 @@ ELSEWHERE = {  # remedies that a test beside the code follows
         "has a forward of its own, which numnet does not know: use ",
     ],
     "test_torch.py test_without_pytorch_the_error_says_what_brings_it": ["pip install 'numnet[torch]'"],
+    "test_sklearn.py test_bytes_and_floats_are_not_mixed_up": [
+        "give np.asarray(X, float), or X / 255 if the floats were intensities from 0 to 1",
+        "give np.asarray(X, np.uint8), or X / 255",
+    ],
+    "test_sklearn.py test_targets_that_cannot_be": [
+        "give MultiOutputClassifier(NetClassifier()), of sklearn.multioutput"
+    ],
+    "test_sklearn.py test_warm_start_goes_on": ["give them to the first call"],
+    "test_sklearn.py test_the_weights_of_classes": ["these have several labels: give sample_weight to fit"],
+    "test_sklearn.py test_early_stopping_of_tiny_data": [
+        "give more samples, another validation_fraction, or early_stopping=False"
+    ],
     "test_parallel.py test_the_remedies_help": [
         "differs between the ranks, … on rank 0 and … on rank …: …",
         "call the trainer alike on all ranks",

@@ -444,9 +444,7 @@ def test_what_is_refused_of_numnet_and_the_remedies_help():
     with contextlib.suppress(np.exceptions.ComplexWarning):
         assert nn.to_torch(eval(code, {"net": net}))[0].weight.dtype == torch.float64
     net = Inverted(nn.Linear(4, 2), seed=0)
-    told(
-        net, "to_torch: Inverted has a scaled of its own, which would be lost: give a numnet.Sequential of new"
-    )
+    told(net, "to_torch: Inverted has a scaled of its own, which would be lost: give a numnet.Sequential of new")
     plain = nn.Sequential(nn.Linear(4, 2))
     plain.parameters = net.parameters
     np.testing.assert_array_equal(flat(nn.to_torch(plain)), net.parameters)

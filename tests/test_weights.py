@@ -222,7 +222,7 @@ def test_step_takes_weights_as_they_are(device):
         (np.ones((20, 1)), r"of shape \(20,\), got float64 of shape \(20, 1\)"),
         (2.0, r"of shape \(20,\), got float64 of shape \(\)"),
         (np.ones(20, complex), "got complex128"),
-        (np.arange(20) - 1.0, "must be finite numbers of at least 0, and not all 0, but they range from -1 to 18"),
+        (np.arange(20) - 1.0, "must be finite numbers of at least 0, and not all zero, but they range from -1 to 18"),
         (np.full(20, np.nan), "but they range from nan to nan"),
         (np.full(20, np.inf), "but they range from inf to inf"),
         (np.zeros(20), "but they range from 0 to 0"),

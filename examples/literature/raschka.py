@@ -65,7 +65,7 @@ def run(x: Array, labels: Array, epochs: int, seed: int) -> list[float]:
 
 def as_in_the_book(x: Array, labels: Array, epochs: int, seed: int) -> list[float]:
     """Do the same with the random numbers that the book draws, and in the book's order."""
-    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+    from sklearn.model_selection import train_test_split
 
     rest, test = train_test_split(np.arange(len(x)), test_size=len(x) // 7, random_state=seed, stratify=labels)
     train, held_out = train_test_split(rest, test_size=len(x) // 14, random_state=seed, stratify=labels[rest])

@@ -1,0 +1,406 @@
+"""The estimators, as scikit-learn's own checks and its tools see them."""
+
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import numnet as nn
+
+pytest.importorskip("sklearn", minversion="1.4", reason="scikit-learn is not installed, or older than 1.4")
+
+from sklearn import config_context, datasets
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from numnet.sklearn import NetClassifier, NetRegressor, _copies, _held_out, _is_stale
+
+pytestmark = pytest.mark.filterwarnings("ignore::numnet.DataWarning")
+X, Y = datasets.load_digits(return_X_y=True)
+X = X / 16
+IRIS, SPECIES = datasets.load_iris(return_X_y=True)
+IRIS = (IRIS - IRIS.mean(axis=0)) / IRIS.std(axis=0)
+NAMES = np.array(["setosa", "versicolor", "virginica"], dtype=object)[SPECIES]
+RNG = np.random.default_rng(0)
+IMAGES = (X * 255).astype(np.uint8)
+
+
+def quick(**options):
+    return NetClassifier(**{"hidden_layer_sizes": (16,), "max_iter": 10, "random_state": 0, **options})
+
+
+def regressor(**options):
+    return NetRegressor(**{"hidden_layer_sizes": (16,), "max_iter": 10, "random_state": 0, **options})
+
+
+# scikit-learn's checks
+
+
+@parametrize_with_checks([NetClassifier(max_iter=100), NetRegressor(max_iter=100)])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def every_way():
+    ways = [(dtype, early) for dtype in (None, "float64", "float32") for early in (False, True)]
+    return [kind(dtype=dtype, early_stopping=early) for kind in (NetClassifier, NetRegressor) for dtype, early in ways]
+
+
+@pytest.mark.slow
+@parametrize_with_checks(every_way())
+def test_scikit_learns_checks_of_every_dtype_with_and_without_early_stopping(estimator, check):
+    check(estimator)
+
+
+# What is learned
+
+
+def test_the_cost_and_the_outputs_are_those_that_scikit_learns_network_has_with_the_same_weights():
+    for kind, y in (("multiclass", SPECIES), ("binary", SPECIES == 1), ("multilabel", np.eye(3, dtype=int)[SPECIES])):
+        ours = quick(activation="tanh").fit(IRIS, y)
+        theirs = MLPClassifier((16,), activation="tanh", max_iter=1, solver="sgd", random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs.fit(IRIS, y)
+        linear = [layer for layer in ours.net_.layers if isinstance(layer, nn.Linear)]
+        theirs.coefs_, theirs.intercepts_ = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        np.testing.assert_allclose(ours.predict_proba(IRIS), theirs.predict_proba(IRIS), rtol=1e-10, err_msg=kind)
+        np.testing.assert_allclose(ours.predict_log_proba(IRIS), theirs.predict_log_proba(IRIS), rtol=1e-8)
+        np.testing.assert_array_equal(ours.predict(IRIS), theirs.predict(IRIS))
+        assert ours.predict(IRIS).dtype == theirs.predict(IRIS).dtype
+
+
+def test_a_regression_gives_what_scikit_learns_network_has_with_the_same_weights():
+    for y in (IRIS[:, 0], IRIS[:, :2]):
+        ours, theirs = regressor(), MLPRegressor(hidden_layer_sizes=(16,), max_iter=1, solver="sgd", random_state=0)
+        ours.fit(IRIS[:, 2:], y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs.fit(IRIS[:, 2:], y)
+        linear = [layer for layer in ours.net_.layers if isinstance(layer, nn.Linear)]
+        theirs.coefs_, theirs.intercepts_ = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        np.testing.assert_allclose(ours.predict(IRIS[:, 2:]), theirs.predict(IRIS[:, 2:]), rtol=1e-10)
+
+
+def test_plain_training_is_that_of_a_trainer():
+    model = quick(batch_size=32, weight_decay=1e-3, n_iter_no_change=np.inf).fit(X, Y)
+    seeds = np.random.RandomState(0).randint(2**31 - 1, size=3)
+    start = nn.starts.glorot
+    layers = nn.Linear(64, 16, start=start), nn.ReLU(), nn.Linear(16, 10, start=start), nn.Softmax()
+    net = nn.Sequential(*layers, seed=int(seeds[0]), dtype="float64")
+    sgd = nn.SGD(0.03, 0.9, nesterov=True, weight_decay=1e-3, clip_norm=1.0)
+    history = nn.Trainer(net, nn.CrossEntropy(), sgd, seed=int(seeds[1])).fit((X, Y), 10, 32)
+    assert model.loss_curve_ == history.train_cost
+    assert model.n_iter_ == 10
+    np.testing.assert_array_equal(model.net_.parameters, net.parameters)
+
+
+def test_the_digits_are_learned_as_well_as_by_scikit_learn():
+    model = NetClassifier(random_state=0, max_iter=30).fit(X[:1200], Y[:1200])
+    assert model.score(X[1200:], Y[1200:]) > 0.9
+    assert model.score(X[1200:], Y[1200:]) == accuracy_score(Y[1200:], model.predict(X[1200:]))
+
+
+def test_predicted_logarithms_are_finite_where_probabilities_are_rounded_to_0():
+    for y in (SPECIES, SPECIES == 1, np.eye(3, dtype=int)[SPECIES]):
+        model = quick().fit(IRIS, y)
+        model.net_.parameters = model.net_.parameters * 100
+        assert np.isfinite(model.predict_log_proba(IRIS * 100)).all()
+
+
+@pytest.mark.parametrize("dtype", [None, "float64", "float32"])
+@pytest.mark.parametrize("given", [np.float64, np.float32, np.uint8])
+def test_precision(dtype, given):
+    for make, y in ((quick, Y), (regressor, Y.astype(float))):
+        model = make(dtype=dtype, max_iter=1).fit(IMAGES if given == np.uint8 else X.astype(given), y)
+        x = (IMAGES if given == np.uint8 else X.astype(given))[:5]
+        natural = np.float64 if given == np.float64 else np.float32
+        assert model.net_.dtype == (dtype or natural)
+        out = model.predict_proba(x) if make is quick else model.predict(x)
+        assert out.dtype == (np.float64 if given == np.float64 else model.net_.dtype)
+
+
+# Weights
+
+
+@settings(deadline=None)
+@given(weight=st.lists(st.integers(0, 3), min_size=30, max_size=30), early=st.booleans(), seed=st.integers(0, 99))
+def test_in_one_batch_weights_are_repeated_samples_to_the_last_bit(weight, early, seed):
+    x, y = IRIS[::5], NAMES[::5]
+    kept = np.array(weight) > 0
+    if any((kept & (y == name)).sum() < 3 for name in set(y)):
+        return
+    order = np.random.default_rng(seed).permutation(30)
+    model = quick(early_stopping=early, random_state=seed, dtype="float32")
+    one = clone(model).fit(x[order], y[order], sample_weight=np.array(weight)[order])
+    other = clone(model).fit(np.repeat(x, weight, axis=0), np.repeat(y, weight))
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+    assert one.validation_scores_ == other.validation_scores_
+
+
+def test_the_weights_of_classes():
+    y = (SPECIES == 2).astype(int)
+    weights = {0: 1.0, 1: 5.0}
+    one = quick(class_weight=weights).fit(IRIS, y)
+    other = quick().fit(IRIS, y, sample_weight=np.where(y == 1, 5.0, 1.0))
+    np.testing.assert_allclose(one.net_.parameters, other.net_.parameters, rtol=1e-9)
+    balanced = quick(class_weight="balanced").fit(IRIS, y)
+    other = quick().fit(IRIS, y, sample_weight=np.where(y == 1, 1 / 50, 1 / 100))
+    np.testing.assert_allclose(balanced.net_.parameters, other.net_.parameters, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"several labels: give sample_weight to fit"):
+        quick(class_weight="balanced").fit(IRIS, np.eye(3, dtype=int)[SPECIES])
+    quick().fit(IRIS, np.eye(3, dtype=int)[SPECIES], sample_weight=np.arange(150))
+
+
+def test_samples_of_weight_0_are_no_samples():
+    weight = (SPECIES > 0).astype(float)
+    model = quick().fit(IRIS, SPECIES, sample_weight=weight)
+    assert model.classes_.tolist() == [1, 2]
+    with pytest.raises(ValueError, match="needs samples of two classes or more, got one class, 1"):
+        quick().fit(IRIS, SPECIES, sample_weight=(SPECIES == 1).astype(float))
+
+
+# Early stopping
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    fraction=st.floats(0.01, 0.6),
+    copies=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_what_is_held_out(sizes, fraction, copies, seed):
+    t = np.repeat(np.arange(len(sizes)), sizes)
+    x = np.repeat(np.arange(len(t), dtype=float)[:, None], copies, axis=0)
+    t = np.repeat(t, copies)
+    order = np.random.default_rng(seed).permutation(len(t))
+    x, t = x[order], t[order]
+    spare = sum(n - 1 for n in sizes)
+    wanted = max(2, np.ceil(fraction * len(t) / copies - 1e-9))
+    copy_of = _copies(x, t, seed)
+    assert len(set(copy_of)) == len(t) / copies
+    if spare < wanted:
+        with pytest.raises(ValueError, match="early_stopping needs two distinct samples for validation"):
+            _held_out(copy_of, t, np.ones(len(t)), fraction)
+        return
+    held = _held_out(copy_of, t, np.ones(len(t)), fraction)
+    assert not set(x[held].ravel()) & set(x[~held].ravel())
+    assert set(t[~held]) == set(t)
+    assert wanted <= held.sum() / copies <= wanted + 1
+
+
+def test_what_is_held_out_has_the_shares_of_the_classes():
+    t = np.repeat([0, 1, 2], [1000, 300, 50])
+    x = np.random.default_rng(0).normal(size=(len(t), 3))
+    held = [_held_out(_copies(x, t, seed), t, np.ones(len(t)), 0.1) for seed in (1, 2)]
+    for one in held:
+        np.testing.assert_allclose(np.bincount(t[one]), [100, 30, 5], atol=1)
+    assert (held[0] != held[1]).any()
+
+
+def test_early_stopping_keeps_the_best_parameters():
+    for model, x, y, score in (
+        (quick(early_stopping=True, max_iter=50), X, Y, accuracy_score),
+        (regressor(early_stopping=True, max_iter=50), IRIS[:, 1:], IRIS[:, 0], r2_score),
+    ):
+        model.fit(x, y)
+        seeds = np.random.RandomState(0).randint(2**31 - 1, size=3)
+        held = _held_out(_copies(x, y, seeds[2]), model._strata(y), np.ones(len(y)), 0.1)
+        assert score(y[held], model.predict(x[held])) == pytest.approx(model.best_validation_score_, abs=1e-12)
+        assert model.best_validation_score_ == max(model.validation_scores_)
+        assert len(model.validation_scores_) == model.n_iter_
+    assert quick().fit(X, Y).validation_scores_ is None
+
+
+def test_early_stopping_of_tiny_data():
+    x, y = IRIS[[0, 1, 50, 51, 100]], NAMES[[0, 1, 50, 51, 100]]
+    model = quick(early_stopping=True).fit(x, y)
+    assert model.classes_.tolist() == sorted(set(y))
+    assert len(model.trainer_.history) == model.n_iter_
+    with pytest.raises(ValueError, match=r"got 3 distinct samples of 3 classes, .* or early_stopping=False"):
+        quick(early_stopping=True).fit(x[[0, 2, 4]], y[[0, 2, 4]])
+    quick(early_stopping=False).fit(x[[0, 2, 4]], y[[0, 2, 4]])
+    with pytest.raises(ValueError, match="give more samples, another validation_fraction, or early"):
+        quick(early_stopping=True, validation_fraction=0.9).fit(x, y)
+    quick(early_stopping=True, validation_fraction=0.9).fit(IRIS, NAMES)
+    quick(early_stopping=True, validation_fraction=0.3).fit(x, y)
+
+
+def test_training_stops_if_nothing_is_gained():
+    assert not _is_stale([1.0, 2.0], 2, 0.1)
+    assert _is_stale([2.0, 1.0, 2.05], 2, 0.1)
+    assert not _is_stale([2.0, 1.0, 2.25], 2, 0.125)
+    assert not _is_stale([2.0] * 100, np.inf, 0.1)
+    assert quick(max_iter=500, tol=0.5, n_iter_no_change=3).fit(X, Y).n_iter_ < 30
+
+
+# Going on
+
+
+def test_warm_start_goes_on():
+    model = quick(warm_start=True).fit(X, Y)
+    net, before = model.net_, model.net_.parameters.copy()
+    model.set_params(max_iter=1, lr=1e-12).fit(X, Y)
+    assert model.net_ is net
+    np.testing.assert_allclose(net.parameters, before, atol=1e-9)
+    with pytest.raises(ValueError, match=r"y has classes that the first call had not, \[11\]: give them to the first"):
+        model.fit(X, np.where(Y == 3, 11, Y))
+    model = quick(warm_start=True).partial_fit(X, Y, classes=[*range(10), 11])
+    model.fit(X, np.where(Y == 3, 11, Y))
+    model = quick().fit(X, Y)
+    assert model.fit(X, Y).net_ is not net
+    np.testing.assert_array_equal(model.net_.parameters, quick().fit(X, Y).net_.parameters)
+
+
+def test_partial_fit_goes_on_with_the_same_run():
+    model = quick()
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        model.partial_fit(X, Y)
+    for _ in range(8):
+        for rows in np.array_split(np.arange(len(X)), 5):
+            model.partial_fit(X[rows], Y[rows], classes=np.arange(10))
+    assert model.score(X, Y) > 0.9
+    assert model.n_iter_ == len(model.loss_curve_) == 40
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        model.partial_fit(X, Y, classes=[1, 2])
+    again = pickle.loads(pickle.dumps(model))
+    for one in (model, again):
+        one.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.net_.parameters, again.net_.parameters)
+    one = regressor(early_stopping=True).partial_fit(IRIS[:, 1:], IRIS[:, 0]).partial_fit(IRIS[:, 1:], IRIS[:, 0])
+    assert one.n_iter_ == 2
+
+
+# What is refused
+
+
+def test_bytes_and_floats_are_not_mixed_up():
+    on_bytes, on_floats = quick(max_iter=3).fit(IMAGES, Y), quick(max_iter=3).fit(X, Y)
+    np.testing.assert_allclose(on_bytes.predict_proba(IMAGES / 255), on_bytes.predict_proba(IMAGES), rtol=1e-5)
+    for values in (IMAGES.astype(float), IMAGES.astype(int), -X):
+        with pytest.raises(ValueError, match=r"learned from bytes.*: give np.asarray\(X, np.uint8\), or X / 255$"):
+            on_bytes.predict(values)
+    on_bytes.predict(np.asarray(IMAGES.astype(float), np.uint8))
+    for ask in (on_floats.predict, on_floats.predict_proba, lambda x: on_floats.partial_fit(x, Y)):
+        with pytest.raises(ValueError, match=r"learned from floats, .*: give np.asarray\(X, float\), or X / 255 if"):
+            ask(IMAGES)
+    np.testing.assert_allclose(on_floats.predict_proba(IMAGES / 255), on_floats.predict_proba(X), atol=0.02)
+    on_floats.predict(np.asarray(IMAGES, float))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "swish"}, "activation must be one of logistic, tanh, relu, got 'swish'"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes: Linear: outputs must be a whole number of at least 1"),
+        ({"max_iter": 0}, "max_iter must be a whole number of at least 1, got 0"),
+        ({"batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change must be a whole number of at least 1, got 0"),
+        ({"tol": np.nan}, "tol must be a finite number, got nan"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1, got 1.0"),
+        ({"lr": -1}, "SGD: lr must be a finite number above 0"),
+        ({"dtype": "float16"}, "dtype must be one of"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    for model in (quick(**options), regressor(**options)):
+        with pytest.raises(ValueError, match=message):
+            model.fit(IRIS, SPECIES)
+        with pytest.raises(NotFittedError):
+            model.predict(IRIS)
+
+
+def test_targets_that_cannot_be():
+    with pytest.raises(ValueError, match="Unknown label type"):
+        quick().fit(IRIS, IRIS[:, 0])
+    two = np.stack([SPECIES, SPECIES[::-1]], axis=1)
+    with pytest.raises(
+        ValueError, match=r"multiclass-multioutput: give MultiOutputClassifier\(NetClassifier\(\)\), of"
+    ):
+        quick().fit(IRIS, two)
+    assert MultiOutputClassifier(quick()).fit(IRIS, two).predict(IRIS).shape == (150, 2)
+    model = quick().partial_fit(IRIS, SPECIES, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="y must have one class for each sample, as on the first call"):
+        model.partial_fit(IRIS, np.eye(3, dtype=int)[SPECIES])
+    model = quick().partial_fit(IRIS, np.eye(3, dtype=int)[SPECIES], classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"y must have 3 columns of 0 and 1, as on the first call"):
+        model.partial_fit(IRIS, np.eye(4, dtype=int)[SPECIES])
+
+
+def test_sparse_inputs_are_refused_and_sparse_labels_are_taken():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"toarray\(\)"):
+        quick().fit(sparse.csr_matrix(X), Y)
+    labels = np.eye(3, dtype=int)[SPECIES]
+    one, other = quick().fit(IRIS, sparse.csr_matrix(labels)), quick().fit(IRIS, labels)
+    np.testing.assert_array_equal(one.predict(IRIS), other.predict(IRIS))
+
+
+def test_a_fit_that_fails_leaves_no_old_network_with_new_classes():
+    model = quick().fit(IRIS, SPECIES)
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(lr=1e200, clip_norm=None).fit(IRIS[:, :3], NAMES)
+    with pytest.raises(NotFittedError):
+        model.predict(IRIS)
+
+
+def test_without_scikit_learn_the_error_names_the_extra():
+    code = (
+        "import sys; sys.modules['sklearn'] = None; import numnet; from numnet import *\n"
+        "try: numnet.sklearn\nexcept ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "numnet.sklearn needs scikit-learn 1.4 or later: pip install 'numnet[sklearn]'\n"
+
+
+# What people see and keep
+
+
+def test_the_names_of_features_are_kept():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(IRIS, columns=list("abcd"))
+    model = quick().fit(table, NAMES)
+    assert model.feature_names_in_.tolist() == list("abcd")
+    assert model.n_features_in_ == 4
+    assert set(model.predict(table)) <= set(NAMES)
+
+
+def test_a_notebook_shows_the_network():
+    model = quick()
+    assert "Linear(64, 16)" not in model._repr_html_()
+    model.fit(X, Y)
+    for shown in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
+        assert model.net_._repr_html_() in shown
+        assert "NetClassifier" in shown
+    with config_context(display="text"):
+        assert not hasattr(model, "_repr_html_")
+        assert model._repr_mimebundle_().keys() == {"text/plain"}
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_pickle_is_small(early):
+    for momentum, vectors in ((0.0, 1), (0.9, 2)):
+        options = {"momentum": momentum, "nesterov": momentum > 0, "early_stopping": early}
+        model = quick(**options, batch_size=64).fit(X, Y)
+        size = len(pickle.dumps(model))
+        assert size < vectors * model.net_.parameters.nbytes + 4500
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), model.predict_proba(X))
+
+
+def test_a_search_over_the_options_of_numnet():
+    search = GridSearchCV(quick(), {"lr": [1e-5, 0.1], "cost": [nn.Quadratic(), nn.CrossEntropy()]}, cv=2).fit(X, Y)
+    assert search.best_params_["lr"] == 0.1
+    scores = cross_val_score(quick(lr=lambda epoch: 0.1 / epoch), X, Y, cv=2, scoring="neg_log_loss")
+    model = quick(lr=lambda epoch: 0.1 / epoch).fit(X, Y)
+    assert -log_loss(Y, model.predict_proba(X)) > scores.mean() - 1
