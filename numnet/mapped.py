@@ -54,7 +54,10 @@ def _file_and_end(array: Any) -> tuple[str, int] | None:
     root = array
     while isinstance(getattr(root, "base", None), np.ndarray):
         root = root.base
-    if not isinstance(array, np.ndarray) or not array.size or root.flags.owndata:
+    if not isinstance(array, np.ndarray) or not array.size:
+        return None
+    memory = root.base.obj if isinstance(root.base, memoryview) else root.base
+    if root.flags.owndata or isinstance(memory, (bytes, bytearray)):  # the list takes longer than a small batch
         return None
     if os.path.exists(_LIST):
         address = array.__array_interface__["data"][0]

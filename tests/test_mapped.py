@@ -136,9 +136,21 @@ def test_what_is_not_mapped(thing, way):
     "view",
     [lambda x: x, lambda x: x[7:], lambda x: x[::-1], lambda x: x.reshape(6, 10).T[2:, 1], lambda x: x.view("u1")[3:]],
 )
-def test_for_what_is_in_numpys_own_memory_no_list_is_read(view, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.arange(60.0),
+        lambda: np.frombuffer(bytes(480)),
+        lambda: np.frombuffer(bytearray(480)),
+        lambda: np.ndarray(60, buffer=bytearray(480)),
+        lambda: nn.datasets.read_idx(nn.datasets.write_idx("x.idx", np.arange(60.0)) or "x.idx"),
+    ],
+)
+def test_for_what_is_in_pythons_own_memory_no_list_is_read(make, view, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array = view(make())
     monkeypatch.setattr(mapped, "_LIST", str(tmp_path))  # a folder cannot be read
-    assert mapped.file_of(view(np.arange(60.0))) is None
+    assert mapped.file_of(array) is None
 
 
 @pytest.mark.skipif(not LISTED, reason="the system lists no mappings")
