@@ -1,6 +1,5 @@
 """Settings and fixtures for all tests."""
 
-import importlib.util
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -46,8 +45,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 # Programs: one needs coverage, and finds mutants.py only if it is started by itself; one starts MPI if it is imported.
 collect_ignore = ["mutate.py", "ranks.py"]
-if importlib.util.find_spec("sklearn") is None:  # the doctests of this file need scikit-learn
-    collect_ignore.append("../numnet/sklearn.py")
 _largest: dict[str, float] = {}
 
 

@@ -25,6 +25,7 @@ LABELS = np.arange(12) % 3
 ROWS = (LABELS[:, None] == np.arange(3)).astype(np.float32)
 WEIGHT, BIAS = RNG.normal(size=(16, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32)
 VECTOR = np.hstack([WEIGHT.ravel(), BIAS])
+WEIGHTS = np.arange(12, dtype=np.float32) / 4
 Y = np.full((12, 3), 1 / 3, np.float32)
 DATA = Dataset(X, LABELS)
 HISTORY = nn.History([nn.Epoch(1, 0.5, 0.5, 0.5, 0.1, 0.5)])
@@ -173,6 +174,12 @@ PLACES = {
     "Trainer.fit(test), labels": (lambda t: trained("fit", DATA, 2, 4, test=(X, t)), LABELS),
     "Trainer.evaluate(data), inputs": (lambda x: trained("evaluate", (x, LABELS)), X),
     "Trainer.evaluate(data), labels": (lambda t: trained("evaluate", (X, t)), LABELS),
+    "Trainer.step(sample_weight)": (lambda w: trained("step", X, LABELS, sample_weight=w), WEIGHTS),
+    "Trainer.fit(sample_weight)": (lambda w: trained("fit", (X, LABELS), 1, 4, sample_weight=w), WEIGHTS),
+    "gradcheck(sample_weight)": (
+        lambda w: nn.gradcheck(net(), nn.CrossEntropy(), X, LABELS, samples=2, sample_weight=w),
+        WEIGHTS,
+    ),
     "gradcheck(x)": (lambda x: nn.gradcheck(net(), nn.CrossEntropy(), x, LABELS, samples=2), X),
     "gradcheck(t)": (lambda t: nn.gradcheck(net(), nn.CrossEntropy(), X, t, samples=2), ROWS),
     "cost_and_gradient(x)": (lambda x: differentiated(x, LABELS), X),
@@ -208,12 +215,15 @@ MAY_BE_NONE = (  # as an index of NumPy's may, and as by default
     "Dataset.__getitem__(index)",
     "Dataset.__getitem__(index), mask",
     "cost_and_gradient(parameters)",
+    "Trainer.step(sample_weight)",
+    "Trainer.fit(sample_weight)",
+    "gradcheck(sample_weight)",
 )
 NO_LISTS = ("Dataset(images)", "Dataset(labels)")
 FLOATS = [name for name, (_, array) in PLACES.items() if array.dtype.kind == "f"]
 # These get arrays that a network has made, and look at no number.
 UNCHECKED = (
-    r"\.(forward|backward|backward_parameters|value|gradient|check|update|infer|scaled|backpropagate)\(|\(out\)$"
+    r"\.(forward|backward|backward_parameters|values?|gradient|check|update|infer|scaled|backpropagate)\(|\(out\)$"
 )
 
 

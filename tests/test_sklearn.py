@@ -1,5 +1,6 @@
 """The estimators, as scikit-learn's own checks and its tools see them."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -46,14 +47,14 @@ def regressor(**options):
 # scikit-learn's checks
 
 
-def each_check_of(estimators):
-    """Return scikit-learn's own mark, with a list for the generator that pytest no longer takes."""
+def with_checks(estimators):
+    """Return scikit-learn's mark with a list, since pytest 9 refuses the generator of older versions."""
     mark = parametrize_with_checks(estimators)
     names, cases = mark.args
     return pytest.mark.parametrize(names, list(cases), **mark.kwargs)
 
 
-@each_check_of([NetClassifier(max_iter=100), NetRegressor(max_iter=100)])
+@with_checks([NetClassifier(max_iter=100), NetRegressor(max_iter=100)])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -64,7 +65,7 @@ def every_way():
 
 
 @pytest.mark.slow
-@each_check_of(every_way())
+@with_checks(every_way())
 def test_scikit_learns_checks_of_every_dtype_with_and_without_early_stopping(estimator, check):
     check(estimator)
 
@@ -221,13 +222,24 @@ def test_early_stopping_keeps_the_best_parameters():
         (quick(early_stopping=True, max_iter=50), X, Y, accuracy_score),
         (regressor(early_stopping=True, max_iter=50), IRIS[:, 1:], IRIS[:, 0], r2_score),
     ):
-        model.fit(x, y)
+        weight = np.random.default_rng(0).uniform(0.1, 2, len(x))
+        model.fit(x, y, sample_weight=weight)
         seeds = np.random.RandomState(0).randint(2**31 - 1, size=3)
-        held = _held_out(_copies(x, y, seeds[2]), model._strata(y), np.ones(len(y)), 0.1)
-        assert score(y[held], model.predict(x[held])) == pytest.approx(model.best_validation_score_, abs=1e-12)
+        held = _held_out(_copies(x, y, seeds[2]), model._strata(y), weight, 0.1)
+        best = score(y[held], model.predict(x[held]), sample_weight=weight[held])
+        assert best == pytest.approx(model.best_validation_score_, abs=1e-12)
         assert model.best_validation_score_ == max(model.validation_scores_)
         assert len(model.validation_scores_) == model.n_iter_
     assert quick().fit(X, Y).validation_scores_ is None
+
+
+def test_what_is_held_out_is_not_trained_on():
+    model = quick(early_stopping=True, n_iter_no_change=np.inf, batch_size=64).fit(X, Y)
+    seeds = np.random.RandomState(0).randint(2**31 - 1, size=3)
+    held = _held_out(_copies(X, Y, seeds[2]), Y, np.ones(len(Y)), 0.1)
+    trainer = quick()._trainer(copy.deepcopy(model.net_), seeds[1])
+    trainer.net.initialize(int(seeds[0]))
+    assert model.loss_curve_ == trainer.fit((X[~held], Y[~held]), 10, 64).train_cost
 
 
 def test_early_stopping_of_tiny_data():
