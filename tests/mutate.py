@@ -200,12 +200,14 @@ class Worker:
         tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
         tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
         noticed, near = self.noticed[mutant.path, mutant.function], (f"{own}::", f"{mutant.path}::")
-        kinds, order = Counter(), []
+        kinds, in_file, order = Counter(), Counter(), []
         for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
             kind = test.split("[")[0]
             noticing = self.noticed[mutant.path][kind]
-            order.append((-noticed[test], not test.startswith(near), kinds[kind], -noticing, test))
+            file = test.split("::")[0]
+            order.append((-noticed[test], not test.startswith(near), kinds[kind], -noticing, in_file[file], test))
             kinds[kind] += 1
+            in_file[file] += kinds[kind] == 1  # so that each file of tests has its turn early
         wanted, left = {}, self.at_most
         for *_, test in sorted(order):
             if left > 0:  # the last one may take longer
