@@ -379,18 +379,11 @@ class Sequential:
         return buffers
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle has: each number once, and nothing of the last batch."""
-        zero = not self._gradients.any()
-        left_out = ("_buffers", "_batch", "operations", *["_gradients"] * zero)
-        state = {name: value for name, value in vars(self).items() if name not in left_out}
-        return {**state, "layers": tuple(map(_without_arrays, self.layers))}
+        return {name: value for name, value in vars(self).items() if name not in ("_buffers", "_batch", "operations")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for layer in self.layers:
-            layer.parameters = {name: np.empty(shape, bool) for name, shape in layer.parameters.items()}
-        gradients = state.get("_gradients")
-        self._tie(self._parameters, np.zeros_like(self._parameters) if gradients is None else gradients, self._device)
+        self._tie(self._parameters, self._gradients, self._device)  # copied or unpickled arrays are no longer views
 
     def __repr__(self) -> str:
         return notebook.network_text(self)
@@ -403,13 +396,3 @@ class Sequential:
 def classes(y: Array, last: Layer) -> npt.NDArray[np.intp]:
     """Return each row's class: its largest output, or for a single output 1 if it is above the last layer's middle."""
     return y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > checks.middle(last)).astype(np.intp)
-
-
-def _without_arrays(layer: Layer) -> Layer:
-    """Return a layer for a copy of its network, with shapes for its parameters and without the last batch."""
-    bare: Any = copy.copy(layer)
-    bare.parameters, bare.gradients = {name: np.shape(array) for name, array in layer.parameters.items()}, {}
-    if type(layer).__module__ == Layer.__module__:  # what other layers keep may be more than the last batch
-        for name in ("x", "y", "out", "column"):
-            vars(bare).pop(name, None)
-    return bare  # type: ignore[no-any-return]

@@ -71,13 +71,6 @@ class SGD:
         self._step = np.empty_like(net.parameters)
         self._decay_mask = net.decay_mask
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle has. A run that is copied calls `start` for the rest."""
-        state = {name: value for name, value in vars(self).items() if name not in ("_step", "_decay_mask")}
-        if "velocity" in state and not state["velocity"].any():
-            del state["velocity"]
-        return state
-
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take one step in place; the gradients stay as they are unless they are clipped.
 

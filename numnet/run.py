@@ -91,17 +91,6 @@ class Run:
         self.found_trained = net.trained
         self._timed = False  # whether the threads have been timed
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "pair"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.pair = self.cost.pair(self.net.layers)
-        velocity = vars(self.optimizer).get("velocity")
-        self.optimizer.start(self.net)
-        if velocity is not None:
-            self.optimizer.velocity = velocity
-
     def snapshot(self) -> Snapshot:
         """Return the state of the run. In the middle of an epoch, `rng` is still as it was at the epoch's beginning."""
         parameters, velocity = self.net.parameters.copy(), self.optimizer.velocity.copy()

@@ -440,19 +440,3 @@ def test_what_was_restored_is_not_restored_again_when_the_error_is_forgotten():
     gc.collect()
     assert state(trainer) == after
     assert len(trainer.history) == 3
-
-
-@pytest.mark.parametrize("twin", [copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_copy_of_a_run_is_small_and_goes_on_with_the_same_bits(twin, momentum):
-    train, test = nn.datasets.digits()
-    net = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10), nn.Softmax(), seed=0)
-    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1, momentum, weight_decay=1e-3), seed=0)
-    run.fit(train, 2, 64, test)
-    assert len(pickle.dumps(run)) < (3 if momentum else 2) * net.parameters.nbytes + 2500
-    other = twin(run)
-    assert other.pair.layer is other.net.layers[-1] is not net.layers[-1]
-    for one in (run, other):
-        one.fit(train, 2, 64, test)
-    assert other.history.test_cost == run.history.test_cost
-    np.testing.assert_array_equal(other.net.parameters, run.net.parameters)
