@@ -556,19 +556,21 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
         )
 
 
-def sample_weight(values: Any, n: int) -> Array:
-    """Return one weight for each sample, in float64."""
+def sample_weight(values: Any, n: int, dtype: Any = np.float64) -> Array:
+    """Return one weight for each sample, in a network's dtype."""
     weight = array("sample_weight", values)
+    mapped.refuse_cut("sample_weight", weight)
     if weight.ndim != 1 or len(weight) != n or weight.dtype.kind not in "biuf":
         raise ValueError(
             f"sample_weight must be one number for each of the {n} samples, of shape ({n},), got "
             f"{weight.dtype} of shape {weight.shape}"
         )
-    weight = weight.astype(np.float64)
+    with np.errstate(all="ignore"):
+        weight = weight.astype(dtype)
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError(
-            "sample_weight must be finite numbers of at least 0, and not all zero, but they range from "
-            f"{weight.min():g} to {weight.max():g}"
+            f"sample_weight must be finite numbers of at least 0, and not all zero, but in {weight.dtype} they range "
+            f"from {weight.min():g} to {weight.max():g}"
         )
     return weight
 

@@ -149,12 +149,12 @@ class Weighted(Pair):
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         if type(self.pair).error is Pair.error:
-            return self.layer.backward(self._times_weight(self.cost.gradient(y, t, out=dy)), out=out)
-        return self._times_weight(self.pair.error(z, y, t, out, dy))
+            return self.layer.backward(self._times_weight(self.cost.gradient(y, t, out=dy), dy), out=out)
+        return self._times_weight(self.pair.error(z, y, t, out, dy), out)
 
-    def _times_weight(self, rows: Array) -> Array:
+    def _times_weight(self, rows: Array, out: Array | None) -> Array:
         weight = self.weight[:, None]
-        np.multiply(rows, weight, out=rows)
+        rows = np.multiply(rows, weight, out=out)  # a cost of the user's own may have returned an array of its own
         np.copyto(rows, 0, where=weight == 0)
         return rows
 

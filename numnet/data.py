@@ -83,6 +83,7 @@ class Samples:
         self._arrays: dict[str, Array] = {}
 
     def _normalized(self, weight: Array) -> Array:
+        weight = weight / weight.max()  # first: a sum could overflow
         return self.operations.place((weight / weight.mean()).astype(self.net.dtype))
 
     def blocks(self, rng: np.random.Generator, batch_size: int, start: int = 0) -> Iterator[npt.NDArray[np.intp]]:

@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import IO
 
+import numpy as np
+
 from . import portable
 from .atomic import Kind, atomic
 from .backend import Array
@@ -248,4 +250,4 @@ def _calls(net: Sequential, steps: list[portable.Step], name: str) -> tuple[list
 def _numbers(values: Array, f: str) -> Iterator[str]:
     """Yield numbers as C constants, eight a line."""
     for start in range(0, len(values), 8):
-        yield f"    {', '.join(f'{value!s}{f}' for value in values[start : start + 8])},\n"
+        yield f"    {', '.join(f'{np.format_float_scientific(value)}{f}' for value in values[start : start + 8])},\n"

@@ -270,7 +270,9 @@ class ParallelTrainer(Trainer):
             lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
             self._refuse_gpu()
             few = slice(None, None, max(1, len(x) // 8))  # a step must be quick
-            weight = np.ones(len(x)) if sample_weight is None else checks.sample_weight(sample_weight, len(x))
+            weight = (
+                np.ones(len(x)) if sample_weight is None else checks.sample_weight(sample_weight, len(x), net.dtype)
+            )
             data = zlib.crc32(weight.tobytes(), zlib.crc32(t[few].tobytes(), zlib.crc32(x[few].tobytes())))
             data_and_rate = {"the number of samples": len(x), "a checksum of the data": data, "the learning rate": lr}
             ranks.alike("step", **data_and_rate)
@@ -280,7 +282,7 @@ class ParallelTrainer(Trainer):
                     x = net.scaled(x[mine], out=np.empty((len(mine), *x.shape[1:]), net.dtype))
                     t = one_hot(net, t[mine], np.arange(net.outputs or x.shape[1])) if t.ndim == 1 else t[mine]
                     if sample_weight is not None:
-                        pair = Weighted(pair, weight[mine].astype(net.dtype))
+                        pair = Weighted(pair, weight[mine])
                     z, y = net.forward(x)
                     cost = float(pair.value(z, y, t)) * len(mine)
                     net.backpropagate(pair, z, y, t)
@@ -329,7 +331,7 @@ class ParallelTrainer(Trainer):
         samples = Samples(net, pair, data, name, weight)
         if self.sharded and name == "train":
             self.ranks.alike("fit", sample_weight="not given" if weight is None else "given")
-            whole = 0.0 if weight is None else float(np.sum(weight))  # of the weights as given
+            whole = 0.0 if weight is None else float(np.sum(weight, dtype=np.float64))  # of the weights as given
             told = self.ranks.agree("fit", samples.size, whole)
             sizes = [n for n, _ in told]
             self._first = sum(sizes[: self.ranks.rank])

@@ -60,10 +60,16 @@ def steps(caller: str, net: Sequential, dtype: str | None = None) -> list[Step]:
 def _kind(caller: str, i: int, layer: Layer) -> type[Layer]:
     """Return the class whose forward a layer has: the class of the layer, or a class from which it is derived."""
     for kind in _KINDS:
-        if isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward:
+        same = getattr(layer.forward, "__func__", None) is kind.forward and layer.parameters.keys() <= {
+            "weight",
+            "bias",
+        }
+        if isinstance(layer, kind) and same:
             return kind
     known = ", ".join(kind.__name__ for kind in _KINDS)
-    raise ValueError(f"{caller}: layer {i}, {layer!r}, has a forward of its own, which would be lost: use {known}")
+    raise ValueError(
+        f"{caller}: layer {i}, {layer!r}, has a forward or parameters of its own, which would be lost: use {known}"
+    )
 
 
 def _parameters(caller: str, i: int, layer: Layer, dtype: npt.DTypeLike) -> dict[str, Array]:

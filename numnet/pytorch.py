@@ -114,7 +114,10 @@ def _leaves(nn: Any, name: str, part: Any) -> Iterator[tuple[str, str, Any]]:
     if kind is None:
         use = "leave it out, and give softmax=True" if isinstance(part, nn.LogSoftmax) else f"use {_NAMES}"
         raise ValueError(f"{who} is no layer that numnet has: {use}")
-    if getattr(part.forward, "__func__", None) is not getattr(nn, kind).forward:
+    if (
+        getattr(part.forward, "__func__", None) is not getattr(nn, kind).forward
+        or type(part).__call__ is not nn.Module.__call__
+    ):
         raise ValueError(f"{who} has a forward of its own, which numnet does not know: use {_NAMES}")
     if isinstance(part, nn.modules.lazy.LazyModuleMixin):
         raise ValueError(f"{who} has no parameters yet: call the module with a batch first")

@@ -117,7 +117,6 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping:
             held = _held_out(copy_of, self._strata(t), weight, self.validation_fraction)
             rest = ~held
-        weight = self._class_weighted(weight, t)
         scores: list[float] = []
         best: list[Array] = []
 
@@ -146,7 +145,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         if not again:
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=2)
         trainer = self.trainer_ if again else self._trainer(self._network(X, t, seeds[0]), seeds[1])
-        self._train(trainer, X, t, self._class_weighted(weight, t), 1, [])
+        self._train(trainer, X, t, weight, 1, [])
         return self
 
     def _check_options(self) -> None:
@@ -161,7 +160,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"{name}: tol must be a finite number, got {self.tol!r}")
         if not (checks.is_finite(self.validation_fraction) and 0 < self.validation_fraction < 1):
             raise ValueError(f"{name}: validation_fraction must be between 0 and 1, got {self.validation_fraction!r}")
-        if self.activation not in _ACTIVATIONS:
+        if not isinstance(self.activation, str) or self.activation not in _ACTIVATIONS:
             names = ", ".join(_ACTIVATIONS)
             raise ValueError(f"{name}: activation must be one of {names}, got {self.activation!r}")
 
@@ -176,7 +175,14 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         self._same_kind(X)
         weight = np.ones(len(X)) if sample_weight is None else checks.sample_weight(sample_weight, len(X))
         kept = slice(None) if sample_weight is None else weight > 0
-        return X[kept], self._targets(y[kept], first, partial), weight[kept]
+        X, t = X[kept], self._targets(y[kept], first, partial)
+        weight = self._class_weighted(weight[kept], t)
+        if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+            raise ValueError(
+                f"{type(self).__name__}: with class_weight, the weights of the samples must be finite, at least 0, and "
+                f"not all zero, but they range from {weight.min():g} to {weight.max():g}"
+            )
+        return X[weight > 0], t[weight > 0], weight[weight > 0]
 
     def _same_kind(self, X: Array) -> None:
         """Refuse bytes where the network learned from other numbers, and the other way round."""
@@ -217,7 +223,6 @@ class _Net(BaseEstimator):  # type: ignore[misc]
             progress=bool(self.verbose),
             sample_weight=None if (weight == weight[0]).all() else weight,
         )
-        trainer.net.gradients = 0  # a pickle does not store zeros
         self.net_, self.trainer_ = trainer.net, trainer
         self.n_iter_, self.loss_curve_ = len(trainer.history), trainer.history.train_cost
 
@@ -263,7 +268,7 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         Options of `numnet.SGD`. The decay d adds d w to the gradient of a weight w. The ``alpha`` of scikit-learn's
         ``MLPClassifier`` is another number, since scikit-learn divides it by the size of the batch.
     clip_norm : float or None, default 1.0
-        As for `numnet.SGD`. With this limit, training does not diverge if features or targets are large.
+        As for `numnet.SGD`. With this limit, training seldom diverges if features or targets are large.
     cost : Cost, optional
         By default the cross-entropy; for `NetRegressor` the quadratic cost.
     class_weight : dict, "balanced" or None
@@ -312,7 +317,8 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
     -----
     X that is uint8 is taken as intensities from 0 to 255, and scaled by 1/255, as everywhere in numnet. A model that
     learned from uint8 refuses other numbers beyond 0 to 1, and a model that learned from other numbers refuses uint8.
-    Sparse X is refused. A pickle holds the parameters and, if there is a momentum, the velocity.
+    Sparse X is refused. A change of `hidden_layer_sizes`, `activation` or `dtype` takes effect in a `fit` without
+    `warm_start`.
 
     Examples
     --------
@@ -360,7 +366,7 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`.
+            As for `fit`. The weights count within one call, since each call divides them by their mean.
         classes : array_like
             All classes that there will be; needed for the first call.
 
@@ -504,7 +510,7 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`.
+            As for `fit`. The weights count within one call, since each call divides them by their mean.
 
         Returns
         -------

@@ -148,7 +148,7 @@ class Trainer(Run):
         lr = self.optimizer.learning_rate(len(self.history) + 1) if lr is None else checks.step_rate(lr)
         pair = self.pair
         if sample_weight is not None:
-            pair = Weighted(pair, place(checks.sample_weight(sample_weight, len(x)).astype(net.dtype)))
+            pair = Weighted(pair, place(checks.sample_weight(sample_weight, len(x), net.dtype)))
         with threads.alone(net, NET_BUSY), self.training(len(x)):
             x = net.scaled(x, out=np.empty(x.shape, net.dtype, like=net.parameters))
             t = one_hot(net, place(t), place(np.arange(net.outputs or x.shape[1]))) if t.ndim == 1 else place(t)

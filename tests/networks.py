@@ -123,14 +123,20 @@ def not_exportable():
         def scaled(self, x, out=None):
             return 1 - super().scaled(x, out)
 
+    class Gated(nn.Linear):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            self.parameters["gate"] = np.ones(outputs)
+
     diverged = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
     diverged.layers[1].bias = np.nan
     return {
         "net must be a Sequential, got Linear(4, 2)": nn.Linear(4, 2),
         "Inverted has a scaled of its own, which would be lost: give a": Inverted(nn.Linear(4, 2)),
         "the network is complex128: give net.astype('float32')": nn.Sequential(nn.Linear(4, 2), dtype="complex128"),
-        "layer 1, Doubled(), has a forward of its own, which would be lost: use Linear, Sigmoid, Tanh, "
+        "layer 1, Doubled(), has a forward or parameters of its own, which would be lost: use Linear, Sigmoid, Tanh, "
         "ReLU, Softmax": nn.Sequential(nn.Linear(4, 2), Doubled()),
+        "layer 0, Gated(4, 2), has a forward or parameters of its own": nn.Sequential(Gated(4, 2)),
         "the bias of layer 1 has values that are not finite in float32: training has diverged, train": diverged,
     }
 

@@ -210,7 +210,7 @@ REFUSED = {
     ),
     "a negative weight": (
         lambda: checks.sample_weight([1, -1, 2], 3),
-        "sample_weight must be finite numbers of at least 0, and not all zero, but they range from -1 to 2",
+        "sample_weight must be finite numbers of at least 0, and not all zero, but in float64 they range from -1 to 2",
     ),
     "sharded without ranks": (
         lambda: checks.no_ranks(None, True),

@@ -161,13 +161,19 @@ def spoiled(layer, name, value):
         (lambda: Averaged(nn.Linear(4, 2)), "Averaged has a __call__ of its own, which would be lost"),
         (lambda: Sure(nn.Linear(4, 2)), "Sure has a infer of its own, which would be lost"),
         (lambda: nn.Sequential(nn.Linear(4, 2), dtype="complex128"), r"only real .* give net.astype\('float32'\)"),
-        (lambda: nn.Sequential(nn.Linear(4, 2), Own()), r"layer 1, Own\(\), has a forward of its own.*use Linear, Sig"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 2), Own()),
+            r"layer 1, Own\(\), has a forward or parameters of its own.*use Linear, Sig",
+        ),
         (
             lambda: nn.Sequential(nn.Linear(4, 2), Doubled()),
-            r"layer 1, Doubled\(\), has a forward of its own, .*: use Linear, Sigmoid, Tanh, ReLU, Softmax$",
+            r"layer 1, Doubled\(\), has a forward or parameters .*use Linear, Sigmoid, Tanh, ReLU, Softmax$",
         ),
-        (lambda: nn.Sequential(nn.Linear(4, 2), Disguised()), r"layer 1, Disguised\(\), has a forward of its own"),
-        (patched, r"layer 1, ReLU\(\), has a forward of its own"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 2), Disguised()),
+            r"layer 1, Disguised\(\), has a forward or parameters of its own",
+        ),
+        (patched, r"layer 1, ReLU\(\), has a forward or parameters of its own"),
         (lambda: nn.Sequential(nn.Linear(783, 10)), "783 features, which is no square number: begin it with a Linear"),
         (lambda: nn.Sequential(nn.Softmax()), "takes any number of features: begin it with a Linear"),
         (lambda: filled(np.nan), "the bias of layer 1 has values that are not finite in float32: .*smaller learning"),

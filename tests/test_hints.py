@@ -1484,7 +1484,7 @@ def test_curves_that_there_are_not():
 @hint(
     "but the network is complex128: give net.astype('float32')",
     "begin it with a Linear of side times side inputs, Linear(784, ...) say",
-    "has a forward of its own, which would be lost: use Linear, Sigmoid, Tanh, ReLU, Softmax",
+    "has a forward or parameters of its own, which would be lost: use Linear, Sigmoid, Tanh, ReLU, Softmax",
     "training has diverged, train again with a smaller learning rate",
     "give a numnet.Sequential of new layers of these kinds, with net.parameters assigned to its parameters",
 )

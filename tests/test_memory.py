@@ -127,6 +127,8 @@ CALLS = {
     "Cost.__call__, rows": lambda c: nn.Quadratic()(c.rows, c.rows),
     "CrossEntropy.__call__": lambda c: nn.CrossEntropy()(c.rows, c.labels),
     "CrossEntropy.__call__, rows": lambda c: nn.CrossEntropy()(c.rows, c.rows),
+    "cost_and_gradient": lambda c: nn.cost_and_gradient(c.net, nn.CrossEntropy(), c.x, c.labels)[1],
+    "cost_and_gradient, rows": lambda c: nn.cost_and_gradient(c.net, nn.CrossEntropy(), c.x, c.rows)[1],
     "Cost.values": lambda c: nn.Cost.values(nn.Quadratic(), c.rows, c.rows),
     "Quadratic.values": lambda c: nn.Quadratic().values(c.rows, c.rows),
     "CrossEntropy.values": lambda c: nn.CrossEntropy().values(c.rows, c.rows),
@@ -171,6 +173,7 @@ SMALL = {
     *("Sequential.to", "Sequential.empty", "SGD", "RankError", "SGD.learning_rate", "SGD.options", "keep_best"),
     *("History.to_csv", "History.to_dict", "activations_and_derivatives", "learning_curves", "live_curves"),
     *("saturation", "choose", "device_of", "on_gpu", "offload", "record", "digits", "mnist", "fashion_mnist"),
+    *("from_torch", "to_torch"),
 }
 WITHIN = (
     r"^Run\.|^SGD\.(to|update)$|\.(forward|backward|backward_parameters|backpropagate|infer|scaled|initialize|pair)$"

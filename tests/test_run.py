@@ -4,7 +4,6 @@ import copy
 import gc
 import itertools
 import math
-import pickle
 import time
 
 import numpy as np

@@ -407,19 +407,23 @@ def test_a_notebook_shows_the_network():
         assert model._repr_mimebundle_().keys() == {"text/plain"}
 
 
-@pytest.mark.parametrize("early", [False, True])
-def test_a_pickle_is_small(early):
-    for momentum, vectors in ((0.0, 1), (0.9, 2)):
-        options = {"momentum": momentum, "nesterov": momentum > 0, "early_stopping": early}
-        model = quick(**options, batch_size=64).fit(X, Y)
-        size = len(pickle.dumps(model))
-        assert size < vectors * model.net_.parameters.nbytes + 4500
-        np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), model.predict_proba(X))
-
-
 def test_a_search_over_the_options_of_numnet():
     search = GridSearchCV(quick(), {"lr": [1e-5, 0.1], "cost": [nn.Quadratic(), nn.CrossEntropy()]}, cv=2).fit(X, Y)
     assert search.best_params_["lr"] == 0.1
     scores = cross_val_score(quick(lr=lambda epoch: 0.1 / epoch), X, Y, cv=2, scoring="neg_log_loss")
     model = quick(lr=lambda epoch: 0.1 / epoch).fit(X, Y)
     assert -log_loss(Y, model.predict_proba(X)) > scores.mean() - 1
+
+
+@pytest.mark.parametrize("weights", [{0: 0, 1: 0}, {0: -3, 1: -3}, {0: -1, 1: 1}, {0: np.nan, 1: 1}])
+def test_weights_of_classes_that_are_none_are_refused(weights):
+    with pytest.raises(
+        ValueError, match="with class_weight, the weights of the samples must be finite, at least 0, and"
+    ):
+        quick(class_weight=weights).fit(IRIS, SPECIES == 1)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_class_of_weight_0_is_not_learned(early):
+    model = quick(class_weight={0: 1, 1: 0, 2: 1}, early_stopping=early).fit(IRIS, SPECIES)
+    assert (model.predict(IRIS) != 1).all()

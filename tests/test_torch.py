@@ -434,7 +434,8 @@ def test_what_is_refused_of_numnet_and_the_remedies_help():
 
     told(nn.Linear(4, 2), "to_torch: net must be a Sequential, got Linear(4, 2)")
     message = told(
-        nn.Sequential(nn.Linear(4, 2), Twice()), "to_torch: layer 1, Twice(), has a forward of its own, which"
+        nn.Sequential(nn.Linear(4, 2), Twice()),
+        "to_torch: layer 1, Twice(), has a forward or parameters of its own, which",
     )
     for name in re.search(r"use (.*)", message)[1].split(", ")[1:]:
         assert type(nn.to_torch(nn.Sequential(nn.Linear(4, 2), getattr(nn, name)()))[1]).__name__ == name

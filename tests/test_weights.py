@@ -1,5 +1,7 @@
 """Weights of samples: a weight of 2 is the sample given twice, and a weight of 0 is no sample."""
 
+import os
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -222,10 +224,13 @@ def test_step_takes_weights_as_they_are(device):
         (np.ones((20, 1)), r"of shape \(20,\), got float64 of shape \(20, 1\)"),
         (2.0, r"of shape \(20,\), got float64 of shape \(\)"),
         (np.ones(20, complex), "got complex128"),
-        (np.arange(20) - 1.0, "must be finite numbers of at least 0, and not all zero, but they range from -1 to 18"),
-        (np.full(20, np.nan), "but they range from nan to nan"),
-        (np.full(20, np.inf), "but they range from inf to inf"),
-        (np.zeros(20), "but they range from 0 to 0"),
+        (
+            np.arange(20) - 1.0,
+            "must be finite numbers of at least 0, and not all zero, but in float64 they range from -1 to 18",
+        ),
+        (np.full(20, np.nan), "but in float64 they range from nan to nan"),
+        (np.full(20, np.inf), "but in float64 they range from inf to inf"),
+        (np.zeros(20), "but in float64 they range from 0 to 0"),
     ],
 )
 def test_weights_that_are_none_are_refused_before_anything_changes(weight, message):
@@ -241,6 +246,47 @@ def test_weights_that_are_none_are_refused_before_anything_changes(weight, messa
             call()
     assert not run.history
     np.testing.assert_array_equal(run.net.parameters, before)
+
+
+class Kept(nn.Quadratic):
+    """A cost that returns an array of its own, which nobody may change."""
+
+    def gradient(self, y, t, out=None):
+        kept = super().gradient(y, t)
+        kept.flags.writeable = False
+        return kept
+
+
+def test_the_array_that_a_cost_of_ones_own_returns_is_left_alone():
+    x, t, weight = TRAIN.images[:20], TRAIN.labels[:20], np.arange(20.0)
+    runs = [trainer(networks("cpu")["hidden"](), cost()) for cost in (Kept, nn.Quadratic)]
+    for run in runs:
+        run.step(x, t, sample_weight=weight)
+    np.testing.assert_allclose(runs[0].net.parameters, runs[1].net.parameters, rtol=0, atol=1e-12)
+
+
+def test_mapped_weights_whose_file_was_cut_short_are_refused(tmp_path):
+    np.save(tmp_path / "w.npy", np.ones(4000))
+    weight = np.load(tmp_path / "w.npy", mmap_mode="r")
+    os.truncate(tmp_path / "w.npy", 500)
+    run = trainer(networks("cpu")["hidden"]())
+    with pytest.raises(ValueError, match=r"sample_weight are mapped from the file .* cut short"):
+        run.fit((np.zeros((4000, 64)), np.zeros(4000, int)), 1, 64, sample_weight=weight)
+
+
+@pytest.mark.parametrize("size", [1e307, 5e-324])
+def test_weights_of_any_size_count_by_their_shares(size):
+    runs = [trainer(networks("cpu", "float32")["hidden"]()) for _ in range(2)]
+    for run, weight in zip(runs, (np.full(300, size), np.ones(300)), strict=True):
+        run.fit((TRAIN.images[:300], TRAIN.labels[:300]), 1, 64, sample_weight=weight)
+    np.testing.assert_array_equal(runs[0].net.parameters, runs[1].net.parameters)
+
+
+@pytest.mark.parametrize("size", [1e39, 1e-50])
+def test_a_step_refuses_weights_that_the_network_cannot_hold(size):
+    run = trainer(networks("cpu", "float32")["hidden"]())
+    with pytest.raises(ValueError, match=r"in float32 they range from (inf to inf|0 to 0)"):
+        run.step(TRAIN.images[:9], TRAIN.labels[:9], sample_weight=np.full(9, size))
 
 
 def test_a_chain_without_a_closed_form_is_used_above():
