@@ -54,6 +54,7 @@ def with_checks(estimators):
     return pytest.mark.parametrize(names, list(cases), **mark.kwargs)
 
 
+@pytest.mark.slow
 @with_checks([NetClassifier(max_iter=100), NetRegressor(max_iter=100)])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
