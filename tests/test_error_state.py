@@ -72,6 +72,7 @@ def test_training_and_all_the_rest(end, x, hidden):
         np.testing.assert_equal(got, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["raise", *(pytest.param(state, marks=pytest.mark.slow) for state in STATES[1:])])
 def test_what_is_drawn_and_exported(state, tmp_path):
     net, *_ = made("softmax, cross-entropy")

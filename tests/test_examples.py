@@ -292,6 +292,7 @@ def no_rights():
     return prefix
 
 
+@pytest.mark.slow
 def test_places_that_cannot_be_written_in(tmp_path, no_rights):
     (tmp_path / "folder").mkdir()
     (tmp_path / "closed").mkdir(mode=0o555)

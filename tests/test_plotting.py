@@ -561,6 +561,7 @@ def test_a_tanh_stands_for_minus_one_and_one():
     assert figure.axes[1].images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 10])
 def test_answers_are_judged_by_targets_in_every_form_of_fit(classes):
     data = test.images, np.minimum(test.labels, classes - 1)
@@ -787,6 +788,7 @@ def test_training_goes_on_when_the_window_is_closed(window):
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_one_picture_and_updates_it(monkeypatch):
     import nbclient
     import nbformat
