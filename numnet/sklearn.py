@@ -182,7 +182,8 @@ class _Net(BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__}: with class_weight, the weights of the samples must be finite, at least 0, and "
                 f"not all zero, but they range from {weight.min():g} to {weight.max():g}"
             )
-        return X[weight > 0], t[weight > 0], weight[weight > 0]
+        kept = slice(None) if weight.all() else weight > 0  # a mask would copy all data
+        return X[kept], t[kept], weight[kept]
 
     def _same_kind(self, X: Array) -> None:
         """Refuse bytes where the network learned from other numbers, and the other way round."""
