@@ -60,11 +60,8 @@ def steps(caller: str, net: Sequential, dtype: str | None = None) -> list[Step]:
 def _kind(caller: str, i: int, layer: Layer) -> type[Layer]:
     """Return the class whose forward a layer has: the class of the layer, or a class from which it is derived."""
     for kind in _KINDS:
-        same = getattr(layer.forward, "__func__", None) is kind.forward and layer.parameters.keys() <= {
-            "weight",
-            "bias",
-        }
-        if isinstance(layer, kind) and same:
+        same = isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward
+        if same and not layer.parameters.keys() - {"weight", "bias"}:
             return kind
     known = ", ".join(kind.__name__ for kind in _KINDS)
     raise ValueError(
