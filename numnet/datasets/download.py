@@ -68,7 +68,7 @@ def fetch(
         however the download ends. The bytes that came before an interruption stay as ``name.part``, and the next
         download goes on from there. Otherwise a download that fails leaves nothing: the folders that it has made are
         removed, too. If the process is killed, a file ``name.lock`` can stay. If several processes need the file, one
-        process downloads, and the other processes wait.
+        process downloads, and the other processes wait. If all of them fail, a new folder can stay, without a file.
     timeout : float
         The seconds that each mirror has for each 16 KiB, name lookup included.
     progress : bool
@@ -127,15 +127,18 @@ def _alone(lock: Path, part: Path, patience: float) -> Iterator[None]:
 
     holder = FileLock(lock)
     made: list[Path] = []
+    removed = 0
     try:
         while not holder.is_locked:
             before = _size(part)
             made += [folder for folder in lock.parents if not folder.exists()]
-            lock.parent.mkdir(parents=True, exist_ok=True)
             try:
+                lock.parent.mkdir(parents=True, exist_ok=True)
                 holder.acquire(timeout=patience)
             except FileNotFoundError:  # another process had made the folder, failed, and has just removed the folder
-                pass
+                removed += 1
+                if removed == 100:  # no process can be so unlucky: no folder can be made there, as in Linux's /proc
+                    raise
             except Timeout:
                 if _size(part) == before:
                     raise

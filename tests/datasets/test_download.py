@@ -667,7 +667,7 @@ def test_of_several_processes_one_downloads(server: Any, tmp_path: Path) -> None
     assert files_below(tmp_path) == [NAME]
 
 
-def test_of_several_processes_each_one_learns_why_and_leaves_nothing(server: Any, tmp_path: Path) -> None:
+def test_of_several_processes_each_one_learns_why_and_leaves_no_file(server: Any, tmp_path: Path) -> None:
     def slowly(request: BaseHTTPRequestHandler) -> None:
         time.sleep(0.5)
         send(b"", 403)(request)
@@ -677,7 +677,7 @@ def test_of_several_processes_each_one_learns_why_and_leaves_nothing(server: Any
     for process in processes:
         assert b"HTTP 403 Forbidden" in process.communicate()[1]
     assert server.asked == [f"/one/{NAME}"] * 3
-    assert tree(tmp_path) == {}
+    assert files_below(tmp_path) == []  # a process cannot know which empty folders another process has made
 
 
 def test_a_folder_that_another_process_has_just_removed_is_made_again_and_removed(
@@ -697,6 +697,13 @@ def test_a_folder_that_another_process_has_just_removed_is_made_again_and_remove
         get(server, folder, "one")
     assert removed
     assert tree(tmp_path) == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's /proc takes no new folders")
+def test_where_no_folder_can_be_made(server: Any) -> None:
+    with pytest.raises(DownloadError, match=r"cannot be written in the folder /proc/a/b: .*No such file or directory"):
+        get(server, Path("/proc/a/b"), "one")
+    assert server.asked == []
 
 
 HOLD = """
