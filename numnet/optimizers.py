@@ -92,6 +92,14 @@ class SGD:
             direction = self.velocity
         np.subtract(parameters, np.multiply(direction, lr, out=step), out=parameters)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_step"}  # only used within an update
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "velocity" in state:
+            self._step = np.empty_like(self.velocity)
+
     def to(self, device: str) -> None:
         """Move what `start` has allocated to a device."""
         arrays = (self.velocity, self._step, self._decay_mask)
