@@ -22,22 +22,23 @@ from sklearn.preprocessing import MinMaxScaler
 import numnet as nn
 from numnet.sklearn import NetClassifier
 
-warnings.simplefilter("ignore", nn.DataWarning)  # of the rates that are too large
+warnings.simplefilter("ignore", nn.DataWarning)  # of rates that are too large
 
 x, y = load_digits(return_X_y=True)
-x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.5, stratify=y, random_state=0)
+halves = train_test_split(x, y, test_size=0.5, stratify=y, random_state=0)
+x_train, x_test, y_train, y_test = halves
 
 model = make_pipeline(MinMaxScaler(), NetClassifier((32,), max_iter=20, random_state=0))
 activations, lrs = ["logistic", "tanh", "relu"], [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 grid = {"netclassifier__activation": activations, "netclassifier__lr": lrs}
 search = GridSearchCV(model, grid, cv=5).fit(x_train, y_train)
-scores = 100 * search.cv_results_["mean_test_score"].reshape(len(activations), len(lrs))
+scores = 100 * search.cv_results_["mean_test_score"].reshape(3, 6)
 
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 ax.imshow(scores, cmap="Blues", vmin=0, vmax=150, aspect="auto")
 for (row, column), score in np.ndenumerate(scores):
     weight = "bold" if score == scores.max() else "normal"
-    ax.text(column, row, f"{score:.1f}", ha="center", va="center", fontsize=11, weight=weight)
+    ax.text(column, row, f"{score:.1f}", ha="center", va="center", weight=weight)
 ax.set_xticks(range(len(lrs)), [f"{lr:g}" for lr in lrs])
 ax.set_yticks(range(len(activations)), activations)
 ax.set(xlabel="learning rate", title="mean accuracy on what was held out, %")
@@ -56,7 +57,7 @@ print(f"{100 * search.score(x_test, y_test):.1f}")
 # %%
 # Now the best network gets a question of yes or no: is it an 8? Every tenth image is an 8. With
 # ``class_weight="balanced"``, the 8s count as much in training as all other digits together. So the network learns as
-# if every second image were an 8, and gives too high a probability to an 8.
+# if every second image were an 8, and its probabilities of an 8 come out too high.
 #
 # ``CalibratedClassifierCV`` corrects probabilities. It looks at training images that were held out, and learns from
 # them how often the answer is yes for each output of the network. With ``ensemble=False``, the network itself is the
@@ -73,17 +74,20 @@ for name, estimator, style, color, offset in (
     ("before", eight, "s--", "#D55E00", (10, -16)),
     ("after", calibrated, "o-", "#0072B2", (0, 9)),
 ):
-    p = cross_val_predict(estimator, x, is_eight, cv=5, method="predict_proba")[:, 1]
+    both = cross_val_predict(estimator, x, is_eight, cv=5, method="predict_proba")
+    p = both[:, 1]  # of yes
     shares, means = calibration_curve(is_eight, p, n_bins=len(edges) - 1)
     counts = np.bincount(np.searchsorted(edges[1:-1], p))
     ax.plot(means, shares, style, color=color, label=f"{name} CalibratedClassifierCV")
     for count, *point in zip(counts[counts > 0], means, shares, strict=True):
-        behind = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+        behind = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}
         place = {"xytext": offset, "textcoords": "offset points", "ha": "center"}
         ax.annotate(f"{count}", point, color=color, bbox=behind, **place)
     found, wrong = np.sum(is_eight & (p > 0.5)), np.sum(~is_eight & (p > 0.5))
-    print(f"{name + ':':7} {found} of {is_eight.sum()} 8s found, {wrong} other digits taken for an 8")
-ax.set(xlabel="probability of an 8", ylabel="share that was an 8", xlim=(-0.06, 1.05), ylim=(-0.08, 1.08))
+    of_all = f"{found} of {is_eight.sum()} 8s found"
+    print(f"{name + ':':7} {of_all}, {wrong} other digits taken for an 8")
+ax.set(xlabel="probability of an 8", ylabel="share that was an 8")
+ax.set(xlim=(-0.06, 1.05), ylim=(-0.08, 1.08))
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False, loc="upper left")
 
