@@ -73,6 +73,7 @@ GALLERY = (
     "plot_gradcheck",
     "plot_weights",
     "plot_mistakes",
+    "plot_estimators",
 )
 sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES),

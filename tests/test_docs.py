@@ -128,6 +128,10 @@ def test_the_page_on_tables_shows_what_its_code_prints():
     wanted, found = (names[name].argmax(axis=1) for name in ("wanted", "found"))
     report = metrics.precision_recall_fscore_support(wanted, found)
     np.testing.assert_allclose([names["precision"], names["recall"], names["f1"]], report[:3])
+    without_weights, with_weights = map(int, re.findall(r"missed (\d+)", outputs[6]))
+    assert with_weights < without_weights
+    weighted, *same = re.findall(r"rows: (.*)", outputs[7])
+    assert same == [weighted, weighted]
     x, t, net, test = (names[name] for name in ("x", "t", "net", "test"))
     assert names["r2"](net) == pytest.approx(metrics.r2_score(t[test], names["mean"] + names["std"] * net(x[test])))
 
