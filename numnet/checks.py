@@ -969,6 +969,8 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
     ("verbose",): "progress=False hides the bar",
     ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
     ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",
+    ("class_weight", "class_weights"): "give sample_weight=w[t], w an array of one weight for each class",
+    ("sample_weights", "weights", "weight"): "give sample_weight=..., an array of one weight for each sample",
 }
 
 

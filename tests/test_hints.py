@@ -998,6 +998,8 @@ def test_inputs_and_targets_as_two_arguments():
     "progress=False hides the bar",
     "every epoch is shuffled, by Trainer(..., seed=...)",
     "give callbacks=[numnet.keep_best(patience=...)]",
+    "give sample_weight=w[t], w an array of one weight for each class",
+    "give sample_weight=..., an array of one weight for each sample",
 )
 def test_arguments_of_other_libraries():
     for names, text in checks._ELSEWHERE.items():
@@ -1031,6 +1033,12 @@ def test_arguments_of_other_libraries():
     trainer = trainer_of()
     trainer.fit(TRAIN, 500, 64, test=TEST, **eval(f"dict({options})", {"numnet": nn}))
     assert len(trainer.history) == trainer.best.epoch + 3 < 500
+    w, t = np.array([1.0] * 5 + [0.0] * 5), TRAIN[1]
+    for wrong in ({"class_weight": dict(enumerate(w))}, {"weights": w[t]}):
+        trainer = trainer_of()
+        option = re.search(r"give (sample_weight=[^,]*),", refused(trainer.fit, TRAIN, 5, 64, **wrong))[1]
+        trainer.fit(TRAIN, 5, 64, **eval(f"dict({option.replace('...', 'w[t]')})", {"w": w, "t": t}))
+        assert set(trainer.net.predict(X)) <= set(range(5))  # the others have no weight
 
 
 @hint(
