@@ -142,6 +142,13 @@ def whole_numbers(who: str, **values: Any) -> None:
             raise ValueError(f"{who}: {name} must be a whole number of at least 1, got {value!r}")
 
 
+def booleans(who: str, **values: Any) -> None:
+    """Refuse values that are not True or False: a word such as "False" would count as True."""
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{who}: {name} must be True or False, got {value!r}")
+
+
 def generator(seed: Any) -> np.random.Generator:
     """Return the generator of a seed."""
     try:
@@ -988,6 +995,22 @@ def data_in_one(method: Callable[_P, _Result]) -> Callable[_P, _Result]:
                 f"{name}((x, t){rest})"
             )
         return method(*args, **kwargs)
+
+    return called
+
+
+def data_in_two(function: Callable[_P, _Result]) -> Callable[_P, _Result]:
+    """Let a function of x and t say what to give instead of a Dataset or a pair, as `fit` takes them."""
+    name, before = function.__name__, list(inspect.signature(function).parameters).index("t")
+
+    @functools.wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
+        missing = len(args) <= before and "t" not in kwargs
+        if missing or any(hasattr(value, "images") for value in (*args, *kwargs.values())):
+            raise TypeError(
+                f"{name} takes inputs and targets as two arguments: of a Dataset give data.images, data.labels"
+            )
+        return function(*args, **kwargs)
 
     return called
 

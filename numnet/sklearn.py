@@ -156,6 +156,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
             checks.whole_numbers(name, n_iter_no_change=self.n_iter_no_change)
         if self.batch_size != "auto":
             checks.whole_numbers(name, batch_size=self.batch_size)
+        checks.booleans(name, early_stopping=self.early_stopping, warm_start=self.warm_start)
         if not checks.is_finite(self.tol):
             raise ValueError(f"{name}: tol must be a finite number, got {self.tol!r}")
         if not (checks.is_finite(self.validation_fraction) and 0 < self.validation_fraction < 1):
@@ -376,8 +377,11 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         self
         """
         if not hasattr(self, "net_"):
-            if classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
+            if classes is None or not np.size(classes):
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: give classes=np.unique(y), if y has all "
+                    "of them"
+                )
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise ValueError(f"partial_fit: classes must be those of the first call, {self.classes_}, got {classes!r}")

@@ -987,6 +987,18 @@ def test_inputs_and_targets_as_two_arguments():
         assert called(refused(call)) == trainer.evaluate(TRAIN)
 
 
+@hint("takes inputs and targets as two arguments: of a Dataset give data.images, data.labels")
+def test_a_dataset_as_one_argument():
+    net, data = net_of(), Dataset(X[:4], T[:4])
+    for function in (nn.cost_and_gradient, nn.gradcheck):
+        for message in (
+            refused(function, net, nn.CrossEntropy(), data),
+            refused(function, net, nn.CrossEntropy(), data, t=net.parameters),
+        ):
+            x, t = eval(message.partition("give ")[2], {"data": data})
+            function(net, nn.CrossEntropy(), x, t)
+
+
 @hint(
     "fit has no argument 'validation_data': give the data in test=(x, t)",
     "split the data before, for classes by train, test = nn.datasets.Dataset.from_arrays(x, t).split(0.1, seed=0), "
@@ -1959,6 +1971,7 @@ ELSEWHERE = {  # remedies that a test beside the code follows
     "test_sklearn.py test_targets_that_cannot_be": [
         "give MultiOutputClassifier(NetClassifier()), of sklearn.multioutput"
     ],
+    "test_sklearn.py test_partial_fit_goes_on_with_the_same_run": ["give classes=np.unique(y), if y has all of them"],
     "test_sklearn.py test_warm_start_goes_on": ["give them to the first call"],
     "test_sklearn.py test_the_weights_of_classes": ["these have several labels: give sample_weight to fit"],
     "test_sklearn.py test_early_stopping_of_tiny_data": [

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -285,8 +286,11 @@ def test_warm_start_goes_on():
 
 def test_partial_fit_goes_on_with_the_same_run():
     model = quick()
-    with pytest.raises(ValueError, match="classes must be passed on the first call"):
-        model.partial_fit(X, Y)
+    for classes in (None, [], np.array([])):
+        with pytest.raises(ValueError, match="classes must be passed on the first call") as raised:
+            model.partial_fit(X, Y, classes)
+    (option,) = re.findall(r"give (classes=.*),", str(raised.value))
+    assert quick().partial_fit(X, Y, **eval(f"dict({option})", {"np": np, "y": Y})).classes_.tolist() == [*range(10)]
     for _ in range(8):
         for rows in np.array_split(np.arange(len(X)), 5):
             model.partial_fit(X[rows], Y[rows], classes=np.arange(10))
@@ -328,6 +332,8 @@ def test_bytes_and_floats_are_not_mixed_up():
         ({"batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
         ({"n_iter_no_change": 0}, "n_iter_no_change must be a whole number of at least 1, got 0"),
         ({"tol": np.nan}, "tol must be a finite number, got nan"),
+        ({"early_stopping": "False"}, "early_stopping must be True or False, got 'False'"),
+        ({"warm_start": 1}, "warm_start must be True or False, got 1"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1, got 1.0"),
         ({"lr": -1}, "SGD: lr must be a finite number above 0"),
         ({"dtype": "float16"}, "dtype must be one of"),
