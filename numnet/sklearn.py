@@ -486,8 +486,10 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
     ----------
     hidden_layer_sizes, activation, lr, momentum, nesterov, weight_decay, clip_norm, cost, batch_size, max_iter, tol,\
     n_iter_no_change, early_stopping, validation_fraction, warm_start, random_state, dtype, verbose
-        As for `NetClassifier`. With the default `clip_norm`, large targets are learned slowly: standardize the targets,
-        as ``sklearn.compose.TransformedTargetRegressor(NetRegressor(), transformer=StandardScaler())`` does.
+        As for `NetClassifier`. `tol` is absolute, as it is for scikit-learn's ``MLPRegressor``: if the targets are
+        small, 1e-3 say, so are the costs, and training stops too soon. With the default `clip_norm`, large targets are
+        learned slowly. In both cases standardize the targets, as
+        ``sklearn.compose.TransformedTargetRegressor(NetRegressor(), transformer=StandardScaler())`` does.
 
     Attributes
     ----------

@@ -18,11 +18,13 @@ pytest.importorskip("sklearn", minversion="1.4", reason="scikit-learn is not ins
 
 from sklearn import config_context, datasets
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from numnet.sklearn import NetClassifier, NetRegressor, _copies, _held_out, _is_stale
@@ -264,6 +266,16 @@ def test_training_stops_if_nothing_is_gained():
     assert not _is_stale([2.0, 1.0, 2.25], 2, 0.125)
     assert not _is_stale([2.0] * 100, np.inf, 0.1)
     assert quick(max_iter=500, tol=0.5, n_iter_no_change=3).fit(X, Y).n_iter_ < 30
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", [NetRegressor, MLPRegressor])
+def test_small_targets_stop_training_too_soon_unless_they_are_standardized(kind):
+    x, y = IRIS[:, 1:], IRIS[:, 0] / 1000
+    model = kind(random_state=0, max_iter=100)
+    assert model.fit(x, y).score(x, y) < 0
+    assert model.n_iter_ < 100
+    assert TransformedTargetRegressor(model, transformer=StandardScaler()).fit(x, y).score(x, y) > 0.8
 
 
 # Going on
