@@ -283,15 +283,15 @@ def test_small_targets_stop_training_too_soon_unless_they_are_standardized(kind)
 
 def test_warm_start_goes_on():
     model = quick(warm_start=True).fit(X, Y)
-    net, before = model.net_, model.net_.parameters.copy()
+    before = model.net_.parameters.copy()
     model.set_params(max_iter=1, lr=1e-12).fit(X, Y)
-    assert model.net_ is net
-    np.testing.assert_allclose(net.parameters, before, atol=1e-9)
+    np.testing.assert_allclose(model.net_.parameters, before, atol=1e-9)
     with pytest.raises(ValueError, match=r"y has classes that the first call had not, \[11\]: give them to the first"):
         model.fit(X, np.where(Y == 3, 11, Y))
     model = quick(warm_start=True).partial_fit(X, Y, classes=[*range(10), 11])
     model.fit(X, np.where(Y == 3, 11, Y))
     model = quick().fit(X, Y)
+    net = model.net_
     assert model.fit(X, Y).net_ is not net
     np.testing.assert_array_equal(model.net_.parameters, quick().fit(X, Y).net_.parameters)
 
@@ -385,12 +385,27 @@ def test_sparse_inputs_are_refused_and_sparse_labels_are_taken():
     np.testing.assert_array_equal(one.predict(IRIS), other.predict(IRIS))
 
 
-def test_a_fit_that_fails_leaves_no_old_network_with_new_classes():
-    model = quick().fit(IRIS, SPECIES)
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("make", [quick, regressor])
+def test_a_fit_that_fails_leaves_all_as_it_was(make, warm_start):
+    model = make(warm_start=warm_start).fit(IRIS, SPECIES)
+    before, state, expected = vars(model).copy(), pickle.dumps(model), model.predict(IRIS)
+    diverging = {"lr": lambda epoch: 0.1 if epoch == 1 else 1e200, "clip_norm": None}
     with pytest.raises(ValueError, match="diverged"):
-        model.set_params(lr=1e200, clip_norm=None).fit(IRIS[:, :3], NAMES)
-    with pytest.raises(NotFittedError):
-        model.predict(IRIS)
+        model.set_params(**diverging).fit(IRIS if warm_start else IRIS[:, :3], SPECIES)
+    model.set_params(lr=before["lr"], clip_norm=before["clip_norm"])
+    assert all(vars(model).get(name) is value for name, value in before.items())
+    assert vars(model).keys() == before.keys()
+    assert pickle.dumps(model) == state
+    np.testing.assert_array_equal(model.predict(IRIS), expected)
+
+
+@pytest.mark.parametrize("make", [quick, regressor])
+def test_a_first_fit_that_fails_leaves_nothing(make):
+    model = make(lr=1e200, clip_norm=None)
+    with pytest.raises(ValueError, match="diverged"):
+        model.fit(IRIS, SPECIES)
+    assert vars(model) == model.get_params()
 
 
 def test_without_scikit_learn_the_error_names_the_extra():
