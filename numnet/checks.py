@@ -1089,6 +1089,14 @@ def same_samples(progress: Any, samples: int) -> None:
         )
 
 
+def same_weights(then: bool | None, now: bool) -> None:
+    """Refuse to finish a run without the weights that the run had, or with weights that the run had not."""
+    if then is not None and then != now:
+        other = "without sample_weight: leave out sample_weight, and give it to the next call of fit"
+        which = "with sample_weight: give sample_weight=... again" if then else other
+        raise ValueError(f"train: the run was interrupted in a fit {which}")
+
+
 def same_threads(path: str | os.PathLike[str], then: int | None, now: int | None) -> None:
     """Warn if the threads of BLAS are not as many as when a run was saved, and its bits depend on them."""
     if then is not None and now is not None and then != now:

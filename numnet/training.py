@@ -251,7 +251,8 @@ class Trainer(Run):
             they do not change the meaning of the learning rate. The cost of a batch of n samples is then
             ``1/n sum_i w_i E_i``. A weight of 2 counts as the sample given twice, a weight of 0 as no sample. The
             history's training cost is the mean with the weights; the accuracies and the test cost have no weights.
-            Weights are not in a checkpoint: give them to `fit` again after `Trainer.resume`.
+            Weights are not in a checkpoint: give them to `fit` again after `Trainer.resume`. A `fit` that does what is
+            left of a run refuses to do so without the weights that the run had, or with weights if the run had none.
         **unknown
             Refused, with the name that numnet has for an argument of another library.
 
@@ -300,9 +301,12 @@ class Trainer(Run):
             samples = self._samples(self.net, self.pair, train, "train", sample_weight)
             tests = None if test is None else self._samples(self.net, self.pair, test, "test")
             checks.same_samples(self.progress, samples.size)
-            plan = replace(self.progress, samples=samples.size)
+            weighted = sample_weight is not None
             if epochs is not None and batch_size is not None:
-                plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
+                plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size, weighted=weighted)
+            else:
+                checks.same_weights(self.progress.weighted, weighted)
+                plan = replace(self.progress, samples=samples.size, weighted=weighted)
             saver = None
             if checkpoint is not None:
                 saver = Saver(self, checkpoint, checkpoint_every, checkpoint_failure, overwrite)

@@ -771,6 +771,15 @@ REFUSED = {
         lambda: checks.same_samples(run_of(samples=20, done=16).progress, 30),
         "train: the run was interrupted in an epoch over 20 samples, but here are 30",
     ),
+    "forgotten weights": (
+        lambda: checks.same_weights(True, False),
+        "train: the run was interrupted in a fit with sample_weight: give sample_weight=... again",
+    ),
+    "weights that were not there": (
+        lambda: checks.same_weights(False, True),
+        "train: the run was interrupted in a fit without sample_weight: leave out sample_weight, and give it to the "
+        "next call of fit",
+    ),
     "a layer's output of another shape": (
         lambda: checks.layer_output(nn.Tanh(), np.ones((2, 1)), (2, 3)),
         "the forward of Tanh() must return an array of shape (2, 3), got one of shape (2, 1)",
@@ -999,6 +1008,8 @@ def test_arguments_of_fit(every):
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
+    checks.same_weights(None, True)
+    checks.same_weights(None, False)
     checks.same_device(run_of(), "cpu")
     checks.no_divergence("", 1.0, 1e308, np.ones(3))
     checks.no_divergence("", 1.0, -1.0)

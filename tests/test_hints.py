@@ -1069,6 +1069,22 @@ def test_what_is_left_of_a_run():
     assert len(trainer.fit(TRAIN, epochs=1, batch_size=64)) == 4
 
 
+@hint(
+    "in a fit with sample_weight: give sample_weight=... again",
+    "in a fit without sample_weight: leave out sample_weight, and give it to the next call of fit",
+)
+def test_weights_of_what_is_left_of_a_run():
+    weight = np.arange(len(T)) + 1.0
+    for weighted in (True, False):
+        trainer = trainer_of()
+        interrupted(trainer)
+        trainer.progress.weighted = weighted
+        message = refused(trainer.fit, TRAIN, **({} if weighted else {"sample_weight": weight}))
+        options = {name: weight for name in re.findall(r"give (\w+)=\.\.\.", message)}
+        assert len(trainer.fit(TRAIN, **options)) == 3
+        assert len(trainer.fit(TRAIN, 1, 64, sample_weight=weight)) == 4
+
+
 def interrupted(trainer, path=None):
     """Leave a run of three epochs in the middle of the first, as after a checkpoint."""
     trainer.progress = nn.training.Progress(last=3, batch_size=64, samples=len(T), done=640, cost=640.0, right=64.0)
