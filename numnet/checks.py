@@ -921,7 +921,7 @@ def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> Non
     shares = np.empty_like(t)
     shares[...] = t.mean(axis=0)
     guess = float(train.pair.cost.value(shares, t, np.empty_like(t)))
-    if train.weight is None and train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
+    if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
         warn(

@@ -313,7 +313,8 @@ class Trainer(Run):
             schedule = self.optimizer.lr
             rates = self.learning_rates(plan.last) if callable(schedule) else {}
             checks.data_warnings(samples, tests)
-            start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
+            guessed = not self.history and samples.labels is not None and samples.weight is None
+            start = samples.evaluate(samples.spread)[0] if guessed else 0.0
             self.progress, begun = plan, len(self.history)
             bar = Bar(self) if progress and visible() else None
             watchers = [watcher for watcher in (bar, saver) if watcher is not None]
@@ -327,7 +328,7 @@ class Trainer(Run):
                     with threads.alone(self.net, NET_BUSY):
                         self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                     try:
-                        if epoch == 1 and samples.labels is not None:
+                        if epoch == 1 and guessed:
                             checks.worse_than_guessing(samples, samples.evaluate(samples.spread)[0], start, lr)
                         self._call_back(callbacks, samples.operations.name)
                     finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
