@@ -170,8 +170,8 @@ def _progress(header: dict[str, Any], epochs: int) -> Progress:
         _number(value) for value in (progress.cost, progress.right, progress.seconds)
     )
     whole = [progress.last, progress.batch_size, progress.samples, progress.done + 1]
-    in_order = progress.last > epochs or not progress.done
-    if not all(type(n) is int and n > 0 for n in whole) or progress.done > progress.samples or not in_order:
+    fits = (progress.last > epochs or not progress.done) and progress.weighted in (None, False, True)
+    if not all(type(n) is int and n > 0 for n in whole) or progress.done > progress.samples or not fits:
         raise ValueError(f"its place in the run cannot be: {progress.done} of {progress.samples} samples")
     return progress
 

@@ -142,6 +142,13 @@ def whole_numbers(who: str, **values: Any) -> None:
             raise ValueError(f"{who}: {name} must be a whole number of at least 1, got {value!r}")
 
 
+def booleans(who: str, **values: Any) -> None:
+    """Refuse values that are not True or False: a word such as "False" would count as True."""
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{who}: {name} must be True or False, got {value!r}")
+
+
 def generator(seed: Any) -> np.random.Generator:
     """Return the generator of a seed."""
     try:
@@ -914,7 +921,7 @@ def worse_than_guessing(train: Any, cost: float, start: float, lr: float) -> Non
     shares = np.empty_like(t)
     shares[...] = t.mean(axis=0)
     guess = float(train.pair.cost.value(shares, t, np.empty_like(t)))
-    if train.weight is None and train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
+    if train.size >= _FEW and guess > 0 and cost > _WORSE * max(guess, start):
         bright = x.shape[1] >= _PIXELS and float(x.min()) >= 0 and float(x.mean()) > float(x.max()) / 2
         ground = "The ground of the images is bright: invert them, so that the ground is 0. " if bright else ""
         warn(
@@ -969,6 +976,8 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
     ("verbose",): "progress=False hides the bar",
     ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
     ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",
+    ("class_weight", "class_weights"): "give sample_weight=w[t], w an array of one weight for each class",
+    ("sample_weights", "weights", "weight"): "give sample_weight=..., an array of one weight for each sample",
 }
 
 
@@ -986,6 +995,22 @@ def data_in_one(method: Callable[_P, _Result]) -> Callable[_P, _Result]:
                 f"{name}((x, t){rest})"
             )
         return method(*args, **kwargs)
+
+    return called
+
+
+def data_in_two(function: Callable[_P, _Result]) -> Callable[_P, _Result]:
+    """Let a function of x and t say what to give instead of a Dataset or a pair, as `fit` takes them."""
+    name, before = function.__name__, list(inspect.signature(function).parameters).index("t")
+
+    @functools.wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
+        missing = len(args) <= before and "t" not in kwargs
+        if missing or any(hasattr(value, "images") for value in (*args, *kwargs.values())):
+            raise TypeError(
+                f"{name} takes inputs and targets as two arguments: of a Dataset give data.images, data.labels"
+            )
+        return function(*args, **kwargs)
 
     return called
 
@@ -1062,6 +1087,14 @@ def same_samples(progress: Any, samples: int) -> None:
         raise ValueError(
             f"train: the run was interrupted in an epoch over {progress.samples} samples, but here are {samples}"
         )
+
+
+def same_weights(then: bool | None, now: bool) -> None:
+    """Refuse to finish a run without the weights that the run had, or with weights that the run had not."""
+    if then is not None and then != now:
+        other = "without sample_weight: leave out sample_weight, and give it to the next call of fit"
+        which = "with sample_weight: give sample_weight=... again" if then else other
+        raise ValueError(f"train: the run was interrupted in a fit {which}")
 
 
 def same_threads(path: str | os.PathLike[str], then: int | None, now: int | None) -> None:

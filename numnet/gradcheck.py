@@ -122,6 +122,7 @@ class GradientReport(NamedTuple):
         return f"{text}\n{self.cause}" if self.cause else text
 
 
+@checks.data_in_two
 @checks.quiet
 def gradcheck(
     net: Sequential,

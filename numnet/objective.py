@@ -11,6 +11,7 @@ from .data import checked, one_hot
 from .network import Sequential
 
 
+@checks.data_in_two
 def cost_and_gradient(
     net: Sequential, cost: Cost, x: npt.ArrayLike, t: npt.ArrayLike, parameters: npt.ArrayLike | None = None
 ) -> tuple[float, npt.NDArray[np.float64]]:

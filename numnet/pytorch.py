@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import backend, portable
+from . import backend, checks, portable
 from .layers import Layer, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .network import Sequential
 
@@ -87,6 +87,7 @@ def from_torch(module: torch.nn.Sequential, softmax: bool = False) -> Sequential
             layers.append(layer)
         elif kind in _KINDS:
             layers.append(_KINDS[kind]())
+    checks.booleans("from_torch", softmax=softmax)
     if softmax and layers and isinstance(layers[-1], Softmax):
         raise ValueError(
             "from_torch: the module ends in a Softmax, and the softmax must be taken only once: leave out softmax=True"
@@ -98,7 +99,7 @@ def from_torch(module: torch.nn.Sequential, softmax: bool = False) -> Sequential
             f"from_torch: the parameters are of {' and '.join(dtypes)}, but a network has one dtype, float32 or "
             f"float64{give}"
         )
-    net = Sequential(*layers, *[Softmax()] * softmax, dtype=dtypes[0])
+    net = Sequential(*layers, *[Softmax()] * bool(softmax), dtype=dtypes[0])
     # A tensor on the device meta has no numbers, and cannot be moved: asarray says so.
     arrays = [backend.asarray(name, t if t.is_meta else t.cpu()).T.ravel() for name, t in tensors.items()]
     net.parameters = np.concatenate([np.empty(0, net.dtype), *arrays])

@@ -44,6 +44,8 @@ class Progress:
         Sum of their costs, and how many of them were classified rightly; `right` is nan without classes.
     seconds : float
         Time taken for them.
+    weighted : bool or None
+        Whether fit was given sample_weight; None before a call of fit, and in files that do not say so.
     """
 
     last: int
@@ -53,6 +55,7 @@ class Progress:
     cost: float = 0.0
     right: float = 0.0
     seconds: float = 0.0
+    weighted: bool | None = None
 
 
 class Best(NamedTuple):
@@ -200,4 +203,4 @@ class Run:
         epoch, done, n = len(self.history) + 1, self.progress, self.progress.samples
         self.net.trained = True
         self.history.append(Epoch(epoch, done.cost / n, done.right / n, test_accuracy, done.seconds, test_cost))
-        self.progress = Progress(done.last, done.batch_size, n)
+        self.progress = Progress(done.last, done.batch_size, n, weighted=done.weighted)

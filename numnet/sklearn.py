@@ -6,6 +6,7 @@ scikit-learn 1.4 or later, ``pip install 'numnet[sklearn]'``.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from hashlib import blake2b
@@ -89,6 +90,8 @@ class _Net(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train a new network, or with `warm_start` go on with the network of the last call.
 
+        If an error or Ctrl-C ends the call, the estimator is what it was before.
+
         Parameters
         ----------
         X : array_like of shape (n, features)
@@ -102,11 +105,19 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         -------
         self
         """
+        before = vars(self).copy()
+        try:
+            return self._fit(X, y, sample_weight)
+        except BaseException:  # the estimator must not be left with some attributes of each call
+            self.__dict__ = before
+            raise
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         self._check_options()
         again = self.warm_start and hasattr(self, "net_")
         X, t, weight = self._checked(X, y, sample_weight, first=not again)
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
-        trainer = self._trainer(self.net_ if again else self._network(X, t, seeds[0]), seeds[1])
+        trainer = self._trainer(copy.deepcopy(self.net_) if again else self._network(X, t, seeds[0]), seeds[1])
         one_batch = len(X) <= self._batch_size(len(X))
         copy_of = _copies(X, t, seeds[2]) if one_batch or self.early_stopping else np.arange(len(X))
         if one_batch:  # the gradient of the whole is the same from distinct samples with weights
@@ -156,6 +167,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
             checks.whole_numbers(name, n_iter_no_change=self.n_iter_no_change)
         if self.batch_size != "auto":
             checks.whole_numbers(name, batch_size=self.batch_size)
+        checks.booleans(name, early_stopping=self.early_stopping, warm_start=self.warm_start)
         if not checks.is_finite(self.tol):
             raise ValueError(f"{name}: tol must be a finite number, got {self.tol!r}")
         if not (checks.is_finite(self.validation_fraction) and 0 < self.validation_fraction < 1):
@@ -170,7 +182,6 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         """Return inputs, targets and weights without the samples of weight 0."""
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, reset=first)
         if first:
-            self.__dict__.pop("net_", None)  # an old network must not be left with new classes if an error comes
             self._bytes = X.dtype == np.uint8
         self._same_kind(X)
         weight = np.ones(len(X)) if sample_weight is None else checks.sample_weight(sample_weight, len(X))
@@ -376,8 +387,11 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         self
         """
         if not hasattr(self, "net_"):
-            if classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
+            if classes is None or not np.size(classes):
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: give classes=np.unique(y), if y has all "
+                    "of them"
+                )
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise ValueError(f"partial_fit: classes must be those of the first call, {self.classes_}, got {classes!r}")
@@ -482,8 +496,10 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
     ----------
     hidden_layer_sizes, activation, lr, momentum, nesterov, weight_decay, clip_norm, cost, batch_size, max_iter, tol,\
     n_iter_no_change, early_stopping, validation_fraction, warm_start, random_state, dtype, verbose
-        As for `NetClassifier`. With the default `clip_norm`, large targets are learned slowly: standardize the targets,
-        as ``sklearn.compose.TransformedTargetRegressor(NetRegressor(), transformer=StandardScaler())`` does.
+        As for `NetClassifier`. `tol` is absolute, as it is for scikit-learn's ``MLPRegressor``: if the targets are
+        small, 1e-3 say, so are the costs, and training stops too soon. With the default `clip_norm`, large targets are
+        learned slowly. In both cases standardize the targets, as
+        ``sklearn.compose.TransformedTargetRegressor(NetRegressor(), transformer=StandardScaler())`` does.
 
     Attributes
     ----------

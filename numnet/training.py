@@ -251,7 +251,8 @@ class Trainer(Run):
             they do not change the meaning of the learning rate. The cost of a batch of n samples is then
             ``1/n sum_i w_i E_i``. A weight of 2 counts as the sample given twice, a weight of 0 as no sample. The
             history's training cost is the mean with the weights; the accuracies and the test cost have no weights.
-            Weights are not in a checkpoint: give them to `fit` again after `Trainer.resume`.
+            Weights are not in a checkpoint: give them to `fit` again after `Trainer.resume`. A `fit` that does what is
+            left of a run refuses to do so without the weights that the run had, or with weights if the run had none.
         **unknown
             Refused, with the name that numnet has for an argument of another library.
 
@@ -300,16 +301,20 @@ class Trainer(Run):
             samples = self._samples(self.net, self.pair, train, "train", sample_weight)
             tests = None if test is None else self._samples(self.net, self.pair, test, "test")
             checks.same_samples(self.progress, samples.size)
-            plan = replace(self.progress, samples=samples.size)
+            weighted = sample_weight is not None
             if epochs is not None and batch_size is not None:
-                plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size)
+                plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size, weighted=weighted)
+            else:
+                checks.same_weights(self.progress.weighted, weighted)
+                plan = replace(self.progress, samples=samples.size, weighted=weighted)
             saver = None
             if checkpoint is not None:
                 saver = Saver(self, checkpoint, checkpoint_every, checkpoint_failure, overwrite)
             schedule = self.optimizer.lr
             rates = self.learning_rates(plan.last) if callable(schedule) else {}
             checks.data_warnings(samples, tests)
-            start = 0.0 if self.history or samples.labels is None else samples.evaluate(samples.spread)[0]
+            guessed = not self.history and samples.labels is not None and samples.weight is None
+            start = samples.evaluate(samples.spread)[0] if guessed else 0.0
             self.progress, begun = plan, len(self.history)
             bar = Bar(self) if progress and visible() else None
             watchers = [watcher for watcher in (bar, saver) if watcher is not None]
@@ -323,7 +328,7 @@ class Trainer(Run):
                     with threads.alone(self.net, NET_BUSY):
                         self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                     try:
-                        if epoch == 1 and samples.labels is not None:
+                        if epoch == 1 and guessed:
                             checks.worse_than_guessing(samples, samples.evaluate(samples.spread)[0], start, lr)
                         self._call_back(callbacks, samples.operations.name)
                     finally:  # the watchers see what the callbacks have changed, also if a callback raises an error

@@ -397,6 +397,7 @@ def test_places_in_a_run_are_read():
         (1, {"costs": []}),
         (1, {"rights": [1] * 3}),
         *((2, {"done": done}) for done in (8, -1, 4.0, None, "4")),
+        *((2, {"weighted": weighted}) for weighted in (2, "True", [])),
     ],
 )
 def test_a_place_in_a_run_that_cannot_be_is_refused(version, change):

@@ -103,6 +103,10 @@ REFUSED = {
         lambda: checks.whole_numbers("Who", a=1.0),
         "Who: a must be a whole number of at least 1, got 1.0",
     ),
+    "a word for True": (
+        lambda: checks.booleans("Who", a=np.True_, b="True"),
+        "Who: b must be True or False, got 'True'",
+    ),
     "a seed below 0": (
         lambda: checks.generator(-1),
         "seed must be a whole number of at least 0, or None, got -1",
@@ -698,6 +702,8 @@ REFUSED = {
             ("verbose", "progress=False hides the bar"),
             ("shuffle", "every epoch is shuffled, by Trainer(..., seed=...)"),
             ("patience", "give callbacks=[numnet.keep_best(patience=...)]"),
+            ("class_weight", "give sample_weight=w[t], w an array of one weight for each class"),
+            ("weights", "give sample_weight=..., an array of one weight for each sample"),
         ]
     },
     "an option of others": (
@@ -709,6 +715,15 @@ REFUSED = {
         lambda: nn.Trainer.evaluate(None, SOME, LABELS),
         "evaluate takes the data as one argument, a Dataset or a pair of inputs and targets: evaluate((x, t))",
     ),
+    **{
+        f"inputs and targets that are not two arguments of {function.__name__}, {name}": (
+            lambda function=function, data=data: function(None, None, *data),
+            f"{function.__name__} takes inputs and targets as two arguments: of a Dataset give data.images, "
+            "data.labels",
+        )
+        for function in (nn.cost_and_gradient, nn.gradcheck)
+        for name, data in (("a Dataset", (TRAIN,)), ("a pair", ((SOME, LABELS),)), ("and more", (TRAIN, SOME)))
+    },
     "a step at a rate below 0": (lambda: checks.step_rate(-0.5), "step: lr must be finite and at least 0, got -0.5"),
     "a step at a rate that is a function": (
         lambda: checks.step_rate(print),
@@ -755,6 +770,15 @@ REFUSED = {
     "other samples in the middle of an epoch": (
         lambda: checks.same_samples(run_of(samples=20, done=16).progress, 30),
         "train: the run was interrupted in an epoch over 20 samples, but here are 30",
+    ),
+    "forgotten weights": (
+        lambda: checks.same_weights(True, False),
+        "train: the run was interrupted in a fit with sample_weight: give sample_weight=... again",
+    ),
+    "weights that were not there": (
+        lambda: checks.same_weights(False, True),
+        "train: the run was interrupted in a fit without sample_weight: leave out sample_weight, and give it to the "
+        "next call of fit",
     ),
     "a layer's output of another shape": (
         lambda: checks.layer_output(nn.Tanh(), np.ones((2, 1)), (2, 3)),
@@ -854,6 +878,7 @@ def test_what_is_refused_and_in_which_words(what):
         "SGD has no option": TypeError,
         "has no argument": TypeError,
         "as one argument": TypeError,
+        "as two arguments": TypeError,
         "no arguments": TypeError,
     }
     assert type(raised.value) is next((kinds[word] for word in kinds if word in message), ValueError)
@@ -983,6 +1008,8 @@ def test_arguments_of_fit(every):
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
+    checks.same_weights(None, True)
+    checks.same_weights(None, False)
     checks.same_device(run_of(), "cpu")
     checks.no_divergence("", 1.0, 1e308, np.ones(3))
     checks.no_divergence("", 1.0, -1.0)

@@ -987,6 +987,18 @@ def test_inputs_and_targets_as_two_arguments():
         assert called(refused(call)) == trainer.evaluate(TRAIN)
 
 
+@hint("takes inputs and targets as two arguments: of a Dataset give data.images, data.labels")
+def test_a_dataset_as_one_argument():
+    net, data = net_of(), Dataset(X[:4], T[:4])
+    for function in (nn.cost_and_gradient, nn.gradcheck):
+        for message in (
+            refused(function, net, nn.CrossEntropy(), data),
+            refused(function, net, nn.CrossEntropy(), data, t=net.parameters),
+        ):
+            x, t = eval(message.partition("give ")[2], {"data": data})
+            function(net, nn.CrossEntropy(), x, t)
+
+
 @hint(
     "fit has no argument 'validation_data': give the data in test=(x, t)",
     "split the data before, for classes by train, test = nn.datasets.Dataset.from_arrays(x, t).split(0.1, seed=0), "
@@ -998,6 +1010,8 @@ def test_inputs_and_targets_as_two_arguments():
     "progress=False hides the bar",
     "every epoch is shuffled, by Trainer(..., seed=...)",
     "give callbacks=[numnet.keep_best(patience=...)]",
+    "give sample_weight=w[t], w an array of one weight for each class",
+    "give sample_weight=..., an array of one weight for each sample",
 )
 def test_arguments_of_other_libraries():
     for names, text in checks._ELSEWHERE.items():
@@ -1031,6 +1045,12 @@ def test_arguments_of_other_libraries():
     trainer = trainer_of()
     trainer.fit(TRAIN, 500, 64, test=TEST, **eval(f"dict({options})", {"numnet": nn}))
     assert len(trainer.history) == trainer.best.epoch + 3 < 500
+    w, t = np.array([1.0] * 5 + [0.0] * 5), TRAIN[1]
+    for wrong in ({"class_weight": dict(enumerate(w))}, {"weights": w[t]}):
+        trainer = trainer_of()
+        option = re.search(r"give (sample_weight=[^,]*),", refused(trainer.fit, TRAIN, 5, 64, **wrong))[1]
+        trainer.fit(TRAIN, 5, 64, **eval(f"dict({option.replace('...', 'w[t]')})", {"w": w, "t": t}))
+        assert set(trainer.net.predict(X)) <= set(range(5))  # the others have no weight
 
 
 @hint(
@@ -1047,6 +1067,22 @@ def test_what_is_left_of_a_run():
     refused(trainer.fit, TRAIN, 5, 64)
     assert len(trainer.fit(TRAIN)) == 3
     assert len(trainer.fit(TRAIN, epochs=1, batch_size=64)) == 4
+
+
+@hint(
+    "in a fit with sample_weight: give sample_weight=... again",
+    "in a fit without sample_weight: leave out sample_weight, and give it to the next call of fit",
+)
+def test_weights_of_what_is_left_of_a_run():
+    weight = np.arange(len(T)) + 1.0
+    for weighted in (True, False):
+        trainer = trainer_of()
+        interrupted(trainer)
+        trainer.progress.weighted = weighted
+        message = refused(trainer.fit, TRAIN, **({} if weighted else {"sample_weight": weight}))
+        options = {name: weight for name in re.findall(r"give (\w+)=\.\.\.", message)}
+        assert len(trainer.fit(TRAIN, **options)) == 3
+        assert len(trainer.fit(TRAIN, 1, 64, sample_weight=weight)) == 4
 
 
 def interrupted(trainer, path=None):
@@ -1951,6 +1987,7 @@ ELSEWHERE = {  # remedies that a test beside the code follows
     "test_sklearn.py test_targets_that_cannot_be": [
         "give MultiOutputClassifier(NetClassifier()), of sklearn.multioutput"
     ],
+    "test_sklearn.py test_partial_fit_goes_on_with_the_same_run": ["give classes=np.unique(y), if y has all of them"],
     "test_sklearn.py test_warm_start_goes_on": ["give them to the first call"],
     "test_sklearn.py test_the_weights_of_classes": ["these have several labels: give sample_weight to fit"],
     "test_sklearn.py test_early_stopping_of_tiny_data": [

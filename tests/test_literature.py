@@ -154,7 +154,7 @@ def test_the_minimum_is_that_of_scikit_learns_logistic_regression(strength, scri
     x, t = train.images[:200].reshape(200, -1) / 255, train.labels[:200]
     theirs = linear_model.LogisticRegression(C=strength, tol=1e-9, max_iter=10_000).fit(x, t)
     net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0, dtype="float64")
-    objective = script("ufldl").cost_and_gradient(net, nn.CrossEntropy(), x, np.eye(10)[t], 1 / (strength * 200))
+    objective = script("ufldl").penalized(net, nn.CrossEntropy(), x, t, 1 / (strength * 200))
     tight = {"maxiter": 10_000, "ftol": 1e-15, "gtol": 1e-9}
     net.parameters = minimize(objective, net.parameters.copy(), jac=True, method="L-BFGS-B", options=tight).x
     np.testing.assert_allclose(net(x), theirs.predict_proba(x), atol=1e-5)

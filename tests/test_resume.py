@@ -253,6 +253,34 @@ def test_wrong_use(tmp_path, small_blocks):
         nn.Trainer.resume(tmp_path / "missing.npz")
 
 
+@pytest.mark.parametrize("every", ["1 batches", 1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_forgotten_weights_are_noticed(weighted, every, tmp_path):
+    path, weight = tmp_path / "run.npz", np.arange(len(T)) + 1.0
+    trainer, right, wrong = trainer_of(), {}, {"sample_weight": weight}
+    if weighted:
+        right, wrong = wrong, right
+    Fuse.left = 12  # in the second epoch
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 3, 8, checkpoint=path, checkpoint_every=every, **right)
+    Fuse.left = math.inf
+    again = nn.Trainer.resume(path)
+    before = again.net.parameters.copy()
+    with pytest.raises(ValueError, match="train: the run was interrupted in a fit with"):
+        again.fit((X, T), **wrong)
+    np.testing.assert_array_equal(again.net.parameters, before)
+    assert len(again.fit((X, T), **right)) == 3
+    whole = trainer_of()
+    whole.fit((X, T), 3, 8, **right)
+    np.testing.assert_array_equal(again.net.parameters, whole.net.parameters)
+    assert len(again.fit((X, T), 1, 8, **wrong)) == 4  # a run of its own
+    with np.load(path) as file:
+        header = json.loads(str(file["header"]))
+    del header["progress"]["weighted"]  # as in older files
+    rewritten(path, header__npy=header_part(header))
+    assert len(nn.Trainer.resume(path).fit((X, T), **wrong)) == 3
+
+
 # Errors and interrupts in the middle
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -17,11 +18,13 @@ pytest.importorskip("sklearn", minversion="1.4", reason="scikit-learn is not ins
 
 from sklearn import config_context, datasets
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from numnet.sklearn import NetClassifier, NetRegressor, _copies, _held_out, _is_stale
@@ -265,28 +268,41 @@ def test_training_stops_if_nothing_is_gained():
     assert quick(max_iter=500, tol=0.5, n_iter_no_change=3).fit(X, Y).n_iter_ < 30
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", [NetRegressor, MLPRegressor])
+def test_small_targets_stop_training_too_soon_unless_they_are_standardized(kind):
+    x, y = IRIS[:, 1:], IRIS[:, 0] / 1000
+    model = kind(random_state=0, max_iter=100)
+    assert model.fit(x, y).score(x, y) < 0
+    assert model.n_iter_ < 100
+    assert TransformedTargetRegressor(model, transformer=StandardScaler()).fit(x, y).score(x, y) > 0.8
+
+
 # Going on
 
 
 def test_warm_start_goes_on():
     model = quick(warm_start=True).fit(X, Y)
-    net, before = model.net_, model.net_.parameters.copy()
+    before = model.net_.parameters.copy()
     model.set_params(max_iter=1, lr=1e-12).fit(X, Y)
-    assert model.net_ is net
-    np.testing.assert_allclose(net.parameters, before, atol=1e-9)
+    np.testing.assert_allclose(model.net_.parameters, before, atol=1e-9)
     with pytest.raises(ValueError, match=r"y has classes that the first call had not, \[11\]: give them to the first"):
         model.fit(X, np.where(Y == 3, 11, Y))
     model = quick(warm_start=True).partial_fit(X, Y, classes=[*range(10), 11])
     model.fit(X, np.where(Y == 3, 11, Y))
     model = quick().fit(X, Y)
+    net = model.net_
     assert model.fit(X, Y).net_ is not net
     np.testing.assert_array_equal(model.net_.parameters, quick().fit(X, Y).net_.parameters)
 
 
 def test_partial_fit_goes_on_with_the_same_run():
     model = quick()
-    with pytest.raises(ValueError, match="classes must be passed on the first call"):
-        model.partial_fit(X, Y)
+    for classes in (None, [], np.array([])):
+        with pytest.raises(ValueError, match="classes must be passed on the first call") as raised:
+            model.partial_fit(X, Y, classes)
+    (option,) = re.findall(r"give (classes=.*),", str(raised.value))
+    assert quick().partial_fit(X, Y, **eval(f"dict({option})", {"np": np, "y": Y})).classes_.tolist() == [*range(10)]
     for _ in range(8):
         for rows in np.array_split(np.arange(len(X)), 5):
             model.partial_fit(X[rows], Y[rows], classes=np.arange(10))
@@ -328,6 +344,8 @@ def test_bytes_and_floats_are_not_mixed_up():
         ({"batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
         ({"n_iter_no_change": 0}, "n_iter_no_change must be a whole number of at least 1, got 0"),
         ({"tol": np.nan}, "tol must be a finite number, got nan"),
+        ({"early_stopping": "False"}, "early_stopping must be True or False, got 'False'"),
+        ({"warm_start": 1}, "warm_start must be True or False, got 1"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1, got 1.0"),
         ({"lr": -1}, "SGD: lr must be a finite number above 0"),
         ({"dtype": "float16"}, "dtype must be one of"),
@@ -367,12 +385,27 @@ def test_sparse_inputs_are_refused_and_sparse_labels_are_taken():
     np.testing.assert_array_equal(one.predict(IRIS), other.predict(IRIS))
 
 
-def test_a_fit_that_fails_leaves_no_old_network_with_new_classes():
-    model = quick().fit(IRIS, SPECIES)
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("make", [quick, regressor])
+def test_a_fit_that_fails_leaves_all_as_it_was(make, warm_start):
+    model = make(warm_start=warm_start).fit(IRIS, SPECIES)
+    before, state, expected = vars(model).copy(), pickle.dumps(model), model.predict(IRIS)
+    diverging = {"lr": lambda epoch: 0.1 if epoch == 1 else 1e200, "clip_norm": None}
     with pytest.raises(ValueError, match="diverged"):
-        model.set_params(lr=1e200, clip_norm=None).fit(IRIS[:, :3], NAMES)
-    with pytest.raises(NotFittedError):
-        model.predict(IRIS)
+        model.set_params(**diverging).fit(IRIS if warm_start else IRIS[:, :3], SPECIES)
+    model.set_params(lr=before["lr"], clip_norm=before["clip_norm"])
+    assert all(vars(model).get(name) is value for name, value in before.items())
+    assert vars(model).keys() == before.keys()
+    assert pickle.dumps(model) == state
+    np.testing.assert_array_equal(model.predict(IRIS), expected)
+
+
+@pytest.mark.parametrize("make", [quick, regressor])
+def test_a_first_fit_that_fails_leaves_nothing(make):
+    model = make(lr=1e200, clip_norm=None)
+    with pytest.raises(ValueError, match="diverged"):
+        model.fit(IRIS, SPECIES)
+    assert vars(model) == model.get_params()
 
 
 def test_without_scikit_learn_the_error_names_the_extra():

@@ -381,6 +381,8 @@ def test_the_remedies_for_the_softmax_help():
     (option,) = re.findall(r"leave it out, and give (.*)", refused("LogSoftmax, is no layer that numnet", module))
     net = nn.from_torch(module[:-1], **eval(f"dict({option})"))
     np.testing.assert_allclose(net(x), module(torch.tensor(x)).exp().detach(), rtol=1e-5)
+    for softmax in ("no", 1):
+        refused(f"from_torch: softmax must be True or False, got {softmax!r}", module[:-1], softmax)
     module[1] = torch.nn.Softmax(dim=1)
     refused(
         "the module ends in a Softmax, and the softmax must be taken only once: leave out softmax=True", module, True

@@ -249,6 +249,28 @@ def test_weights_that_are_none_are_refused_before_anything_changes(weight, messa
     np.testing.assert_array_equal(run.net.parameters, before)
 
 
+class Watching(nn.Layer):
+    """A layer that changes nothing, and keeps whether it was called in training."""
+
+    def __init__(self):
+        self.seen = []
+
+    def forward(self, x, out=None):
+        self.seen.append(self.training)
+        return np.multiply(x, 1, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, 1, out=out)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_with_weights_no_cost_is_compared_with_that_of_guessing(weighted):
+    watching, x, t = Watching(), TRAIN.images[:300], TRAIN.labels[:300]
+    run = trainer(nn.Sequential(watching, nn.Linear(64, 10), nn.Softmax(), seed=0))
+    run.fit((x, t), 2, 64, sample_weight=np.ones(300) if weighted else None)
+    assert (False in watching.seen) is not weighted
+
+
 class Kept(nn.Quadratic):
     """A cost that returns an array of its own, which nobody may change."""
 

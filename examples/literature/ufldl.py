@@ -27,9 +27,8 @@ def results(options: argparse.Namespace) -> Iterator[Result]:
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     train, test = load(options)
-    x = train.images.reshape(len(train), -1) / 255
-    net = nn.Sequential(nn.Linear(x.shape[1], 10, bias=False), nn.Softmax(), dtype="float64")
-    objective = cost_and_gradient(net, nn.CrossEntropy(), x, np.eye(10)[train.labels], penalty=1e-4)
+    net = nn.Sequential(nn.Linear(train.images[0].size, 10, bias=False), nn.Softmax(), dtype="float64")
+    objective = penalized(net, nn.CrossEntropy(), train.images, train.labels, penalty=1e-4)
     found = []
     started = time.process_time()
     for seed in range(options.seeds):
@@ -40,18 +39,15 @@ def results(options: argparse.Namespace) -> Iterator[Result]:
     yield Result("784-10, test accuracy", "0.926", found, (time.process_time() - started) / options.seeds)
 
 
-def cost_and_gradient(
+def penalized(
     net: nn.Sequential, cost: nn.Cost, x: Array, t: Array, penalty: float
 ) -> Callable[[Array], tuple[float, Array]]:
     """Return a function from all parameters to the cost, penalty/2 sum w^2 included, and its gradient."""
-    pair = cost.pair(net.layers)
 
     def objective(parameters: Array) -> tuple[float, Array]:
-        net.parameters = parameters
-        z, y = net.forward(x)
-        net.backpropagate(pair, z, y, t)
+        value, gradient = nn.cost_and_gradient(net, cost, x, t, parameters)
         weights = net.decay_mask * parameters
-        return pair.value(z, y, t) + penalty / 2 * (weights @ weights), net.gradients + penalty * weights
+        return value + penalty / 2 * (weights @ weights), gradient + penalty * weights
 
     return objective
 
