@@ -22,7 +22,10 @@ from versus import FRAMEWORKS, PEERS, goals
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-FILES = ["docs/performance.md", "docs/gpu.md", "docs/parallel.md", "docs/zh/parallel.md", "README.md"]
+FILES = [
+    *("docs/performance.md", "docs/development/speed.md", "docs/gpu.md", "docs/parallel.md", "docs/zh/parallel.md"),
+    "README.md",
+]
 RANKS = ["1", "2", "8", "64", "512"]  # that the table of many ranks shows
 
 
@@ -64,17 +67,16 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def machine() -> str:
     """Return what the comparison was measured on."""
-    m, later = (read(name)["machine"] for name in ("versus", "versus_later"))
-    return measured(m, f" and again on {later['date']}")
+    return measured(read("versus")["machine"])
 
 
-def measured(m: dict[str, Any], again: str = "") -> str:
+def measured(m: dict[str, Any]) -> str:
     """Return when and on what machine something was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if name != "numnet")
     removed = ", ".join(f"{name}={value}" for name, value in m["removed settings"].items())
     note = f" Removed from the environment: {removed}." if removed else ""
     return (
-        f"Measured on {m['date']}{again}: {m['processor']}, {m['cores']} cores, {m['system']}; "
+        f"Measured on {m['date']}: {m['processor']}, {m['cores']} cores, {m['system']}; "
         f"Python {m['python']}, {versions}; BLAS {m['blas']}.{note}"
     )
 
@@ -93,27 +95,30 @@ def ratios() -> str:
 
 
 def versus() -> str:
-    """Return the figures of both runs: seconds, ratios with their ranges, accuracies."""
+    """Return the figures of the comparison."""
+    return comparison(read("versus"))
+
+
+def versus_again() -> str:
+    """Return when the comparison was made a second time, and its figures."""
+    report = read("versus_later")
+    return f"{measured(report['machine'])}\n\n{comparison(report)}"
+
+
+def comparison(report: dict[str, Any]) -> str:
+    """Return the figures of a run: seconds, ratios with their ranges, accuracies."""
     parts = []
-    for network in read("versus")["networks"]:
+    for network, run in report["networks"].items():
         rows: list[list[str]] = []
-        runs = [read(name)["networks"][network] for name in ("versus", "versus_later")]
-        for name in sorted(runs[0]["programs"], key=lambda name: runs[0]["programs"][name]["median ratio"]):
-            row = [PEERS[name][0] if name in PEERS else "**numnet**"]
-            for run in runs:
-                p = run["programs"][name]
-                spread = f" ({min(p['ratios']):.2f} to {max(p['ratios']):.2f})" if name != "numnet" else ""
-                row += [f"{p['median seconds']:.4f}", f"{p['median ratio']:.2f}{spread}"]
-            first, accuracy = (runs[0]["programs"][name][key] for key in ("first epoch with preparation", "accuracy"))
-            rows.append([*row, f"{first:.1f}", "" if accuracy is None else f"{accuracy:.4f}"])
-        sizes = "-".join(map(str, runs[0]["sizes"]))
-        head = [
-            f"{network}: {sizes}, {runs[0]['rounds']} rounds",
-            "s",
-            "times numnet's (range)",
-            "s, later",
-            "times numnet's (range)",
-        ]
+        programs = run["programs"]
+        for name in sorted(programs, key=lambda name: programs[name]["median ratio"]):
+            p = programs[name]
+            ratio = "1.00" if name == "numnet" else spread(p["ratios"], ".2f")
+            row = [PEERS[name][0] if name in PEERS else "**numnet**", f"{p['median seconds']:.4f}", ratio]
+            accuracy = "" if p["accuracy"] is None else f"{p['accuracy']:.4f}"
+            rows.append([*row, f"{p['first epoch with preparation']:.1f}", accuracy])
+        sizes = "-".join(map(str, run["sizes"]))
+        head = [f"{network}: {sizes}, {run['rounds']} rounds", "s an epoch", "times numnet's (range)"]
         parts.append(markdown([*head, "first epoch, s", "test accuracy"], rows))
     return "\n\n".join(parts)
 
@@ -318,7 +323,7 @@ def parallel_large() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
-        *(machine, ratios, versus, reached, whole, step, scaling, small, checkouts, gpu),
+        *(machine, ratios, versus, versus_again, reached, whole, step, scaling, small, checkouts, gpu),
         *(parallel, parallel_large),
     )
 }

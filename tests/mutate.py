@@ -4,7 +4,7 @@
     NUMNET_DATA=... python tests/mutate.py --folder /tmp/mutants
 
 works in copies of this repository and prints the score of each file, and each mutant that no test notices. If it is
-stopped, the same command goes on. docs/testing.md says more; tests/mutants.py has the mistakes.
+stopped, the same command goes on. docs/development/testing.md says more; tests/mutants.py has the mistakes.
 """
 
 import argparse

@@ -87,6 +87,12 @@ def test_code_on_other_pages(page):
         exec(block, names)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CHANGELOG.md", "tests/survivors.md"])
+def test_links_of_pages_that_the_site_includes_lead_to_files_in_the_checkout(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
 SHOWN = re.compile(
     r"^```python\n(.*?)^```\n\n```{code-block} text\n:class: output\n\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -549,7 +555,8 @@ def test_formulas_are_mathml(pages):
 
 def test_what_was_built_is_what_is_here(pages):
     """A site of yesterday proves nothing."""
-    sources = [*DOCS.glob("*.md"), *(DOCS / "api").glob("*.md"), *(DOCS / "derivations").glob("*.md")]
+    folders = [DOCS, *(DOCS / name for name in ("api", "derivations", "development"))]
+    sources = [page for folder in folders for page in folder.glob("*.md")]
     for source in sources:
         built = SITE / source.relative_to(DOCS).with_suffix(".html")
         assert built.stat().st_mtime > source.stat().st_mtime, f"{source} has changed: build the site again"
