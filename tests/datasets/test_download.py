@@ -36,7 +36,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 NAME = "data-idx3-ubyte.gz"
 PART = f"{NAME}.part"
 LOCK = f"{NAME}.lock"
-REMEDY = "Ask a friend for the file."
+REMEDY = "To provide the file by hand, put it in the folder."
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
