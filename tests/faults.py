@@ -60,9 +60,7 @@ def situation(tmp_path: Path) -> Situation:
 
     def record(title: str, seen: str | BaseException) -> None:
         lines = message(seen, tmp_path).splitlines()
-        text = "".join(
-            f"{textwrap.fill(line, 88, break_long_words=False, break_on_hyphens=False)}\n" for line in lines
-        )
+        text = "".join(f"{textwrap.fill(line, 88, break_long_words=False, break_on_hyphens=False)}\n" for line in lines)
         assert title in situations(), f"docs/faults.md has no section {title!r}"
         there = situations()[title]
         if os.environ.get("NUMNET_WRITE_TABLES"):

@@ -1,7 +1,7 @@
 """The table of symptoms, docs/when-it-does-not-learn.md: each test runs the smallest script that shows a symptom.
 
 The test then runs the script with the remedy. It checks the row on the page, or writes the row if NUMNET_WRITE_TABLES
-is set.
+is set. To write all rows anew: rm docs/when-it-does-not-learn.md && NUMNET_WRITE_TABLES=1 pytest --slow
 """
 
 import itertools
@@ -20,6 +20,7 @@ from numnet import threads
 from .tables import Table, shown
 from .test_gradcheck import Adding, InPlace, Mean, Noisy, OutNeeded, RoundingInput, Scale, WrongSign
 
+FIRST = "A first network that learns nothing"
 MEANING, DATA, RUN = "Numbers that mean nothing", "What the data show", "How it goes"
 MNIST, PLOTS, FILES = "What people bring, on MNIST", "Plots", "Files"
 LAYERS, BUSY = "Layers that gradcheck refuses", "A busy machine"
@@ -27,17 +28,64 @@ TABLE = Table(
     "docs/when-it-does-not-learn.md",
     """# When it does not learn
 
-Find the symptom, and read what numnet says about the cause. A `DataWarning` is about data that are legal, but most
-often are a mistake. The last column has the remedy, and what the remedy brings. Each accuracy is measured on the
-test data. R2 is the share of the variance of the targets that a regression explains.
+First make three checks, which take a minute. Then find your symptom in the tables below.
 
-Each row comes from a test. The test runs the smallest script that has the symptom, and then the script with the remedy.
-If the row names no data, the data are `nn.datasets.digits()`. Of a message there are the first two lines; an ellipsis
-stands for what differs from run to run. `rm docs/when-it-does-not-learn.md && NUMNET_WRITE_TABLES=1 pytest --slow`
-writes the rows anew.
+## Three checks
+
+1. **Is the cost at the start about ln K, for K classes?** A network that knows nothing yet gives each class about the
+   probability 1/K, and the cost is then ln K. This is 2.30 for ten classes, and 0.69 for two classes. If the cost is
+   much larger, the inputs or the starting weights are too large.
+2. **Can the network learn ten samples by heart?** The cost of the ten samples should come near 0, and their accuracy
+   should be 1. If not, the mistake is in the network, in the cost or in the learning rate. More data will not help.
+3. **Do ten times the learning rate, and a tenth of it, train better?** With a rate that is too small, the cost falls
+   slowly. With a rate that is too large, the cost rises, or jumps up and down. Take a new network for each rate.
+
+```python
+import numnet as nn
+
+
+def new_trainer(lr):
+    layers = nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 10), nn.Softmax()
+    net = nn.Sequential(*layers, seed=0)
+    return nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr), seed=0)
+
+
+train, test = nn.datasets.digits()
+cost, _ = new_trainer(lr=0.5).evaluate(train)
+print(f"1. cost at the start {cost:.2f}")
+
+history = new_trainer(lr=0.5).fit(train[:10], epochs=100, batch_size=10)
+cost, accuracy = history.train_cost[-1], history.train_accuracy[-1]
+print(f"2. ten samples: cost {cost:.2f}, accuracy {accuracy:.2f}")
+
+for lr in 0.05, 0.5, 5:
+    history = new_trainer(lr).fit(train, epochs=3, batch_size=64)
+    print(f"3. learning rate {lr}: cost after 3 epochs {history.train_cost[-1]:.1f}")
+```
+
+```{code-block} text
+:class: output
+
+1. cost at the start 2.31
+2. ten samples: cost 0.01, accuracy 1.00
+3. learning rate 0.05: cost after 3 epochs 2.2
+3. learning rate 0.5: cost after 3 epochs 0.4
+3. learning rate 5: cost after 3 epochs 2.3
+```
+
+## How to read the tables
+
+Each row has a symptom, its cause, what numnet says, and the remedy. Of a message of numnet, the row has the first two
+lines. An ellipsis (…) stands for what differs from run to run. A `DataWarning` says that the data are legal, but are
+most often a mistake.
+
+An arrow (→) stands between the result with the mistake and the result with the remedy. Each accuracy is measured on
+the test data. R2 is the share of the variance of the targets that a regression explains. If a row names no data, the
+data are `nn.datasets.digits()`. Each row is tested: a test runs the smallest script that has the symptom, and then the
+script with the remedy.
 """,
     head=("Symptom", "Cause", "What numnet says", "Remedy"),
-    sections=(MEANING, DATA, MNIST, RUN, PLOTS, LAYERS, FILES, BUSY),
+    sections=(FIRST, MEANING, DATA, MNIST, RUN, PLOTS, LAYERS, FILES, BUSY),
 )
 TRAIN, TEST = ((data.images, data.labels.astype(int)) for data in nn.datasets.digits())
 EVEN = [(x, (t % 2 == 0).astype(int)) for x, t in (TRAIN, TEST)]
@@ -111,6 +159,87 @@ def diabetes():
     return (x[:300], t[:300]), (x[300:], t[300:])
 
 
+# A first network that learns nothing
+
+
+def test_labels_of_other_images(row):
+    x, t = TRAIN
+    order = np.random.default_rng(0).permutation(len(x))
+    layers = nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 10), nn.Softmax()
+    trainer, seen = fit((x[order], t), TEST, *layers)
+    assert not seen
+    np.testing.assert_allclose(trainer.history.train_cost, math.log(10), atol=0.05)
+    before = trainer.history.test_accuracy[-1]
+    row(
+        FIRST,
+        "the cost stays at about ln 10 = 2.303, as if the network guessed among ten classes",
+        "the labels are those of other images. Here the images were shuffled, and the labels were not",
+        "nothing",
+        "shuffle both in one order, `x, t = x[order], t[order]`: accuracy "
+        f"{before:.1f} → {healthy((x[order], t[order]), TEST, 30):.2f}",
+    )
+
+
+def test_a_learning_rate_that_is_too_small(row):
+    trainer, seen = fit(TRAIN, TEST, nn.Linear(64, 10), nn.Softmax(), lr=0.001)
+    falls = -np.diff(trainer.history.train_cost)
+    assert not seen
+    assert (falls > 0).all()
+    assert (falls < 0.01).all()
+    row(
+        FIRST,
+        "the cost falls in each epoch, but by less than 0.01",
+        "the learning rate is too small, here 0.001",
+        "nothing",
+        "ten times the rate, and again, until a larger rate brings nothing more. Here `SGD(lr=0.5)`: accuracy "
+        f"{trainer.history.test_accuracy[-1]:.1f} → {healthy(TRAIN, TEST):.2f}",
+    )
+
+
+def test_weights_that_are_all_0(row):
+    layers = nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax()
+    net = nn.Sequential(*layers, seed=0, dtype="float64")
+
+    def trained():
+        trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.5), seed=0)
+        return trainer.fit(TRAIN, 10, 64, TEST)
+
+    net.parameters = np.zeros_like(net.parameters)
+    before = trained()
+    units = net.layers[0].weight
+    np.testing.assert_allclose(units, np.broadcast_to(units[:, :1], units.shape), atol=1e-9)
+    np.testing.assert_allclose(before.train_cost, math.log(10), atol=0.1)
+    net.initialize(0)
+    after = trained().test_accuracy[-1]
+    row(
+        FIRST,
+        "all hidden units have the same weights, and the cost stays at about ln 10",
+        "all weights began at 0. Then all units of a layer get the same gradient, and stay the same",
+        "nothing",
+        "random starting weights, `net.initialize(seed=0)`, and then a new Trainer: accuracy "
+        f"{before.test_accuracy[-1]:.1f} → {after:.2f}",
+    )
+
+
+def test_no_activation_between_two_linear_layers(row):
+    x = np.random.default_rng(0).uniform(-1, 1, (1200, 2))
+    t = (np.hypot(*x.T) < 0.8).astype(int)
+    train, test = (x[:600], t[:600]), (x[600:], t[600:])
+    options = {"lr": 1.0, "epochs": 100}
+    before, _ = fit(train, test, nn.Linear(2, 16), nn.Linear(16, 2), nn.Softmax(), **options)
+    one, _ = fit(train, test, nn.Linear(2, 2), nn.Softmax(), **options)
+    after, _ = fit(train, test, nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2), nn.Softmax(), **options)
+    before, one, after = (trainer.history.test_accuracy[-1] for trainer in (before, one, after))
+    assert before == pytest.approx(one, abs=0.05)
+    row(
+        FIRST,
+        "more `Linear` layers learn no more than one. Here they do not learn which points lie within a circle",
+        "`Linear` layers in a row are together only one linear function, which separates by straight lines",
+        "nothing",
+        f"an activation between them, here `Tanh()`: accuracy {before:.1f} → {after:.2f}",
+    )
+
+
 # Numbers that mean nothing
 
 
@@ -125,7 +254,7 @@ def test_labels_1_and_2(row):
         "a yes/no network says yes to every sample",
         "the labels are 1 and 2, and a sigmoid gives 0 to 1",
         error,
-        f"as numnet says. Even and odd digits: accuracy {trainer.history.test_accuracy[-1]:.2f}",
+        f"do as numnet says. Even and odd digits: accuracy {trainer.history.test_accuracy[-1]:.2f}",
     )
 
 
@@ -139,7 +268,7 @@ def test_a_regression_has_no_accuracy(row, diabetes):
     row(
         MEANING,
         "a regression shows no accuracy, and `net.predict` and `net.accuracy` refuse",
-        "a number is no class",
+        "a regression gives a number, and a number is not a class",
         refused(net.predict, test[0]),
         f"compare `net(x)` with the targets: R2 {r2(net, test):.2f} on scikit-learn's diabetes",
     )
@@ -153,7 +282,7 @@ def test_one_tanh_for_minus_1_and_1(row):
     row(
         MEANING,
         "`net.predict` refuses for one tanh trained on -1 and 1",
-        "classes count from 0 up",
+        "classes are whole numbers from 0 up, and -1 is none of them",
         refused(trainer.net.predict, test[0]),
         f"`np.sign(net(x))`; the history and `net.accuracy` count so: accuracy {by_sign:.2f}",
     )
@@ -168,9 +297,9 @@ def test_one_tanh_for_0_and_1(row):
     row(
         MEANING,
         "one tanh trained on 0 and 1 shows no accuracy",
-        "for a tanh, no is -1. So numnet takes 0 and 1 as numbers, not as classes",
+        "a tanh gives -1 for no and 1 for yes. So numnet takes targets of 0 and 1 as numbers, not as classes",
         error,
-        f"targets `2 * t.astype(int) - 1`: accuracy {trainer.history.test_accuracy[-1]:.2f}",
+        f"give the targets `2 * t.astype(int) - 1`: accuracy {trainer.history.test_accuracy[-1]:.2f}",
     )
 
 
@@ -182,7 +311,7 @@ def test_a_softmax_over_one_output(row):
         "a softmax over one output gives 1 for every sample",
         "the probabilities of all outputs sum to 1",
         error,
-        f"`Sigmoid()`: even and odd digits: accuracy {trainer.history.test_accuracy[-1]:.2f}",
+        f"end in `Sigmoid()`. Even and odd digits: accuracy {trainer.history.test_accuracy[-1]:.2f}",
     )
 
 
@@ -190,9 +319,9 @@ def test_ten_classes_over_one_sigmoid(row):
     row(
         MEANING,
         "one output for the labels 0 to 9",
-        "one output is one yes or no",
+        "one output answers one question by yes or no",
         refused(fit, TRAIN, TEST, nn.Linear(64, 1), nn.Sigmoid(), cost=nn.Quadratic()),
-        f"as numnet says: accuracy {healthy(TRAIN, TEST):.2f}",
+        f"do as numnet says: accuracy {healthy(TRAIN, TEST):.2f}",
     )
 
 
@@ -228,7 +357,7 @@ def test_targets_that_are_no_classes(row):
         "a network with several outputs shows no accuracy",
         "the rows of targets have several high numbers, so no row stands for one class",
         error,
-        "one high number in each row. It may be 0.99 among 0.01, as in T. Rashid's book: accuracy "
+        "give one high number in each row. It may be 0.99 among 0.01, as in T. Rashid's book: accuracy "
         f"{trainer.history.test_accuracy[-1]:.2f}",
     )
 
@@ -237,9 +366,9 @@ def test_probabilities_of_probabilities(row):
     row(
         MEANING,
         "the cost of a classifier falls a little, and then no more",
-        "probabilities are taken twice",
+        "two layers of the network make probabilities, one after the other",
         refused(fit, TRAIN, TEST, nn.Linear(64, 10), nn.Sigmoid(), nn.Softmax()),
-        f"`Softmax()` alone: accuracy {healthy(TRAIN, TEST):.2f}",
+        f"end in `Softmax()` alone: accuracy {healthy(TRAIN, TEST):.2f}",
     )
 
 
@@ -254,7 +383,7 @@ def test_bytes_of_few_levels(row):
         "nothing is learned from images whose bytes go to 16, as those of scikit-learn's digits",
         "numnet takes bytes as intensities from 0 to 255, and scales them to 0 to 1",
         warning,
-        f"as numnet says: accuracy {before:.1f} → {healthy(*changed(lambda x: x / 16, *sixteen), 30):.2f}",
+        f"do as numnet says: accuracy {before:.1f} → {healthy(*changed(lambda x: x / 16, *sixteen), 30):.2f}",
     )
 
 
@@ -265,7 +394,7 @@ def test_pixels_divided_twice(row):
         "nothing is learned, and the cost hardly moves",
         "the pixels were divided by 255 twice",
         warning,
-        f"once, or bytes: accuracy {before:.1f} → {healthy(TRAIN, TEST, 30):.2f}",
+        f"divide once, or give bytes: accuracy {before:.1f} → {healthy(TRAIN, TEST, 30):.2f}",
     )
 
 
@@ -281,7 +410,7 @@ def test_a_table_that_is_not_standardized(row):
         "scikit-learn's wine, as it comes, is not learned",
         "the column with the largest numbers hides all others, and makes each step too large",
         seen[0],
-        f"as numnet says: accuracy {before:.1f} → {after:.2f}",
+        f"do as numnet says: accuracy {before:.1f} → {after:.2f}",
     )
 
 
@@ -293,7 +422,7 @@ def test_test_data_of_another_kind(row):
         "wrong on the test data or on images of one's own, right on the training data",
         "in these images, ink has another number than in the training images",
         warning,
-        "here bytes to 16 among bytes to 255, so `(x / 16 * 255).astype(np.uint8)`: accuracy "
+        "here the bytes went to 16 among bytes to 255. `(x / 16 * 255).astype(np.uint8)`: accuracy "
         f"{before:.2f} → {healthy(TRAIN, *changed(lambda x: (x / 16 * 255).astype(np.uint8), *sixteen), 30):.2f}",
     )
 
@@ -311,7 +440,7 @@ def test_bright_ground(row):
         "the cost of black on white rises and falls",
         "most pixels are large, and so the steps are too large",
         warning,
-        f"`255 - images`, test data too: accuracy {before:.1f} → {healthy(TRAIN, TEST, lr=2.0, epochs=3):.2f}",
+        f"`255 - images`, for the test data too: accuracy {before:.1f} → {healthy(TRAIN, TEST, lr=2.0, epochs=3):.2f}",
     )
 
 
@@ -319,10 +448,10 @@ def test_dead_relus(row):
     before = healthy(*changed(lambda x: 255 - x, TRAIN, TEST), 30, lr=1.0)
     row(
         DATA,
-        "ReLU units: one answer for every image, and the cost stays where it was",
-        "large inputs and large steps have put all units below 0, where nothing moves them",
+        "a network with ReLU units gives one answer for every image, and the cost stays where it was",
+        "large inputs and large steps have put all units below 0, and there the slope of a ReLU is 0",
         "nothing",
-        "a dark ground, standardized inputs, or a smaller learning rate, here `255 - images`: accuracy "
+        "make the ground dark, standardize the inputs, or take a smaller learning rate. Here `255 - images`: accuracy "
         f"{before:.1f} → {healthy(TRAIN, TEST, 30, lr=1.0):.2f}",
     )
 
@@ -348,7 +477,7 @@ def test_words_for_labels(row):
     assert train.classes == tuple(sorted(words))
     row(
         DATA,
-        "labels that are words",
+        "labels that are words are refused",
         "a label is the number of an output",
         error,
         f"`Dataset.from_arrays(x, t)`: accuracy {classify_data(train, test):.2f}",
@@ -367,7 +496,7 @@ def test_classes_that_are_counted_twice(row):
         "test data in which a class is missing, here 8, have other numbers for the other classes",
         "each call of `from_arrays` counts the classes that it finds",
         error,
-        f"as numnet says: accuracy {before:.2f} → {classify_data(train, test):.2f}",
+        f"do as numnet says: accuracy {before:.2f} → {classify_data(train, test):.2f}",
     )
 
 
@@ -377,10 +506,10 @@ def test_one_class_only(row):
     assert trainer.history.train_accuracy[-1] == 1
     row(
         DATA,
-        "an accuracy of 1 at once",
-        "all labels are 0, as by a comparison that is never true",
+        "the accuracy is 1 at once",
+        "all labels are 0, for example because they come from a comparison that is never true",
         warning,
-        f"the right labels: even and odd digits: accuracy {healthy(*EVEN):.2f}",
+        f"give the right labels. Even and odd digits: accuracy {healthy(*EVEN):.2f}",
     )
 
 
@@ -393,10 +522,10 @@ def test_mnist_as_floats_to_255(row, mnist):
     before, seen = classify(*changed(np.float64, train, test), 30, epochs=3)
     row(
         MNIST,
-        "pixels from 0 to 255 as floats",
+        "nothing is learned from pixels that are floats from 0 to 255",
         "numnet scales bytes to 0 to 1, and takes all other numbers as they are",
         seen[0],
-        f"bytes: accuracy {before:.2f} → {healthy(train, test, 30, epochs=3):.2f}, hidden layer of 30",
+        f"give bytes: accuracy {before:.2f} → {healthy(train, test, 30, epochs=3):.2f}, hidden layer of 30",
     )
 
 
@@ -407,10 +536,10 @@ def test_mnist_as_bytes_0_and_1(row, mnist):
     after = healthy(*changed(np.float32, train, test), epochs=3)
     row(
         MNIST,
-        "pixels 0 and 1 as bytes",
+        "nothing is learned from pixels that are bytes of 0 and 1",
         "numnet scales bytes to 0 to 1, and so 1 becomes 1/255",
         warning,
-        f"as numnet says: accuracy {before:.2f} → {after:.2f}, softmax",
+        f"do as numnet says: accuracy {before:.2f} → {after:.2f}, softmax",
     )
 
 
@@ -420,7 +549,7 @@ def test_mnist_inverted(row, mnist):
     before, (warning,) = classify(train, (255 - test[0], test[1]), epochs=3)
     row(
         MNIST,
-        "a network for white on black gets black on white",
+        "images of black on white are read wrongly",
         "the network has learned white on black only",
         warning,
         f"`255 - images`: accuracy {before:.2f} → {healthy(train, test, epochs=3):.2f}, softmax",
@@ -457,9 +586,9 @@ def test_divergence(row):
     row(
         RUN,
         "the cost becomes inf or nan",
-        "each step jumps over the minimum, farther each time",
+        "each step jumps over the minimum, and ends farther from it than before",
         error,
-        f"`SGD(lr=0.05)`: accuracy {trainer.history.test_accuracy[-1]:.2f}",
+        f"take a smaller learning rate, here `SGD(lr=0.05)`: accuracy {trainer.history.test_accuracy[-1]:.2f}",
     )
 
 
@@ -486,7 +615,7 @@ def test_a_cost_of_inf(row):
     row(
         RUN,
         "the test cost, computed from the probabilities, is inf",
-        "a probability too small for a float is 0, and ln 0 is -inf",
+        "a probability that is too small for a float becomes 0, and ln 0 is -inf",
         "nothing",
         "`history.test_cost` or `trainer.evaluate(test)`, which compute the cost from z: finite",
     )
@@ -505,7 +634,7 @@ def test_a_test_cost_that_rises(row):
     row(
         RUN,
         "the training cost falls, and the test cost rises",
-        "the network learns by heart, here 100 samples",
+        "the network learns its samples by heart. Here there are 100 samples",
         "nothing; the columns and curves of the history show it",
         '`fit(..., callbacks=[nn.keep_best("test_cost", patience=20)])`: test cost '
         f"{before:.2f} → {after:.2f}, with {len(trainer.history)} epochs of 300",
@@ -522,7 +651,7 @@ def test_to_stop_at_a_goal(row):
     row(
         RUN,
         "the training goes on after it is good enough",
-        "`fit` does as many epochs as it is told",
+        "`fit` trains as many epochs as you ask for",
         "nothing",
         f"a callback that raises `StopIteration`, here at an accuracy above 0.9: {len(trainer.history)} epochs of 100",
     )
@@ -546,7 +675,7 @@ def test_a_network_that_was_trained_before(row):
         "of several learning rates, the last is always best",
         "a new Trainer goes on with the parameters that the network has",
         f"`{says}`",
-        f"as numnet says: training accuracy of the first epoch {before:.2f} → {start:.2f}, as of a new network",
+        f"do as numnet says: training accuracy of the first epoch {before:.2f} → {start:.2f}, as with a new network",
     )
 
 
@@ -563,9 +692,9 @@ def test_a_checkpoint_of_a_longer_run(row, tmp_path):
     row(
         RUN,
         "a script that is started again begins at epoch 1",
-        "a new Trainer knows nothing of the checkpoint, and would write over it",
+        "a new Trainer knows nothing of the checkpoint, and would replace it",
         error,
-        f"`Trainer.resume` and 2 epochs more: accuracy after 10 epochs {trainer.history.test_accuracy[-1]:.2f}",
+        f"`Trainer.resume`, and then 2 epochs more: accuracy after 10 epochs {trainer.history.test_accuracy[-1]:.2f}",
     )
 
 
@@ -600,15 +729,19 @@ def test_steps_of_a_schedule(row):
             "inputs and targets are one argument",
             "trainer.fit((x, t), epochs=10, batch_size=64)",
         ),
-        ("trainer.fit(train, batch_size=64)", "no default", "trainer.fit(train, epochs=10, batch_size=64)"),
+        (
+            "trainer.fit(train, batch_size=64)",
+            "`epochs` has no default",
+            "trainer.fit(train, epochs=10, batch_size=64)",
+        ),
         (
             "trainer.fit(train, epochs=10, batch_size=64, validation_data=test)",
-            "another name in numnet",
+            "the argument has another name in numnet",
             "trainer.fit(train, epochs=10, batch_size=64, test=test)",
         ),
         (
             "trainer.fit(train, epochs=10, batch_size=64, lr=0.5)",
-            "an option of the optimizer",
+            "the learning rate is an option of the optimizer",
             "nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5))",
         ),
         ("x, t = train", "a `Dataset` gives one image after another", "x, t = train.images, train.labels"),
@@ -641,7 +774,7 @@ def test_images_that_are_rows(row, rows_of_56):
     row(
         PLOTS,
         "`mistakes` and `report` do not draw the images",
-        "height and width of an image that is a row of numbers can be anything",
+        "each image is a row of numbers, and numnet cannot know its height and its width",
         refused(nn.plotting.mistakes, net, (x, t)),
         "here `images.reshape(-1, 8, 7)`",
     )
@@ -653,7 +786,7 @@ def test_weights_that_are_rows(row, rows_of_56):
     row(
         PLOTS,
         "`weight_images` does not draw the weights",
-        "the same",
+        "the weights of each unit are a row of numbers, and numnet cannot know height and width",
         refused(nn.plotting.weight_images, rows_of_56[0]),
         "here `weight_images(net, shape=(8, 7))`",
     )
@@ -666,7 +799,7 @@ def test_a_confusion_matrix_of_numbers(row, diabetes):
     row(
         PLOTS,
         "`confusion_matrix` does not draw a regression",
-        "there are no classes",
+        "a regression has no classes",
         refused(nn.plotting.confusion_matrix, trainer.net, diabetes[1]),
         "`plt.scatter(t, net(x))`",
     )
@@ -700,14 +833,14 @@ def checked(layer, x=None, **options):
     [
         (
             "the backward of a layer of one's own is wrong",
-            "here a wrong sign",
+            "the derivative in `backward` is wrong. Here its sign is wrong",
             WrongSign(),
             "derive dE/dx of the layer that is named",
             nn.Tanh(),
         ),
         (
             "the gradient of a parameter is wrong",
-            "here a mean over the batch in place of the sum",
+            "the derivative in `backward` is wrong. Here it is a mean over the batch in place of a sum",
             Mean(4),
             "derive dE/d(parameter) of the layer that is named",
             Scale(4),
@@ -716,25 +849,31 @@ def checked(layer, x=None, **options):
             "the gradients grow from batch to batch",
             '`self.gradients["factor"] += ...`',
             Adding(4),
-            "as numnet says",
+            "do as numnet says",
             Scale(4),
         ),
         (
             "each call of a network gives something else",
-            "a dropout that does not ask whether it is being trained",
+            "the layer is random outside of the training, too, as a dropout that never asks for `self.training`",
             Noisy(),
-            "as numnet says",
+            "do as numnet says",
             Training(),
         ),
         (
             "small errors everywhere",
             "`x.astype(np.float32)` in a forward",
             RoundingInput(4),
-            "as numnet says",
+            "do as numnet says",
             Scale(4),
         ),
-        ("the layer before gets a wrong gradient", "`x *= 2` in a forward", InPlace(), "as numnet says", Doubling()),
-        ("a layer that trains fails in `net(x)`", "`forward(self, x, out)`", OutNeeded(), "as numnet says", Doubling()),
+        ("the layer before gets a wrong gradient", "`x *= 2` in a forward", InPlace(), "do as numnet says", Doubling()),
+        (
+            "a layer that trains fails in `net(x)`",
+            "`forward(self, x, out)`",
+            OutNeeded(),
+            "do as numnet says",
+            Doubling(),
+        ),
     ],
 )
 def test_what_gradcheck_says(row, symptom, cause, wrong, remedy, right):
@@ -752,7 +891,7 @@ def test_a_kink(row):
     row(
         LAYERS,
         "a layer that is right is said to be wrong",
-        "an input just where a ReLU has no derivative",
+        "an input is just where a ReLU has no derivative",
         report.cause,
         "here `x + 0.05`: relative errors below 1e-7",
     )
@@ -788,9 +927,9 @@ def test_ones_own_files(row, mnist, tmp_path):
     row(
         MNIST,
         "`nn.datasets.mnist(folder)` refuses files of one's own with MNIST's names",
-        "they are not MNIST, here 900 and 100 other images",
+        "the files are not MNIST. Here they have 900 and 100 other images",
         error,
-        f"as numnet says: accuracy {after:.2f}, softmax",
+        f"do as numnet says: accuracy {after:.2f}, softmax",
     )
 
 
@@ -804,13 +943,23 @@ def saved(path, data, shape=None, dtype=None, order=">"):
 def test_a_header_that_lacks_the_colours(row, tmp_path):
     path, images = tmp_path / "images-idx", np.random.default_rng(0).integers(0, 256, (219, 64, 64, 3), np.uint8)
     saved(path, images, shape=(219, 64, 64))
-    row(FILES, "a file goes on after its data", "the header lacks the colours", *read_so(path, images))
+    row(
+        FILES,
+        "a file goes on after its data",
+        "the header does not have the dimension of the colours",
+        *read_so(path, images),
+    )
 
 
 def test_a_little_endian_header(row, tmp_path):
     path = tmp_path / "labels-idx"
     saved(path, TEST[1].astype(np.uint8), order="<")
-    row(FILES, "a file claims to hold billions", "sizes in little-endian order", *read_so(path, TEST[1]))
+    row(
+        FILES,
+        "a file claims to have billions of numbers",
+        "the sizes in the header are in little-endian order",
+        *read_so(path, TEST[1]),
+    )
 
 
 def read_so(path, array):
@@ -830,9 +979,9 @@ def test_another_format(row, tmp_path):
     row(
         FILES,
         "`read_idx` finds no IDX file",
-        "another format under the name of one",
+        "the file has the name of an IDX file, but another format",
         error,
-        "as numnet says; it knows many formats, see [If something goes wrong](faults.md)",
+        "do as numnet says. It knows many formats: see [If something goes wrong](faults.md)",
     )
 
 
@@ -850,7 +999,7 @@ def test_signed_bytes(row, tmp_path):
         "nothing is learned from images in which white is -1",
         "the header says signed bytes",
         seen[0].message,
-        f"as numnet says: accuracy {after:.2f}",
+        f"do as numnet says: accuracy {after:.2f}",
     )
 
 
@@ -861,7 +1010,7 @@ def test_a_folder_that_is_not_there(row, tmp_path, monkeypatch):
         "`nn.datasets.mnist()` does not see the files",
         "`NUMNET_DATA` names another folder",
         refused(nn.datasets.mnist),
-        "as numnet says",
+        "do as numnet says",
     )
 
 
@@ -879,5 +1028,19 @@ def test_threads_that_wait_for_one_another(row, monkeypatch):
         "a large network is many times slower than it was, while another program runs",
         "the threads of a product wait for one another, and one of them has no core",
         seen[0].message,
-        "as numnet says",
+        "do as numnet says",
     )
+
+
+# The text above the tables
+
+
+def test_the_checks_print_what_the_page_shows(capsys):
+    text = TABLE.page.read_text(encoding="utf-8")
+    assert text.startswith(TABLE.about), f"{TABLE.page.name} begins otherwise: rm it, and write all rows anew"
+    (code,), (shown,) = (
+        re.findall(r"```python\n(.*?)```", text, re.S),
+        re.findall(r":class: output\n\n(.*?)```", text, re.S),
+    )
+    exec(code, {})
+    assert capsys.readouterr().out == shown
