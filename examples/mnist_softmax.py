@@ -118,7 +118,7 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
     try:
         return nn.datasets.mnist(timeout=AUTO_TIMEOUT)
     except nn.datasets.DownloadError as error:
-        print(f"notice: training on the 1,797 digits in the package instead of MNIST. {error}", file=sys.stderr)
+        print(f"notice: training on the 1,797 digits in the package instead of MNIST.\n{error}", file=sys.stderr)
         return nn.datasets.digits()
 
 
@@ -139,7 +139,7 @@ def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequ
     print(f"first batch:  images {x.shape} {x.dtype}, as inputs {x.reshape(len(x), -1).shape}")
     print(f"              labels {t.shape}: {t[:10]} ...")
     print(f"batches:      {math.ceil(len(train) / batch_size)} an epoch")
-    print(f"{net}\n", flush=True)
+    print(f"{net}\n")
 
 
 def print_epoch(trainer: nn.Trainer) -> None:

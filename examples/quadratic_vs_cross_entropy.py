@@ -89,7 +89,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--epochs", type=count, default=10, help="of each run (10)")
     parser.add_argument("--seeds", type=count, default=3, help="runs of each kind (3)")
-    parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
+    parser.add_argument(
+        "--dataset",
+        choices=["auto", "mnist", "fashion-mnist", "digits"],
+        default="auto",
+        help="auto: MNIST if it is here or can be downloaded, else the digits in the package (auto)",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--device", choices=["cpu", "gpu", "auto"], default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", metavar="FILE", help="save the figure")

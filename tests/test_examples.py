@@ -487,8 +487,9 @@ def programs(*quick):
     cases = []
     for name in PROGRAMS:
         package = NEEDED.get(name, "numnet")
-        missing = f"{package} is not installed: pip install {package}"
-        marks = [pytest.mark.skipif(not find_spec(package), reason=missing), *[pytest.mark.slow] * (name not in quick)]
+        missing = f"{package} is not installed: pip install {package}{' mpich' if package == 'mpi4py' else ''}"
+        there = find_spec(package) and (package != "mpi4py" or shutil.which("mpiexec"))
+        marks = [pytest.mark.skipif(not there, reason=missing), *[pytest.mark.slow] * (name not in quick)]
         cases.append(pytest.param(name, marks=marks))
     return pytest.mark.parametrize("program", cases)
 
@@ -511,6 +512,8 @@ def redirected(tmp_path, how, program, *options):
 @programs("mnist_softmax")
 def test_a_closed_output_changes_nothing_else(program, tmp_path):
     assert redirected(tmp_path, ">&-", program) == (0, "", "")
+    if program == "sklearn_tools":
+        pytest.skip("joblib starts no processes without a standard error")
     status, output, _ = redirected(tmp_path, "2>&-", program)
     assert status == 0
     assert output
@@ -531,12 +534,11 @@ def closed_pipe():
     return theirs
 
 
-@programs("mnist_softmax")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_an_output_that_nobody_reads_ends_the_program_quietly(program, unbuffered, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+@programs("mnist_softmax", "lbfgs")
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+def test_an_output_that_nobody_reads_ends_the_program_quietly(program, unbuffered, tmp_path):
     pipe = closed_pipe()
-    done = run(tmp_path, f"examples/{program}.py", *PROGRAMS[program], stdout=pipe)
+    done = run(tmp_path, *unbuffered, f"examples/{program}.py", *PROGRAMS[program], stdout=pipe)
     os.close(pipe)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
@@ -550,8 +552,8 @@ def test_the_first_line_alone(program, tmp_path):
     done = subprocess.run(command, cwd=EXAMPLES.parent, env=environment(tmp_path), capture_output=True, text=True)
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     status = int((tmp_path / "status").read_text())
-    assert status in (0, 128 + signal.SIGPIPE)  # 0 if all was written before `head` had read
-    assert status or "--epochs" not in command[-2:]
+    ends = [] if program == "mnist_softmax" else [0]  # all may be written before `head` has read
+    assert status in [*ends, 128 + signal.SIGPIPE]
 
 
 @programs("mnist_softmax", "literature/rashid")
@@ -574,8 +576,7 @@ def test_with_an_output_that_nobody_reads_an_error_is_still_an_error(both, tmp_p
     assert both or done.stderr.startswith("error: SGD: lr must be ")
 
 
-def test_an_error_in_saving_is_not_lost_if_nobody_reads(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+def test_an_error_in_saving_is_not_lost_if_nobody_reads(tmp_path):
     code = """
 import os, runpy, sys
 sys.path.insert(0, "examples")
@@ -589,7 +590,7 @@ mnist_softmax.save = save
 sys.argv[1:] = ["--dataset", "digits", "--epochs", "1"]
 sys.exit(mnist_softmax.run(mnist_softmax.main))
 """
-    done = run(tmp_path, "-c", code)
+    done = run(tmp_path, "-u", "-c", code)
     assert (done.returncode, done.stderr) == (1, "error: the disk is on fire\n")
 
 
