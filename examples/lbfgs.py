@@ -34,8 +34,9 @@ def main() -> int:
     result: Any = minimize(objective, net.parameters, jac=True, method="L-BFGS-B", options=limit)
     net.parameters = result.x
     show("after", result.fun, net, train, test)
-    print(f"{result.nit} iterations, {result.nfev} gradients of {len(train)} samples: {result.message}")
-    print(f"{time.perf_counter() - started:.1f} s")
+    seconds = time.perf_counter() - started
+    print(f"{result.nit} iterations, {result.nfev} gradients of {len(train)} samples, {seconds:.1f} s")
+    print(f"SciPy says: {result.message}")
     return 0
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
+from mnist_softmax import run
 from mpi4py import MPI
 
 import numnet as nn
@@ -16,8 +18,8 @@ import numnet as nn
 COMM = MPI.COMM_WORLD
 
 
-def main() -> None:
-    """Train, and print what rank 0 knows."""
+def main() -> int:
+    """Train, print what rank 0 knows, and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--dataset", choices=["mnist", "digits"], default="mnist", help="digits need no download")
     parser.add_argument("--hidden", type=int, default=128, help="units of the hidden layer of a new network (128)")
@@ -53,8 +55,10 @@ def main() -> None:
         trainer.fit(train, options.epochs - done, options.batch_size, test, checkpoint=options.checkpoint)
     if trainer.history and COMM.rank == 0:
         print(trainer.history)
-        print(f"{COMM.size} ranks: test accuracy {trainer.history.test_accuracy[-1]:.4f}")
+        plural = "s" if COMM.size > 1 else ""
+        print(f"{COMM.size} rank{plural}: test accuracy {trainer.history.test_accuracy[-1]:.4f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -50,7 +50,8 @@ def main() -> int:
     finally:
         result = f"test accuracy {trainer.history[-1].test_accuracy:.4f}" if len(trainer.history) else "no result"
         result = f"{result} after {len(trainer.history)} epochs, {time.perf_counter() - started:.1f} s in all"
-        print(styled(result, BOLD))
+        with suppress(BrokenPipeError):  # or an error of `save` would be lost
+            print(styled(result, BOLD))
     return status
 
 
@@ -117,7 +118,7 @@ def load(options: argparse.Namespace) -> tuple[nn.datasets.Dataset, nn.datasets.
     try:
         return nn.datasets.mnist(timeout=AUTO_TIMEOUT)
     except nn.datasets.DownloadError as error:
-        print(f"notice: training on the 1,797 digits in the package instead of MNIST. {error}", file=sys.stderr)
+        print(f"notice: training on the 1,797 digits in the package instead of MNIST.\n{error}", file=sys.stderr)
         return nn.datasets.digits()
 
 
@@ -139,18 +140,32 @@ def describe(train: nn.datasets.Dataset, test: nn.datasets.Dataset, net: nn.Sequ
     print(f"              labels {t.shape}: {t[:10]} ...")
     print(f"batches:      {math.ceil(len(train) / batch_size)} an epoch")
     print(f"{net}\n")
-    print(styled("epoch     cost  training accuracy  test accuracy  seconds  test images wrong", BOLD))
 
 
 def print_epoch(trainer: nn.Trainer) -> None:
     """Print a line for the epoch that has just ended, with a bar for the images that are still wrong."""
-    e = trainer.history[-1]
-    wrong = 1 - e.test_accuracy
-    share = min(wrong / max(1 - trainer.history[0].test_accuracy, 1e-9), 1)  # of the images wrong after the first epoch
-    line = f"{e.epoch:5}  {e.train_cost:7.4f}  {e.train_accuracy:17.4f}  {e.test_accuracy:13.4f}  {e.seconds:7.2f}"
+    wrong = [1 - e.test_accuracy for e in trainer.history]
+    full, before = scale(wrong), scale(wrong[:-1])
     # print would write into the progress bar. A Ctrl-C while tqdm takes its lock would be a RuntimeError.
-    tqdm.write(f"{line}  {wrong:6.2%} {styled(bar(share, 12), ORANGE)}", nolock=True)
+    if full != before:  # at first, and if the bar of this epoch would be too long
+        names = f"{'accuracy':>27}{'test images wrong':>33}"
+        columns = f"epoch     cost  training    test  seconds         {axis(full, 28)}"
+        tqdm.write(f"{styled(names, BOLD)}\n{styled(columns, BOLD)}", nolock=True)
+    e = trainer.history[-1]
+    line = f"{e.epoch:5}  {e.train_cost:7.4f}  {e.train_accuracy:8.4f}  {e.test_accuracy:6.4f}  {e.seconds:7.3f}"
+    tqdm.write(f"{line}  {wrong[-1]:7.2%} {styled(bar(wrong[-1] / full, 28), ORANGE)}", nolock=True)
     sys.stdout.flush()
+
+
+def scale(shares: list[float]) -> float:
+    """Return the share that fills a bar, such that the bars of all these shares fit; 0 if there are none."""
+    return next(full for full in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if max(shares) <= full) if shares else 0
+
+
+def axis(full: float, width: int) -> str:
+    """Return what stands above bars of a width, and begins a character before the bars: 0, the half and the whole."""
+    half = f"{100 * full / 2:g}%|"
+    return f"|{'0%':{width // 2 - len(half)}}{half}{f'{100 * full:g}%|':>{width - width // 2}}"
 
 
 def show_worst(net: nn.Sequential, test: nn.datasets.Dataset) -> None:
@@ -162,15 +177,21 @@ def show_worst(net: nn.Sequential, test: nn.datasets.Dataset) -> None:
         return
     worst = int(np.argmax(np.where(wrong, y.max(axis=1), -1)))
     label, predicted = test.labels[worst], y[worst].argmax()
-    print(styled(f"\nThe most confident mistake: a {label}, taken for a {predicted}", BOLD))
-    bars = []
+    names = test.classes or [f"a {digit}" for digit in range(10)]
+    print("\n" + styled(f"The most confident mistake: {names[label]}, taken for {names[predicted]}", BOLD) + "\n")
+    names = test.classes or list("0123456789")
+    longest = max(map(len, names))
+    beside = [f"{'':{longest + 8}}{axis(1, 24)}"]
     for i, p in enumerate(y[worst].tolist()):
         style = ORANGE if i == predicted else BLUE if i == label else ""
-        bars.append(styled(f"{i}  {p:6.1%} {bar(p, 24)}", style))
+        beside.append(styled(f"{names[i]:{longest}}  {p:6.1%} {bar(p, 24)}".rstrip(), style))
     rows = picture(test.images[worst])
-    above = [""] * ((len(rows) - len(bars)) // 2)
-    for row, beside in zip_longest(rows, above + bars, fillvalue=""):
-        print(f"  {row:{len(rows[0])}}  {beside}".rstrip())
+    width = len(rows[0])
+    inked = [i for i, row in enumerate(rows) if row.strip()] or [0]
+    rows = rows[inked[0] : inked[-1] + 1]
+    above = (len(rows) - len(beside)) // 2
+    for row, text in zip_longest([""] * -above + rows, [""] * above + beside, fillvalue=""):
+        print(f"  {row:{width}}  {text}".rstrip())
     print()
 
 
@@ -233,22 +254,47 @@ FIGURE = Kind("figure of Matplotlib", is_figure)
 
 
 def run(program: Callable[[], int]) -> int:
-    """Run a program and return its exit status. What goes wrong is one message on standard error."""
-    sys.stdout = sys.stdout or io.StringIO()  # Python has None if standard output is closed
+    """Run a program and return its exit status. What goes wrong is one message on standard error.
+
+    If nobody reads on, as with ``| head -1``, the program ends without a message. Its status is then that of a program
+    which the signal SIGPIPE has ended.
+    """
+    sys.stdout = sys.stdout or io.StringIO()  # Python has None if a stream is closed
+    sys.stderr = sys.stderr or io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # of names that the output cannot show
     try:
-        status = program()
+        try:
+            status = program()
+        except SystemExit:  # argparse has printed a help, say
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()  # a pipe that nobody reads, or a full disk, may be noticed only now
         return status
     except KeyboardInterrupt:
-        message, status = "interrupted", 130
-    except (ValueError, OSError, MemoryError) as error:
-        message, status = f"error: {str(error) or 'not enough memory'}", 1
-    print(message, file=sys.stderr)
-    with suppress(OSError):
-        sys.stdout.close()  # otherwise Python would try to write the rest at its end, and complain
+        message, status = "interrupted\n", 130
+    except (ValueError, OSError, MemoryError, ImportError) as error:
+        message, status = f"error: {str(error) or 'not enough memory'}\n", 1
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            message, status = "", 128 + 13  # 13 is SIGPIPE
+    unwritable = [sys.stdout]
+    try:
+        sys.stderr.write(message)
+    except BrokenPipeError:
+        unwritable.append(sys.stderr)
+    for stream in unwritable:
+        with suppress(OSError):
+            stream.close()  # otherwise Python would try to write the rest at its end, and complain
     return status
+
+
+def nobody_reads() -> bool:
+    """Return whether standard output is a pipe that nobody reads. If it is not, this prints an empty line."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -89,7 +89,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--epochs", type=count, default=10, help="of each run (10)")
     parser.add_argument("--seeds", type=count, default=3, help="runs of each kind (3)")
-    parser.add_argument("--dataset", choices=["auto", "mnist", "fashion-mnist", "digits"], default="auto")
+    parser.add_argument(
+        "--dataset",
+        choices=["auto", "mnist", "fashion-mnist", "digits"],
+        default="auto",
+        help="auto: MNIST if it is here or can be downloaded, else the digits in the package (auto)",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--device", choices=["cpu", "gpu", "auto"], default="cpu", help="where to train (cpu)")
     parser.add_argument("--plot", metavar="FILE", help="save the figure")
@@ -100,8 +105,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def one_neuron() -> list[list[float]]:
     """Print and return the outputs of one sigmoid neuron that learns to answer 0 to x = 1, for each of NEURONS."""
-    print("(a) One sigmoid neuron, x = 1, t = 0: its output y after some steps\n")
-    print("cost              lr    w = b at first " + "".join(f"{f'y{step}':>8}" for step in STEPS))
+    print("(a) One sigmoid neuron, x = 1, t = 0: its output y after so many steps\n")
+    print("cost              lr  first w, b" + "".join(f"{step:8}" for step in STEPS))
     curves = []
     for label, cost, lr, weight, bias in NEURONS:
         net = nn.Sequential(nn.Linear(1, 1), nn.Sigmoid(), dtype="float64")
@@ -113,7 +118,7 @@ def one_neuron() -> list[list[float]]:
             trainer.step([[1.0]], [0.0])
         outputs.append(net([[1.0]]).item())
         curves.append(outputs)
-        print(f"{label:14} {lr:5}    {weight:4}, {bias:4}     " + "".join(f"{outputs[step]:8.4f}" for step in STEPS))
+        print(f"{label:14} {lr:5}    {weight}, {bias}" + "".join(f"{outputs[step]:8.4f}" for step in STEPS))
     slow, fast = curves[1], curves[5]
     say(
         "The quadratic cost's step in w is lr (y - t) y (1 - y): "
@@ -132,13 +137,13 @@ def quickening(outputs: list[float]) -> float:
 
 
 def say(*sentences: str) -> None:
-    """Print sentences as a paragraph."""
-    print("\n" + textwrap.fill(" ".join(sentences), 110))
+    """Print sentences as a paragraph, for a terminal of 80 columns."""
+    print("\n" + textwrap.fill(" ".join(sentences), 80, break_on_hyphens=False))
 
 
 def at_equal_lr(train: nn.datasets.Dataset, test: nn.datasets.Dataset, options: argparse.Namespace) -> Curves:
     """Run, print and return all of AT_EQUAL_LR."""
-    print(f"\n(b) A softmax network on {train}, every cost at lr {EQUAL_LR}\n")
+    say(f"(b) A softmax network on {train}, every cost at lr {EQUAL_LR}")
     curves = {label: runs(train, test, cost, lr, options) for label, (cost, lr) in AT_EQUAL_LR.items()}
     print_table(curves)
     say(
@@ -163,16 +168,21 @@ def at_best_lr(
     held_out = len(train) // 6
     part = nn.datasets.Dataset(train.images[:-held_out], train.labels[:-held_out])
     judge = nn.datasets.Dataset(train.images[-held_out:], train.labels[-held_out:])
-    print(f"\n{title}, each cost at its best lr: on {held_out} images held out of the training set, one seed\n")
-    print("lr            " + "".join(f"{lr:8}" for lr in LRS))
-    scores, curves = {}, {}
+    say(
+        f"{title}, each cost at its best lr.",
+        f"Accuracies on {held_out} images that are held out of the training set, one seed:",
+    )
+    print("\n   lr" + "".join(f"{label:>16}" for label in COSTS))
+    scores: dict[str, list[float]] = {label: [] for label in COSTS}
+    for lr in LRS:
+        for label, cost in COSTS.items():
+            scores[label].append(accuracies(part, judge, cost, lr, 0, options, scale)[-1])
+        print(f"{lr:5}" + "".join(f"{values[-1]:16.4f}" for values in scores.values()))
+    curves = {}
     for label, cost in COSTS.items():
-        scores[label] = [accuracies(part, judge, cost, lr, 0, options, scale)[-1] for lr in LRS]
-        print(f"{label:14}" + "".join(f"{accuracy:8.4f}" for accuracy in scores[label]))
         lr = LRS[int(np.argmax(scores[label]))]
-        edge = ", the edge of those tried" if lr in (LRS[0], LRS[-1]) else ""
+        edge = {LRS[0]: " (smallest)", LRS[-1]: " (largest)"}.get(lr, "")
         curves[f"{label}, lr {lr}{edge}"] = runs(train, test, cost, lr, options, scale)
-    print()
     print_table(curves)
     say(versus(curves, *reversed(curves)))
     return scores, curves
@@ -209,17 +219,15 @@ def accuracies(
 
 def print_table(curves: Curves) -> None:
     """Print the test accuracies after the first and the last epoch, mean and range over seeds."""
-    print("test accuracy, mean (lowest to highest)    after epoch 1              after the last epoch")
+    print(f"\n{'test accuracy, mean (range)':33}{'after epoch 1':>22}  {'after the last epoch':>22}")
     for label, runs in curves.items():
-        print(
-            f"{label:38}"
-            + "".join(f"{summary(column):>27}" for column in ([r[0] for r in runs], [r[-1] for r in runs]))
-        )
+        first, last = (summary([run[epoch] for run in runs]) for epoch in (0, -1))
+        print(f"{label:33} {first}  {last}")
 
 
 def summary(values: list[float]) -> str:
     """Return the mean and the range of some accuracies."""
-    return f"{np.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
+    return f"{np.mean(values):.4f} ({min(values):.4f}-{max(values):.4f})"
 
 
 def versus(curves: Curves, one: str, other: str) -> str:

@@ -5,7 +5,10 @@ Everything is learned from 1,797 digits of 8 x 8 pixels. It needs ``pip install 
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+from mnist_softmax import run
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.ensemble import BaggingClassifier
@@ -19,8 +22,8 @@ from numnet import Quadratic
 from numnet.sklearn import NetClassifier
 
 
-def main() -> None:
-    """Show each tool with its result."""
+def main() -> int:
+    """Show each tool with its result, and return the exit status."""
     x, y = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.25, random_state=0, stratify=y)
 
@@ -32,7 +35,8 @@ def main() -> None:
     one, two = (GridSearchCV(model, grid, cv=3, n_jobs=jobs).fit(x_train, y_train) for jobs in (1, 2))
     same = bool((one.cv_results_["mean_test_score"] == two.cv_results_["mean_test_score"]).all())
     best = {name.partition("__")[2]: value for name, value in one.best_params_.items()}
-    print(f"GridSearchCV: best {best}, accuracy {one.best_score_:.3f}; the same with two processes: {same}")
+    print(f"GridSearchCV: best {best}, accuracy {one.best_score_:.3f}")
+    print(f"  the same with two processes: {same}")
 
     scores = cross_val_score(model, x_train, y_train, cv=5)
     print(f"cross_val_score: {np.round(scores, 3)}, mean {scores.mean():.3f}")
@@ -50,7 +54,8 @@ def main() -> None:
 
     bagging = BaggingClassifier(model, n_estimators=10, random_state=0).fit(x_train, y_train)
     print(f"BaggingClassifier: test accuracy {bagging.score(x_test, y_test):.3f} with ten networks")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 DERIVATIONS = [page.relative_to(ROOT / "docs").as_posix() for page in sorted(ROOT.glob("docs/derivations/*.md"))]
 IN_DOCS = [
     "quickstart.md",
+    "forty-lines.md",
     "tables.md",
     "reading.md",
     "quadratic-vs-cross-entropy.md",

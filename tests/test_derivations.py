@@ -594,10 +594,12 @@ def definition(file, name):
 
 
 def selected(file, options):
-    """Return what Sphinx will show, without Sphinx: the object's lines, or some of them."""
-    node = definition(file, options["pyobject"])
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    lines = file.read_text(encoding="utf-8").splitlines()[first - 1 : node.end_lineno]
+    """Return what Sphinx will show, without Sphinx: the lines of the object or the file, or some of them."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if "pyobject" in options:
+        node = definition(file, options["pyobject"])
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        lines = lines[first - 1 : node.end_lineno]
 
     def line_with(option):
         return next(i for i, line in enumerate(lines) if options[option] in line)

@@ -142,6 +142,39 @@ def test_the_page_on_tables_shows_what_its_code_prints():
     assert names["r2"](net) == pytest.approx(metrics.r2_score(t[test], names["mean"] + names["std"] * net(x[test])))
 
 
+OUTPUT = re.compile(
+    r"(^python examples/mnist_softmax.py\n```\n\n```{code-block} text\n:class: output\n\n)(.*?)(?=^```$)", re.M | re.S
+)
+
+
+def without_rounding(output):
+    """Return what a run prints without its seconds, bars and fractions; and the fractions, with their signs of percent.
+
+    Another BLAS rounds otherwise.
+    """
+    output = re.sub(r" +\d+\.\d{3}(?=  )|\d+\.\d(?= s in all)", "", output)
+    form = re.sub(r"(?<=%) [█▏▎▍▌▋▊▉]+$", "", output, flags=re.MULTILINE)
+    return re.sub(r" *\d+\.\d+", "", form), re.findall(r"(\d+\.\d+)(%?)", output)
+
+
+@pytest.mark.usefixtures("mnist")
+def test_the_page_on_programs_shows_what_mnist_softmax_prints(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    command = [sys.executable, ROOT / "examples" / "mnist_softmax.py"]
+    output = subprocess.run(command, capture_output=True, check=True, encoding="utf-8", cwd=ROOT).stdout
+    page = text("programs.md")
+    if os.environ.get("NUMNET_WRITE_TABLES"):
+        page = OUTPUT.sub(lambda match: match[1] + output, page)
+        (DOCS / "programs.md").write_text(page, encoding="utf-8")
+    (shown,) = (match[2] for match in OUTPUT.finditer(page))
+    (form, numbers), (expected, found) = without_rounding(shown), without_rounding(output)
+    assert form == expected, "docs/programs.md is out of date; NUMNET_WRITE_TABLES=1 pytest writes it"
+    for (number, percent), (other, _) in zip(numbers, found, strict=True):
+        assert float(number) == pytest.approx(float(other), abs=0.5 if percent else 0.005)
+    assert "a whole bar is 10 % of the test" in page
+    assert shown.count("10%|") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("block", blocks("coming-from.md"))

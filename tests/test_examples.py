@@ -14,6 +14,8 @@ import subprocess
 import sys
 import termios
 import time
+import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -121,11 +123,63 @@ def test_what_is_shown_of_the_worst_mistake_and_of_what_is_wrong(tmp_path):
     assert sorted(shares) == list(range(10))
     assert max(shares, key=shares.get) == predicted
     assert sum(shares.values()) == pytest.approx(100, abs=0.51)
-    epochs = re.findall(r"([\d.]+)% \x1b\[38;5;208m(█*)([▏▎▍▌▋▊▉]?)\x1b", written.partition("mistake")[0])
-    wrong, lengths = zip(
-        *((float(p), len(full) + " ▏▎▍▌▋▊▉".index(part or " ") / 8) for p, full, part in epochs), strict=True
-    )
-    assert lengths == pytest.approx([12 * min(p / wrong[0], 1) for p in wrong], abs=0.07)
+    shown = re.findall(r"([\d.]+)%(?: (█*[▏▎▍▌▋▊▉]?))?$", plain(written).partition("100%|\n")[2], re.MULTILINE)
+    assert [length(bar) for _, bar in shown] == pytest.approx([24 * float(p) / 100 for p, _ in shown], abs=0.08)
+    assert len(shown) == 10
+
+
+def plain(written):
+    """Return what was written to a terminal, without colours."""
+    return re.sub(r"\x1b\[[\d;]*[mA]", "", written).replace("\r\n", "\n")
+
+
+def length(bar):
+    """Return how many characters long a bar is."""
+    return bar.count("█") + " ▏▎▍▌▋▊▉".index(bar.lstrip("█") or " ") / 8
+
+
+def lines_of_epochs(accuracies, capsys):
+    """Return what is printed after epochs that end with these accuracies."""
+    example, history = runpy.run_path(str(EXAMPLES / "mnist_softmax.py")), nn.History()
+    for epoch, accuracy in enumerate(accuracies, 1):
+        history.append(nn.Epoch(epoch, 0.5, 0.9, accuracy, 12.3456))
+        example["print_epoch"](types.SimpleNamespace(history=history))
+    return capsys.readouterr().out.splitlines()
+
+
+ACCURACIES = [
+    [0.9169, 0.9071],
+    [0.96, 0.96, 0.9],
+    [0.98, 0.7, 0.099, 0.9, 0.999],
+    [0.993, 0.985],
+    [0.0, 1.0],
+    [1.0, 1.0],
+]
+
+
+@pytest.mark.parametrize("accuracies", ACCURACIES)
+def test_bars_of_epochs_are_as_long_as_the_scale_above_says(accuracies, capsys):
+    rest = iter(accuracies)
+    for line in lines_of_epochs(accuracies, capsys):
+        assert len(line) <= 80
+        if line.endswith("|"):
+            labels = re.fullmatch(r".*\|0%( *)([\d.]+)%\|( *([\d.]+)%\|)", line)
+            start, half, end = labels.start(1) - 3, labels.start(3) - 1, labels.end(3) - 1
+            assert end - half == half - start
+            whole, full = end - start, float(labels[4])
+            assert float(labels[2]) == full / 2
+        elif "%" in line:
+            percent, bar = re.search(r"([\d.]+)% ?(\S*)$", line).groups()
+            assert float(percent) == pytest.approx(100 * (1 - next(rest)), abs=0.006)
+            assert float(percent) <= full
+            assert length(bar) == pytest.approx(whole * float(percent) / full, abs=0.08)
+            assert not bar or line.index(bar) == start + 1
+    assert list(rest) == []
+
+
+def test_an_error_that_is_a_point_larger_has_a_longer_bar(capsys):
+    bars = [line.rpartition(" ")[2] for line in lines_of_epochs([0.9169, 0.9071], capsys)[2:]]
+    assert length(bars[1]) > length(bars[0]) + 2
 
 
 def read(terminal):
@@ -146,8 +200,7 @@ def test_on_a_terminal_there_are_a_bar_and_colours(tmp_path, extra, colours):
     assert ("\x1b[38;5;208m█" in written) == colours
     assert ("\x1b[" in re.sub(r"\x1b\[A", "", written)) == colours
     assert "100%|" in written
-    plain = re.sub(r"\x1b\[[\d;]*[mA]", "", written)
-    shown = [line.split("\r")[-1] for line in plain.replace("\r\n", "\n").split("\n")]  # what stays of each line
+    shown = [line.split("\r")[-1] for line in plain(written).split("\n")]  # what stays of each line
     assert max(map(len, shown)) <= 80
     assert [line.split()[0] for line in shown if re.match(r" {4}\d  ", line)] == ["1", "2", "3"]
 
@@ -256,7 +309,8 @@ def test_lbfgs(tmp_path):
     assert then[0] > 2 > 0.1 > now[0]
     assert then[1] < 0.2 < 0.97 < now[1]
     assert then[2] < 0.2 < 0.93 < now[2]
-    assert re.search(r"^20 iterations, 2\d gradients of 1437 samples: STOP", done.stdout, re.MULTILINE)
+    assert "\nSciPy says: STOP: " in done.stdout
+    assert re.search(r"^20 iterations, 2\d gradients of 1437 samples", done.stdout, re.MULTILINE)
 
 
 def test_lbfgs_without_mnist(tmp_path):
@@ -417,17 +471,33 @@ def test_an_empty_data_dir_is_none(tmp_path):
 PROGRAMS = {
     "mnist_softmax": ["--dataset", "digits", "--epochs", "2"],
     "quadratic_vs_cross_entropy": ["--dataset", "digits", "--epochs", "1", "--seeds", "1"],
+    "lbfgs": ["--iterations", "2"],
+    "mnist_parallel": ["--dataset", "digits", "--epochs", "2"],
+    "sklearn_tools": [],
     **{
         f"literature/{name}": ["--quick", "--seeds", "1"]
         for name in ("cs231n", "nielsen", "raschka", "rashid", "ufldl")
     },
 }
+NEEDED = {"mnist_parallel": "mpi4py", "sklearn_tools": "sklearn", "lbfgs": "scipy", "literature/ufldl": "scipy"}
 
 
 def programs(*quick):
     """Run a test with every program, with these also if the slow tests are left out."""
-    cases = [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in PROGRAMS]
+    cases = []
+    for name in PROGRAMS:
+        package = NEEDED.get(name, "numnet")
+        missing = f"{package} is not installed: pip install {package}{' mpich' if package == 'mpi4py' else ''}"
+        there = find_spec(package) and (package != "mpi4py" or shutil.which("mpiexec"))
+        marks = [pytest.mark.skipif(not there, reason=missing), *[pytest.mark.slow] * (name not in quick)]
+        cases.append(pytest.param(name, marks=marks))
     return pytest.mark.parametrize("program", cases)
+
+
+def test_every_program_is_among_these():
+    files = [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("literature/*.py")]
+    with_main = [file for file in files if '__name__ == "__main__"' in file.read_text(encoding="utf-8")]
+    assert {file.relative_to(EXAMPLES).with_suffix("").as_posix() for file in with_main} == set(PROGRAMS)
 
 
 def redirected(tmp_path, how, program, *options):
@@ -442,6 +512,8 @@ def redirected(tmp_path, how, program, *options):
 @programs("mnist_softmax")
 def test_a_closed_output_changes_nothing_else(program, tmp_path):
     assert redirected(tmp_path, ">&-", program) == (0, "", "")
+    if program == "sklearn_tools":
+        pytest.skip("joblib starts no processes without a standard error")
     status, output, _ = redirected(tmp_path, "2>&-", program)
     assert status == 0
     assert output
@@ -455,26 +527,97 @@ def test_with_a_closed_output_files_are_written(tmp_path):
     assert len(nn.load(tmp_path / "net.npz").layers) == 2
 
 
-@programs("mnist_softmax")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_an_output_that_nobody_reads_ends_the_program(program, unbuffered, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+def closed_pipe():
+    """Return the end for writing of a pipe that nobody reads."""
     ours, theirs = os.pipe()
     os.close(ours)
-    done = run(tmp_path, f"examples/{program}.py", *PROGRAMS[program], stdout=theirs)
-    os.close(theirs)
-    assert (done.returncode, done.stderr) == (1, "error: [Errno 32] Broken pipe\n")
+    return theirs
 
 
-def test_the_first_line_alone(tmp_path):
-    status, output, errors = redirected(tmp_path, "| head -1", "mnist_softmax", "--epochs", "1000000")
-    assert (status, output.count("\n"), errors) == (0, 1, "error: [Errno 32] Broken pipe\n")
+@programs("mnist_softmax", "lbfgs")
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+def test_an_output_that_nobody_reads_ends_the_program_quietly(program, unbuffered, tmp_path):
+    pipe = closed_pipe()
+    done = run(tmp_path, *unbuffered, f"examples/{program}.py", *PROGRAMS[program], stdout=pipe)
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
-@pytest.mark.slow
-@programs("mnist_softmax", "quadratic_vs_cross_entropy")
+@programs("mnist_softmax")
+def test_the_first_line_alone(program, tmp_path):
+    script = f'("$@"; echo $? >{tmp_path}/status) | head -1'
+    command = ["sh", "-c", script, "sh", sys.executable, f"examples/{program}.py", *PROGRAMS[program]]
+    if program == "mnist_softmax":
+        command += ["--epochs", "1000000"]
+    done = subprocess.run(command, cwd=EXAMPLES.parent, env=environment(tmp_path), capture_output=True, text=True)
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    status = int((tmp_path / "status").read_text())
+    ends = [] if program == "mnist_softmax" else [0]  # all may be written before `head` has read
+    assert status in [*ends, 128 + signal.SIGPIPE]
+
+
+@programs("mnist_softmax", "literature/rashid")
+def test_a_help_that_nobody_reads(program, tmp_path):
+    if program == "sklearn_tools":
+        pytest.skip("sklearn_tools has no options")
+    pipe = closed_pipe()
+    done = run(tmp_path, f"examples/{program}.py", "--help", stdout=pipe)
+    os.close(pipe)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_with_an_output_that_nobody_reads_an_error_is_still_an_error(both, tmp_path):
+    pipe = closed_pipe()
+    streams = {"stdout": pipe, "stderr": pipe if both else subprocess.PIPE}
+    done = run(tmp_path, "examples/mnist_softmax.py", "--dataset", "digits", "--lr", "nan", **streams)
+    os.close(pipe)
+    assert done.returncode == 1
+    assert both or done.stderr.startswith("error: SGD: lr must be ")
+
+
+def test_an_error_in_saving_is_not_lost_if_nobody_reads(tmp_path):
+    code = """
+import os, runpy, sys
+sys.path.insert(0, "examples")
+import mnist_softmax
+def save(*_):
+    os.close(reading)
+    raise OSError("the disk is on fire")
+reading, writing = os.pipe()
+os.dup2(writing, 1)
+mnist_softmax.save = save
+sys.argv[1:] = ["--dataset", "digits", "--epochs", "1"]
+sys.exit(mnist_softmax.run(mnist_softmax.main))
+"""
+    done = run(tmp_path, "-u", "-c", code)
+    assert (done.returncode, done.stderr) == (1, "error: the disk is on fire\n")
+
+
+def test_a_pipe_other_than_the_output_is_an_error(tmp_path):
+    code = """
+import sys
+sys.path.insert(0, "examples")
+import mnist_softmax
+def program():
+    print("begun")
+    raise BrokenPipeError("to somewhere else")
+sys.exit(mnist_softmax.run(program))
+"""
+    done = run(tmp_path, "-c", code)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (1, "begun", "error: to somewhere else\n")
+
+
+@programs()
 def test_an_output_on_a_full_disk_ends_the_program(program, tmp_path):
     assert redirected(tmp_path, ">/dev/full", program) == (1, "", "error: [Errno 28] No space left on device\n")
+
+
+@programs("mnist_softmax")
+def test_80_columns_are_enough(program, tmp_path):
+    done = run(tmp_path, f"examples/{program}.py", *PROGRAMS[program])
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
 
 
 # Ctrl-C

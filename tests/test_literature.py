@@ -32,7 +32,8 @@ def lines(tmp_path, name, *options):
     assert done.returncode == 0, done.stderr
     note, _, table = done.stdout.partition("CPU s\n")
     assert ("mean nothing" in note) == ("--quick" in options)
-    return {line[:65].strip(): (line[65:86].strip(), line[86:114].strip()) for line in table.splitlines()}
+    names, numbers = table.splitlines()[::2], table.splitlines()[1::2]
+    return {name: (line[:25].strip(), line[25:55].strip()) for name, line in zip(names, numbers, strict=True)}
 
 
 def column(name):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 import numnet as nn
+
+sys.path.append(str(Path(__file__).parents[1]))
+from mnist_softmax import count, run
 
 
 class Result(NamedTuple):
@@ -26,31 +28,23 @@ class Result(NamedTuple):
 
 def main(doc: str | None, seeds: int, results: Callable[[argparse.Namespace], Iterator[Result]]) -> int:
     """Print the results that a script finds, and return the exit status."""
+    return run(lambda: show(doc, seeds, results))
+
+
+def show(doc: str | None, seeds: int, results: Callable[[argparse.Namespace], Iterator[Result]]) -> int:
+    """Print the results that a script finds: what each is on a line, and its numbers below."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=seeds, help=f"runs of each kind ({seeds})")
+    parser.add_argument("--seeds", type=count, default=seeds, help=f"runs of each kind ({seeds})")
     parser.add_argument("--quick", action="store_true", help="see that it runs, in seconds: the numbers mean nothing")
     parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     options = parser.parse_args()
-    if options.seeds < 1:
-        parser.error(f"--seeds must be at least 1, got {options.seeds}")
-    sys.stdout = sys.stdout or io.StringIO()  # Python has None if standard output is closed
-    try:
-        if options.quick:
-            print("--quick: the training is too short, so numnet's numbers mean nothing")
-        print(f"{'':65}{'published':>21}{'numnet (lowest to highest)':>28}{'seeds':>7}{'CPU s':>8}", flush=True)
-        for result in results(options):
-            seconds = f"{result.seconds:8.1f}" if result.seconds else ""
-            line = f"{result.what:65}{result.published:>21}{summary(result):>28}{len(result.found):7}{seconds}"
-            print(line, flush=True)
-        return 0
-    except KeyboardInterrupt:
-        message, status = "interrupted", 130
-    except (ValueError, OSError, MemoryError, ImportError) as error:
-        message, status = f"error: {str(error) or 'not enough memory'}", 1
-    print(message, file=sys.stderr)
-    with suppress(OSError):
-        sys.stdout.close()  # otherwise Python would try to write the rest at its end, and complain
-    return status
+    if options.quick:
+        print("--quick: the training is too short, so numnet's numbers mean nothing")
+    print(f"{'published':>25}{'numnet (lowest to highest)':>30}{'seeds':>7}{'CPU s':>8}", flush=True)
+    for result in results(options):
+        seconds = f"{result.seconds:8.1f}" if result.seconds else ""
+        print(f"{result.what}\n{result.published:>25}{summary(result):>30}{len(result.found):7}{seconds}", flush=True)
+    return 0
 
 
 def summary(result: Result) -> str:
