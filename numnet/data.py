@@ -90,7 +90,8 @@ class Samples:
         """Yield row numbers in a new order, in blocks of whole batches; skip the first `start` row numbers."""
         order = self.operations.place(rng.permutation(self.size))
         features = self.x.shape[1] + 4 * self.outputs  # x, t, z, y, and what the cost needs
-        size = batch_size * min(max(1, self.operations.block // (batch_size * features)), BLOCK_BATCHES)
+        batches = max(1, self.operations.block // (batch_size * features))
+        size = batch_size * min(batches, BLOCK_BATCHES)
         for first in range(start, self.size, size):
             yield order[first : first + size]
 
@@ -101,11 +102,14 @@ class Samples:
         next call reuses the arrays, except that of one-hot targets.
         """
         with checks.named(self.name):
-            checks.unchanged(self.files)  # first: to touch what a file no longer has would end the process
+            # First, since to touch what a file no longer has would end the process.
+            checks.unchanged(self.files)
             x = self._gathered("x", self.x, rows)
             if x.dtype != self.net.parameters.dtype:
-                x = self.net.scaled(x, out=self._kept("floats", x.shape, self.net.parameters.dtype))
-            t = self._gathered("t", self.labels if self.targets is None else self.targets, rows)  # type: ignore[arg-type]
+                floats = self._kept("floats", x.shape, self.net.parameters.dtype)
+                x = self.net.scaled(x, out=floats)
+            targets = self.labels if self.targets is None else self.targets
+            t = self._gathered("t", targets, rows)  # type: ignore[arg-type]
             if self._lent:
                 checks.again(self, rows, x, t)
         if self.targets is None:

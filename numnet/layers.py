@@ -264,8 +264,9 @@ class Sigmoid(Layer):
     analytic = True
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
-        y = np.multiply(x, -1.0, out=out)  # -1.0, not -1: so unsigned integers become floats
-        if y.dtype.kind == "c":  # if exp overflows, real numbers come to 1/inf = 0, but complex numbers to nan
+        y = np.multiply(x, -1.0, out=out)  # -1.0: unsigned integers become floats
+        # If exp overflows, real numbers come to 1/inf = 0, but complex numbers come to nan.
+        if y.dtype.kind == "c":
             np.minimum(y, 709, out=y)
         with np.errstate(all="ignore") if out is None else _CALLERS:
             np.exp(y, out=y)

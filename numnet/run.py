@@ -142,7 +142,7 @@ class Run:
             while True:
                 try:
                     self.restore(before)
-                    for layer in self.net.layers:  # Ctrl-C may have come before `training` did so
+                    for layer in self.net.layers:  # if Ctrl-C came before `training` did so
                         layer.training = False
                     break
                 except KeyboardInterrupt:  # again: the first error ends the run in any case
@@ -202,5 +202,6 @@ class Run:
         """Add the epoch that is done to the history, and begin the next."""
         epoch, done, n = len(self.history) + 1, self.progress, self.progress.samples
         self.net.trained = True
-        self.history.append(Epoch(epoch, done.cost / n, done.right / n, test_accuracy, done.seconds, test_cost))
+        cost, accuracy = done.cost / n, done.right / n
+        self.history.append(Epoch(epoch, cost, accuracy, test_accuracy, done.seconds, test_cost))
         self.progress = Progress(done.last, done.batch_size, n, weighted=done.weighted)

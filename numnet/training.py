@@ -323,15 +323,17 @@ class Trainer(Run):
                 while len(self.history) < self.progress.last:
                     self.go_on()
                     epoch = len(self.history) + 1
-                    foresaw = self.optimizer.lr is schedule and epoch in rates  # a callback may have changed the lr
+                    # A callback may have changed the learning rate.
+                    foresaw = self.optimizer.lr is schedule and epoch in rates
                     lr = rates[epoch] if foresaw else self.optimizer.learning_rate(epoch)
                     with threads.alone(self.net, NET_BUSY):
                         self.whole(self._train_epoch, samples, tests, train_steps, lr, watchers)
                     try:
                         if epoch == 1 and guessed:
-                            checks.worse_than_guessing(samples, samples.evaluate(samples.spread)[0], start, lr)
+                            cost, _ = samples.evaluate(samples.spread)
+                            checks.worse_than_guessing(samples, cost, start, lr)
                         self._call_back(callbacks, samples.operations.name)
-                    finally:  # the watchers see what the callbacks have changed, also if a callback raises an error
+                    finally:  # also if a callback raises an error
                         for watcher in watchers:
                             watcher.after_epoch(self)
             finally:
@@ -360,7 +362,8 @@ class Trainer(Run):
         """Train on every sample that is left of the epoch, block by block; then test, and record the epoch."""
         progress, epoch = self.progress, len(self.history) + 1
         started = time.perf_counter() - progress.seconds
-        rng = copy.deepcopy(self.rng)  # until the epoch is whole, self.rng can draw the order of this epoch again
+        # Until the epoch is whole, self.rng can draw the order of this epoch again.
+        rng = copy.deepcopy(self.rng)
         for rows in samples.blocks(rng, progress.batch_size, start=progress.done):
             cost, right = self._train_block(samples, rows, train_steps, lr)
             first, batches = progress.done // progress.batch_size + 1, math.ceil(len(rows) / progress.batch_size)
@@ -385,7 +388,9 @@ class Trainer(Run):
         x, t, labels = samples.take(rows)
         weight = None if samples.weight is None else samples.weight[rows]
         z, y = train_steps(x, t, self.progress.batch_size, lr, weight)
-        right = math.nan if labels is None else int(np.count_nonzero(classes(y, self.pair.layer) == labels))
+        right = math.nan
+        if labels is not None:
+            right = int(np.count_nonzero(classes(y, self.pair.layer) == labels))
         pair = self.pair if weight is None else Weighted(self.pair, weight)
         return float(pair.value(z, y, t)), right
 
