@@ -99,6 +99,30 @@ SHOWN = re.compile(
 WIDTH = 88  # of what fits on the page
 
 
+def code_of(page):
+    """Return the lines of a page that are shown as code: in blocks, indented, and taken from numnet."""
+    fenced = re.compile(r"^( *)```(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+    for indent, block in fenced.findall(text(page)):
+        if not block.startswith(("{literalinclude}", "{raw}", "{toctree}")):
+            yield from (line.removeprefix(indent) for line in block.splitlines()[1:])
+    yield from re.findall(r"^ {4}(.*)", fenced.sub("", text(page)), re.MULTILINE)
+    for file, options in excerpts(DOCS / page):
+        if "pyobject" in options:
+            yield from selected(file, options).splitlines()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("faults.md", "when-it-does-not-learn.md", "reading.md", "design.md", "idx.md", "gpu.md", "parallel.md"),
+        *("performance.md", "development/testing.md", "development/speed.md", "../CONTRIBUTING.md"),
+    ],
+)
+def test_code_fits_the_page(page):
+    fits = WIDTH + 2 * (page == "reading.md")  # numnet's own lines, of which 90 still fit
+    assert [line for line in code_of(page) if len(line) > fits] == []
+
+
 def printed(code, names):
     """Return what a block prints, with its DataWarnings."""
     out = io.StringIO()
