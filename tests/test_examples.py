@@ -712,3 +712,17 @@ def test_sklearn_tools(tmp_path):
     pixels = np.array([line.split() for line in re.findall(r"^  +(\d.*)$", done.stdout, re.MULTILINE)], float)
     assert pixels.shape == (8, 8)
     assert pixels[:, [0, 7]].max() < 0.5 < pixels.max()  # the digits leave the outer columns nearly empty
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mnist")
+def test_the_moving_picture_of_the_readme(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setattr(sys, "argv", ["animation.py", str(tmp_path / "new.gif")])
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    runpy.run_path("examples/animation.py")
+    for gif in (tmp_path / "new.gif", "docs/reading.gif"):
+        with Image.open(gif) as picture:
+            assert picture.size == (720, 300)
+            assert picture.n_frames > 40
