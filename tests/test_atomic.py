@@ -157,6 +157,7 @@ def test_others_may_read_it_as_they_may_any_new_file(folder):
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
 @pytest.mark.parametrize("refused", [False, True], ids=["linked", "copied"])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
 def test_the_permission_bits_are_those_of_the_file_that_is_replaced(folder, mode, refused, monkeypatch):
     def copied(file, copy, real=shutil.copyfileobj):
         assert stat.S_IMODE(os.fstat(copy.fileno()).st_mode) == mode
@@ -354,6 +355,7 @@ with atomic(sys.argv[1], Kind("text", lambda file: True)) as file:
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_process_leaves_nothing(tmp_path):
     needs_unnamed_files(tmp_path)
     result = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "x")])
