@@ -1,18 +1,14 @@
 """The examples as processes, with what they print, write and return."""
 
-import fcntl
 import itertools
 import os
-import pty
 import re
-import resource
 import runpy
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-import termios
 import time
 import types
 from importlib.util import find_spec
@@ -23,6 +19,11 @@ import numpy as np
 import pytest
 
 import numnet as nn
+
+REASON = "the examples are tried in terminals and under limits of Unix"
+fcntl, pty, resource, termios = (
+    pytest.importorskip(name, reason=REASON) for name in ("fcntl", "pty", "resource", "termios")
+)
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
