@@ -81,16 +81,17 @@ def measured(m: dict[str, Any]) -> str:
     )
 
 
-def ratios() -> str:
-    """Return how many times numnet's time each program takes: the two runs, for each network."""
-    runs = [read("versus")["networks"], read("versus_later")["networks"]]
-    head = ["an epoch takes, times numnet's", *(f"{n}: {'-'.join(map(str, runs[0][n]['sizes']))}" for n in runs[0])]
+def speed() -> str:
+    """Return the seconds that each program takes for an epoch, and how many times numnet's time that is."""
+    networks = read("versus")["networks"]
+    head = ["s an epoch (times numnet's)", *(f"{n}: {'-'.join(map(str, networks[n]['sizes']))}" for n in networks)]
 
     def cell(network: str, name: str) -> str:
-        values = [run[network]["programs"].get(name) for run in runs]
-        return ", ".join(f"{value['median ratio']:.2f}" for value in values) if all(values) else ""
+        result = networks[network]["programs"].get(name)
+        return f"{result['median seconds']:.3f} ({result['median ratio']:.2f})" if result else ""
 
-    rows = [[PEERS[name][0], *(cell(network, name) for network in runs[0])] for name in FRAMEWORKS]
+    names = ["numnet", "numpy_inlined", *(name for name in FRAMEWORKS if PEERS[name][2] == "ABC")]
+    rows = [[PEERS[name][0] if name in PEERS else "**numnet**", *(cell(n, name) for n in networks)] for name in names]
     return markdown(head, rows)
 
 
@@ -323,7 +324,7 @@ def parallel_large() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
-        *(machine, ratios, versus, versus_again, reached, whole, step, scaling, small, checkouts, gpu),
+        *(machine, speed, versus, versus_again, reached, whole, step, scaling, small, checkouts, gpu),
         *(parallel, parallel_large),
     )
 }

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from . import plotting
     from . import sklearn as sklearn
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SGD",

@@ -183,7 +183,7 @@ def _open_unnamed(folder: Path) -> IO[bytes] | None:
 
 def _keep_permissions(path: Path, file: IO[bytes]) -> None:
     """Give a new file the owner and the permission bits of the file that it will replace, if there is such a file."""
-    if hasattr(os, "fchmod") and path.exists():
+    if hasattr(os, "fchown") and path.exists():  # Windows has fchmod from Python 3.13 on, but no owners
         old = path.stat()
         for owner in (-1, old.st_uid):  # the group by itself first: only root may give files away
             with suppress(OSError):

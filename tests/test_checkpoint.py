@@ -77,6 +77,7 @@ def test_the_name_is_kept_as_given_and_nothing_else_is_left(saved, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.npz", "weights"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
 def test_only_files_are_replaced(saved, tmp_path):
     net, path = saved
     (tmp_path / "link").symlink_to(path)
@@ -866,6 +867,7 @@ def test_a_network_that_a_callback_puts_there_is_not_replaced(tmp_path):
     assert nn.load(path).parameters.tobytes() == trainer.net.parameters.tobytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
 def test_a_fifo_that_a_callback_puts_there_is_refused_and_not_waited_for(tmp_path):
     def waits(*_):
         raise AssertionError("the run waits for somebody to write to the FIFO")

@@ -12,6 +12,8 @@ DERIVATIONS = [page.relative_to(ROOT / "docs").as_posix() for page in sorted(ROO
 IN_DOCS = [
     "quickstart.md",
     "forty-lines.md",
+    "pictures.md",
+    "interrupted.md",
     "tables.md",
     "reading.md",
     "quadratic-vs-cross-entropy.md",

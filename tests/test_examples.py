@@ -1,18 +1,14 @@
 """The examples as processes, with what they print, write and return."""
 
-import fcntl
 import itertools
 import os
-import pty
 import re
-import resource
 import runpy
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-import termios
 import time
 import types
 from importlib.util import find_spec
@@ -23,6 +19,11 @@ import numpy as np
 import pytest
 
 import numnet as nn
+
+REASON = "the examples are tried in terminals and under limits of Unix"
+fcntl, pty, resource, termios = (
+    pytest.importorskip(name, reason=REASON) for name in ("fcntl", "pty", "resource", "termios")
+)
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -712,3 +713,17 @@ def test_sklearn_tools(tmp_path):
     pixels = np.array([line.split() for line in re.findall(r"^  +(\d.*)$", done.stdout, re.MULTILINE)], float)
     assert pixels.shape == (8, 8)
     assert pixels[:, [0, 7]].max() < 0.5 < pixels.max()  # the digits leave the outer columns nearly empty
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mnist")
+def test_the_moving_picture_of_the_readme(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setattr(sys, "argv", ["animation.py", str(tmp_path / "new.gif")])
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    runpy.run_path("examples/animation.py")
+    for gif in (tmp_path / "new.gif", "docs/reading.gif"):
+        with Image.open(gif) as picture:
+            assert picture.size == (720, 300)
+            assert picture.n_frames > 40

@@ -287,6 +287,7 @@ trainer.fit(train, 3, 64, checkpoint=sys.argv[1], callbacks=[kill], progress=Fal
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_program_that_is_killed(tmp_path, situation):
     done = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path / "run.npz"], capture_output=True, text=True, cwd=ROOT

@@ -14,6 +14,7 @@ import runpy
 import signal
 import socket
 import stat
+import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable
@@ -353,6 +354,7 @@ def test_a_file_of_another_kind_is_replaced_only_if_asked(name, content, way, tm
 KINDS = {name: [same for same in OUTPUTS if same.partition(",")[0] == name.partition(",")[0]] for name in OUTPUTS}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
 @every_output
 @given(way=st.sampled_from(NAMES), mode=st.integers(0, 0o77), empty=st.booleans(), data=st.data())
 @in_folder
@@ -427,6 +429,8 @@ def a_folder(folder):
 
 def a_device(folder, minor=3):
     """Return a device of the test's own: if numnet is wrong, root loses no /dev/null."""
+    if not hasattr(os, "mknod"):
+        pytest.skip("the system has no devices in folders")
     with contextlib.suppress(PermissionError):  # who may not make one cannot replace one either
         os.mknod(folder / "x", 0o666 | stat.S_IFCHR, os.makedev(1, minor))
         return folder / "x"
@@ -438,11 +442,15 @@ def an_endless_device(folder):
 
 
 def a_fifo(folder):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("the system has no FIFOs")
     os.mkfifo(folder / "x")
     return folder / "x"
 
 
 def a_socket(folder):
+    if not hasattr(socket, "AF_UNIX"):
+        pytest.skip("the system has no sockets in folders")
     with socket.socket(socket.AF_UNIX) as opened:
         opened.bind(os.path.relpath(folder / "x"))  # relative, as such a path must be short
     return folder / "x"
@@ -486,6 +494,9 @@ SPELLED = {  # what is no path of pathlib's
 @pytest.fixture
 def at_once():
     """End a test that waits, as it would for the other end of a FIFO."""
+    if not hasattr(signal, "SIGALRM"):  # Windows has no files that wait
+        yield
+        return
 
     def ended(*_):
         raise TimeoutError("it waits")
@@ -517,6 +528,7 @@ def test_what_takes_the_place_of_a_checkpoint_meanwhile_is_not_replaced(make, tm
 
 @every_output
 @pytest.mark.parametrize("there", [False, True])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permission bits")
 def test_a_folder_that_cannot_be_written_in_is_refused(name, there):
     with tempfile.TemporaryDirectory() as folder:  # other users may not enter pytest's folders
         path = Path(folder, f"x{OUTPUTS[name].ending}")
@@ -589,6 +601,7 @@ def test_what_is_no_folder_is_not_loaded(make, tmp_path, at_once):
         nn.datasets.load_idx(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
 def test_a_fifo_among_the_files_of_a_folder_is_passed_over(tmp_path, at_once):
     os.mkfifo(tmp_path / "train-images")
     with pytest.raises(nn.datasets.IdxError, match="has no files with names such as"):

@@ -19,7 +19,6 @@ FILES = {  # by the name of the module
     ".".join(file.relative_to(FOLDER.parent).with_suffix("").parts).removesuffix(".__init__"): file
     for file in FOLDER.rglob("*.py")
 }
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_import_loads_nothing_heavy():
@@ -75,18 +74,30 @@ def test_one_file_imports_onnx():
     assert named == ["numnet.export_onnx"]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_readme(block, tmp_path, monkeypatch, request, capsys):
-    if "mnist()" in block:
-        request.getfixturevalue("mnist")
+def test_the_readme_shows_what_its_ten_lines_print(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    exec(block, {})
-    assert re.search(r"^0\.9[12]\d+\n\[7 2 1 0 4\]|relative error|test accuracy 0\.9", capsys.readouterr().out)
+    (shown,) = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    exec(shown[0], {})
+    assert capsys.readouterr().out == shown[1]
+    assert sorted(os.listdir()) == ["draw.html", "report.png"]
 
 
-def test_the_script_in_the_readme_goes_on_after_it_was_cut_off(tmp_path, monkeypatch):
-    (script,) = (block for block in BLOCKS if "Trainer.resume" in block)
+def test_the_readme_and_the_page_on_programs_show_the_same_output():
+    programs = (README.parent / "docs" / "programs.md").read_text(encoding="utf-8")
+    for page in (README, README.with_name("README.zh-CN.md")):
+        (shown,) = re.findall(r"```text\n(The most confident.*?)\ntest accuracy", page.read_text("utf-8"), re.DOTALL)
+        assert shown in programs
+
+
+def test_the_readme_is_short():
+    for page in (README, README.with_name("README.zh-CN.md")):
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_script_that_can_be_cut_off_goes_on(tmp_path, monkeypatch):
+    page = (README.parent / "docs" / "interrupted.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     whole, again = {}, {}
     monkeypatch.chdir(tmp_path)
     exec(script, whole)

@@ -550,7 +550,7 @@ def test_no_more_is_read_than_the_claim_and_one_byte_in_pieces() -> None:
 @contextmanager
 def an_ordinary_user() -> Iterator[None]:
     """Files' permissions do not bind root."""
-    if os.geteuid() != 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
         yield
         return
     try:
