@@ -87,6 +87,13 @@ def test_code_on_other_pages(page):
         exec(block, names)
 
 
+def test_the_lines_that_make_the_page_to_draw_on(workplace, monkeypatch):
+    monkeypatch.setattr(nn.datasets, "mnist", nn.datasets.digits)
+    (lines,) = blocks("draw.md")
+    assert 0.95 < float(printed(lines, {})) < 0.98
+    assert "<canvas" in Path("draw.html").read_text(encoding="utf-8")
+
+
 SHOWN = re.compile(
     r"^```python\n(.*?)^```\n\n```{code-block} text\n:class: output\n\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
