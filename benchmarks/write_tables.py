@@ -246,7 +246,7 @@ def two_ranks(report: Any) -> str:
     sides = list(report["networks"]["A"]["seconds"])
     faster = [f"{side}, times as fast as one process (range)" for side in sides[1:]]
     head = ["s an epoch", "batch", f"{sides[0]}, all threads", *sides[1:], "2 ranks, by the model", *faster]
-    return markdown(head, rows)
+    return f":::{{container}} first-unbroken\n{markdown(head, rows)}\n:::"  # the name of a network stays in one line
 
 
 def sums(report: Any) -> str:

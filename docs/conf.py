@@ -6,11 +6,14 @@ import operator
 import os
 import re
 import shutil
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import latex2mathml.converter
+import sphinx.locale
 import sphinx.search
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -39,14 +42,25 @@ nitpick_ignore_regex = [
     (r"py:.*", r"numpy\..*"),  # NumPy's own pages are not here
     (r"py:obj", r"[a-z_]+"),  # parameters are in `backticks`, too, and some are named like a module: `test`
 ]
-highlight_language = "none"  # formulas in docstrings are no Python
+highlight_language = "text"  # formulas in docstrings are no Python; "none" would leave the source pages without colours
 default_role = "autolink"  # `Trainer.fit` in a docstring is a link where there is such a name, and code elsewhere
 exclude_patterns = ["gallery/*.py", "gallery/*.ipynb", "gallery/*.zip"]
 
 # The pages: MyST, and notebooks as they were committed, with their outputs.
-myst_enable_extensions = ["amsmath", "attrs_block", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "attrs_block", "colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
+try:
+    numnet.datasets.mnist(download=False)
+    DIGITS = "mnist()"
+    trained_on = "The network on this page was trained on MNIST while this site was built."
+except (numnet.datasets.DownloadError, OSError):
+    DIGITS = "digits()"
+    trained_on = (
+        "MNIST was not at hand when this site was built. So the network on this page was trained on the 1,797 digits "
+        "of 8 x 8 pixels that come with numnet, and sees your drawing in 8 x 8 pixels."
+    )
+myst_substitutions = {"trained_on": trained_on}
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # from elsewhere, by default
 shutil.rmtree(HERE / "notebooks", ignore_errors=True)
@@ -103,7 +117,6 @@ html_favicon = "_static/numnet.svg"
 html_theme_options = {"light_logo": "numnet.svg", "dark_logo": "numnet.svg", "top_of_page_buttons": []}
 html_copy_source = False
 templates_path = ["_templates"]
-pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 html_math_renderer = "mathml"
 html_search_language = "numnet"
@@ -135,6 +148,7 @@ def mathml(node: nodes.math | nodes.math_block, display: str) -> str:
     result = latex2mathml.converter.convert(latex, display=display)
     if re.search(r"\\|&(?!#?\w+;)", result):
         logger.warning("latex2mathml does not know all of %s", latex, location=node)
+    result = result.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')  # the bars of a norm
     result = re.sub(r"<mi>(&#x000..;)</mi>", r'<mi mathvariant="normal">\1</mi>', result)  # \mathrm d, say
     # A minus after another operator or an opening bracket is a sign, and stands close to what follows.
     sign = r"(<mo[^>]*>&#x(?:0003D|00028|0005B|02264|02248|02212);</mo><mo)(>&#x02212;<)"
@@ -164,8 +178,7 @@ def visit_math(self: HTML5Translator, node: nodes.math) -> None:
 
 def visit_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
     """Write a formula by itself, with its number and anchor if it has a label."""
-    self.body.append(self.starttag(node, "div", CLASS="math"))
-    self.body.append(f"<div>{mathml(node, 'block')}</div>")
+    self.body.append(f'<div class="math"><div>{mathml(node, "block")}</div>')  # the theme's box around it has the id
     if node["number"]:
         self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
         self.add_permalink_ref(node, "Link to this equation")
@@ -190,22 +203,47 @@ def add_anchor(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> N
 
 
 def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
-    """Train a network, and write the page to draw on for it."""
+    """Run the lines on the page "Draw a digit": they train a network, and write the page to draw on."""
     if error is not None or app.builder.format != "html":
         return
-    train, _ = numnet.datasets.digits()
-    layers = [numnet.Linear(64, 64), numnet.Sigmoid(), numnet.Linear(64, 10), numnet.Softmax()]
-    net = numnet.Sequential(*layers, seed=0)
-    sgd = numnet.SGD(lr=0.3, momentum=0.9)
-    trainer = numnet.Trainer(net, numnet.CrossEntropy(), sgd, seed=0)
-    trainer.fit(train, epochs=30, batch_size=64, progress=False)
-    numnet.export_html(net, app.outdir / "_static" / "draw.html", overwrite=True)
+    (lines,) = re.findall(r"^```python\n(.*?)^```$", (HERE / "draw.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    lines = lines.replace("nn.datasets.mnist()", f"nn.datasets.{DIGITS}")
+    subprocess.run([sys.executable, "-c", lines], cwd=app.outdir / "_static", stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+
+
+CHINESE = {
+    "Next": "下一页",
+    "Previous": "上一页",
+    "Home": "首页",
+    "Search": "搜索",
+    "On this page": "本页目录",
+    "Back to top": "回到顶部",
+    "Skip to content": "跳到正文",
+    "Copyright &#169; %(copyright)s": "版权所有 &#169; %(copyright)s",
+    "Made with ": "页面主题来自 ",
+}
 
 
 def set_language(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object) -> None:
-    """Say which pages are in Chinese, so that browsers choose the right glyphs."""
-    if pagename.startswith("zh/"):
-        context["language"] = "zh-CN"
+    """Make all around a Chinese page Chinese, and let no page lead on to one in the other language."""
+
+    def in_chinese(page: str) -> bool:
+        return page.startswith("zh/")
+
+    _, *neighbours = app.builder.relations.get(pagename, (None, None, None))
+    for name, page in zip(("prev", "next"), neighbours, strict=True):
+        if page and in_chinese(page) != in_chinese(pagename):
+            context[name] = None
+    if pagename == "search":  # which is in Chinese if it is asked for on a Chinese page
+        catalogue = Path(sphinx.locale.__file__).parent / "zh_CN" / "LC_MESSAGES" / "sphinx.js"
+        context["catalogue"] = catalogue.read_text("utf-8")
+    if in_chinese(pagename):
+        context["language"] = "zh-CN"  # so that browsers choose the right glyphs
+        context["_"] = context["gettext"] = lambda text: CHINESE.get(text, text)
+        context["body"] = re.sub("Link to this [a-z]+", "此处的链接", context["body"])
+        context["master_doc"] = "zh/index"  # to which the name of the site leads
+        parts = re.split('(?=<p class="caption")', context["furo_navigation_tree"])
+        context["furo_navigation_tree"] = "".join(sorted(parts, key=lambda part: ">中文<" not in part))
 
 
 def setup(app: Sphinx) -> None:
@@ -215,5 +253,5 @@ def setup(app: Sphinx) -> None:
     app.connect("missing-reference", find_public_name)
     app.connect("object-description-transform", add_anchor)
     app.connect("doctree-resolved", take_commas)
-    app.connect("html-page-context", set_language)
+    app.connect("html-page-context", set_language, priority=900)  # after the theme has made its list of pages
     app.connect("build-finished", write_drawing_page)

@@ -56,6 +56,9 @@ def export_html(net: Sequential, path: str | os.PathLike[str], overwrite: bool =
     8 x 8 pixels. They are taken for the images of `numnet.datasets.digits`, whose digits fill the height and are at
     most 5 pixels wide.
 
+    The page is light or dark as the system is. In an ``<iframe>``, the page is light or dark as the CSS property
+    ``color-scheme`` of the ``<iframe>`` says, and leaves out its heading and the text below.
+
     Examples
     --------
     >>> import os, tempfile

@@ -1,8 +1,10 @@
 """Settings and fixtures for all tests."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -71,3 +73,32 @@ def mnist() -> Iterator[tuple[nn.datasets.Dataset, nn.datasets.Dataset]]:
     if not os.environ.get("NUMNET_DATA"):
         pytest.skip("NUMNET_DATA names no folder with MNIST's files")
     return nn.datasets.mnist(download=False)
+
+
+def missing(what: str) -> None:
+    """Skip for want of something, or fail where all of it should be."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what}: pip install selenium; apt install chromium-driver")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, without a window."""
+    try:
+        from selenium import webdriver
+    except ImportError:
+        missing("Selenium is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")  # named, so that Selenium looks for none on the network
+    if not program or not driver:
+        missing("Chromium and its driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+    for option in ("headless", "no-sandbox", "no-first-run", *(f"disable-{name}" for name in quiet)):
+        options.add_argument(f"--{option}")
+    options.add_argument("--window-size=1000,800")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
+        chrome.get("about:blank")
+        yield chrome

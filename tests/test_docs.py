@@ -93,6 +93,13 @@ def test_links_of_pages_that_the_site_includes_lead_to_files_in_the_checkout(pag
         assert ((ROOT / page).parent / target).exists(), target
 
 
+def test_the_lines_that_make_the_page_to_draw_on(workplace, monkeypatch):
+    monkeypatch.setattr(nn.datasets, "mnist", nn.datasets.digits)
+    (lines,) = blocks("draw.md")
+    assert 0.95 < float(printed(lines, {})) < 0.98
+    assert "<canvas" in Path("draw.html").read_text(encoding="utf-8")
+
+
 SHOWN = re.compile(
     r"^```python\n(.*?)^```\n\n```{code-block} text\n:class: output\n\n(.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -599,6 +606,42 @@ def test_every_link_within_the_site_leads_somewhere(pages):
             target, anchor = unquote(parts.path) or name, unquote(parts.fragment)
             assert (SITE / target).is_file(), f"{name} links to {link}"
             assert not anchor or target not in pages or anchor in pages[target].anchors, f"{name} links to {link}"
+
+
+def test_each_id_is_there_once(pages):
+    for name in pages:
+        ids = re.findall(r'<[a-z][^>]* id="([^"]+)"', (SITE / name).read_text(encoding="utf-8"))
+        assert len(ids) == len(set(ids)), f"{name}: {sorted(id for id in set(ids) if ids.count(id) > 1)}"
+
+
+def test_no_page_leads_on_to_one_in_another_language(pages):
+    found = 0
+    for name in pages:
+        for link in re.findall(r'class="(?:next|prev)-page" href="([^"]+)"', (SITE / name).read_text(encoding="utf-8")):
+            found += 1
+            assert urljoin(name, link).startswith("zh/") == name.startswith("zh/"), f"{name} leads to {link}"
+    assert found > 100
+
+
+def test_the_navigation_of_chinese_pages_is_in_chinese(pages):
+    english = r">\s*(?:Next|Previous|Home|On this page|Back to top)\s*<|Copyright|\"Search\"|Link to this"
+    for name in pages:
+        found = re.search(english, (SITE / name).read_text(encoding="utf-8"))
+        assert bool(found) != name.startswith("zh/") or name == "_static/draw.html", name
+
+
+@pytest.mark.parametrize("chinese", [False, True])
+def test_search_lists_the_pages_of_ones_own_language_first(pages, browser, chinese):
+    page = "zh/index.html" if chinese else "index.html"
+    browser.get((SITE / page).as_uri())
+    browser.find_element("class name", "sidebar-search").send_keys("softmax\n")
+    done = "const [done] = arguments, wait = () => /\\d/.test(document.querySelector('.search-summary')?.innerText)"
+    browser.execute_async_script(f"{done} ? done() : setTimeout(wait, 20); wait()")
+    links = browser.find_elements("css selector", "ul.search li > a")
+    found = [(SITE / "zh").as_uri() in link.get_attribute("href") for link in links]
+    assert len(set(found)) == 2
+    assert found == sorted(found, reverse=chinese)
+    assert (browser.find_element("tag name", "h1").text == "搜索") == chinese
 
 
 def test_formulas_are_mathml(pages):

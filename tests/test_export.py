@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import shutil
 from functools import partial
 
 import hypothesis.strategies as st
@@ -217,34 +216,6 @@ STROKES = {
     4: [[(0.35, 0.15), (0.3, 0.4), (0.28, 0.55), (0.5, 0.55), (0.75, 0.53)], [(0.63, 0.3), (0.6, 0.6), (0.58, 0.85)]],
     7: [[(0.27, 0.2), (0.5, 0.2), (0.72, 0.2), (0.57, 0.52), (0.42, 0.85)]],
 }
-
-
-def missing(what):
-    """Skip for want of something, or fail where all of it should be."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what}: pip install selenium; apt install chromium-driver")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    try:
-        from selenium import webdriver
-    except ImportError:
-        missing("Selenium is not installed")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")  # named, so that Selenium looks for none on the network
-    if not program or not driver:
-        missing("Chromium and its driver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
-    for option in ("headless", "no-sandbox", "no-first-run", *(f"disable-{name}" for name in quiet)):
-        options.add_argument(f"--{option}")
-    options.add_argument("--window-size=1000,800")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
-        chrome.get("about:blank")
-        yield chrome
 
 
 class Page:
@@ -664,3 +635,20 @@ def test_the_policy_lets_nothing_be_loaded(page, digits_net):
     errors = page.errors()
     assert errors
     assert "violates the following Content Security Policy directive" in errors[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_frame_it_is_as_light_as_the_frame_and_leaves_the_heading_to_the_page_around(page, digits_net, scheme):
+    page.open(digits_net)
+    assert page.browser.find_element("tag name", "h1").is_displayed()
+    around = page.path.with_name("around.html")
+    around.write_text(f"<!doctype html><iframe src='draw.html' style='color-scheme: {scheme}'></iframe>")
+    page.browser.get(around.as_uri())
+    page.opened.add(around.as_uri())
+    page.browser.switch_to.frame(0)
+    ground = page.run("return getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
+    assert (max(ground) < 64) if scheme == "dark" else (min(ground) > 192)
+    hidden = page.browser.find_elements("css selector", "h1, h1 + p, .about p")
+    assert len(hidden) == 4
+    assert not any(element.is_displayed() for element in hidden)
+    assert page.browser.find_element("id", "paper").is_displayed()
