@@ -475,7 +475,7 @@ def _faults(
         "float32": f"{who} rounds to float32: let it compute in the dtype of what it is given",
         "kink": f"{who} has a kink here",
         "wrong": f"the {backward} of {who} is not the derivative of its {forward}:\n    along a random direction of "
-        f"{name}, the {backward} gives {analytic:.6g}, and the {forward} {slopes[0]:.6g}",
+        f"{name}, {backward} gives {analytic:.6g}, {forward} {slopes[0]:.6g}",
     }
     return [(kind, text[kind])] if kind else []
 
