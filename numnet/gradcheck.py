@@ -194,8 +194,10 @@ def gradcheck(
     --------
     >>> import numpy as np
     >>> import numnet as nn
-    >>> net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax(), seed=0)
-    >>> report = nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), np.array([0, 1, 1]), raise_above=1e-7)
+    >>> layers = nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()
+    >>> net = nn.Sequential(*layers, seed=0)
+    >>> x, t = np.eye(3), np.array([0, 1, 1])
+    >>> report = nn.gradcheck(net, nn.CrossEntropy(), x, t, raise_above=1e-7)
     >>> report.complex_step.error < 1e-12
     True
     """

@@ -1,6 +1,7 @@
 """The site: is what its pages say so, does their code run, and does what was built load nothing from elsewhere?"""
 
 import ast
+import doctest
 import html.parser
 import inspect
 import io
@@ -372,6 +373,24 @@ def test_every_public_name_has_an_example_and_what_it_takes(name):
         parameters = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n[A-Z]\w+\n---|\Z)", doc, re.DOTALL | re.MULTILINE)
         described = re.findall(r"^(\w.*?) :", parameters[1], re.MULTILINE) if parameters else []
         assert ", ".join(described).split(", ") == (list(inspect.signature(item).parameters) or [""])
+
+
+def test_examples_in_docstrings_fit_the_page():
+    parser, long = doctest.DocTestParser(), []
+    for name, item in public_names().items():
+        methods = [method for _, method in inspect.getmembers(item)] if inspect.isclass(item) else []
+        for doc, width in [(item, 86), *((method, 82) for method in methods)]:
+            for example in parser.get_examples(inspect.getdoc(doc) or ""):
+                lines = [f">>> {line}" for line in example.source.splitlines()] + example.want.splitlines()
+                long += [(name, line) for line in lines if len(line) > width]
+    assert long == []
+
+
+def test_code_in_the_gallery_fits_the_page():
+    for script in sorted((ROOT / "examples").glob("plot_*.py")):
+        texts = r'\Ar?"""(.*\n)*?"""|^# %%\n(#.*\n)*'
+        code = re.sub(texts, "", script.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert [line for line in code.splitlines() if len(line) > WIDTH] == [], script
 
 
 def test_what_the_page_says_of_pytorch():
