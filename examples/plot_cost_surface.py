@@ -19,7 +19,10 @@ nn.plotting.cost_surface(net, [[1.0]], [0.0])
 # So two neurons that start equally wrong, with w = b = 2 and y = 0.98, learn in different ways. The learning rates are
 # chosen so that both curves can be seen.
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-runs = (nn.Quadratic(), 0.15, "-", "#D55E00"), (nn.CrossEntropy(), 0.005, "--", "#0072B2")
+runs = [
+    (nn.Quadratic(), 0.15, "-", "#D55E00"),
+    (nn.CrossEntropy(), 0.005, "--", "#0072B2"),
+]
 for cost, lr, style, color in runs:
     net.parameters = [2.0, 2.0]
     trainer = nn.Trainer(net, cost, nn.SGD(lr))

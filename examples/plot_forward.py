@@ -20,7 +20,8 @@ trainer.fit(train, epochs=10, batch_size=64)
 
 image = test.images[10]  # the network is less sure of this image than of most images
 linear = net.layers[0]
-evidence = (image.ravel() / 255)[:, None] * linear.weight  # x_k w_kj: the sum over k, plus b_j, is z_j
+# x_k w_kj: the sum over k, plus b_j, is z_j
+evidence = (image.ravel() / 255)[:, None] * linear.weight
 z = evidence.sum(axis=0) + linear.bias
 y = net(image[None])[0]
 
@@ -44,7 +45,8 @@ for j in range(10):
     ax.spines[:].set_color("0.8")
 
 ax = figure.add_subplot(grid[:, 8:])
-bars = ax.barh(range(10), y, color=["#0072B2" if j == y.argmax() else "0.65" for j in range(10)])
+colors = ["#0072B2" if j == y.argmax() else "0.65" for j in range(10)]
+bars = ax.barh(range(10), y, color=colors)
 ax.bar_label(bars, [f"{100 * p:.0f} %" if p > 0.01 else "" for p in y], padding=3)
 ax.set(yticks=range(10), xticks=[], xlim=(0, 1.1), ylim=(9.6, -0.6))
 ax.spines[["top", "right", "bottom"]].set_visible(False)

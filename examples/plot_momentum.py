@@ -45,15 +45,19 @@ runs = {
     "Nesterov, momentum 0.7": {"momentum": 0.7, "nesterov": True},
 }
 w1, w2 = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-4, 4, 200))
-figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True, sharey=True, layout="constrained")
-for ax, (label, options), color in zip(axes, runs.items(), ("#D55E00", "#0072B2", "#009E73"), strict=True):
+shared = {"sharex": True, "sharey": True, "layout": "constrained"}
+figure, axes = plt.subplots(3, 1, figsize=(8, 8), **shared)
+colors = "#D55E00", "#0072B2", "#009E73"
+for ax, (label, options), color in zip(axes, runs.items(), colors, strict=True):
     lrs = np.linspace(0.01, 0.2, 20)
     ends = [cost(*path(nn.SGD(lr, **options))[-1]) for lr in lrs]
     lr = lrs[np.argmin(ends)]
-    ax.contour(w1, w2, cost(w1, w2), levels=[1, 5, 15, 35, 65, 105], colors="0.8", linewidths=1)
+    levels = [1, 5, 15, 35, 65, 105]
+    ax.contour(w1, w2, cost(w1, w2), levels=levels, colors="0.8", linewidths=1)
     ax.plot(*path(nn.SGD(lr, **options)).T, "o-", color=color, ms=4, lw=1.2)
     ax.plot(0, 0, "k+", ms=12)
-    ax.set_title(f"{label}, lr {lr:.2f}: E = {min(ends):.1g} after 25 steps", loc="left")
+    title = f"{label}, lr {lr:.2f}: E = {min(ends):.1g} after 25 steps"
+    ax.set_title(title, loc="left")
     ax.set(ylabel="w2")
     ax.spines[["top", "right"]].set_visible(False)
 axes[-1].set(xlabel="w1")

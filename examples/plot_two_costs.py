@@ -24,8 +24,10 @@ def run(cost, scale):
 
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
-for ax, scale, start in zip(axes, (1, 100), ("Usual start", "Saturated start: weights x 100"), strict=True):
-    histories = {repr(cost): run(cost, scale) for cost in (nn.CrossEntropy(), nn.Quadratic())}
+starts = {1: "Usual start", 100: "Saturated start: weights x 100"}
+for ax, (scale, start) in zip(axes, starts.items(), strict=True):
+    costs = nn.CrossEntropy(), nn.Quadratic()
+    histories = {repr(cost): run(cost, scale) for cost in costs}
     nn.plotting.learning_curves(histories, ax=ax).set_title(start, loc="left")
 
 plt.show()

@@ -92,7 +92,7 @@ class Cost:
         return values
 
     def pair(self, layers: Sequence[Layer]) -> Pair:
-        """Return the `Pair` of this cost and the last of these layers; ValueError if they do not fit together."""
+        """Return the ``Pair`` of this cost and the last of these layers; ValueError if they do not fit together."""
         return Pair(self, layers[-1])
 
     def __repr__(self) -> str:
@@ -226,7 +226,8 @@ class CrossEntropy(Cost):
     Examples
     --------
     >>> import numnet as nn
-    >>> round(nn.CrossEntropy()([[0.5, 0.5], [0.25, 0.75]], [0, 1]), 6)  # -(ln 0.5 + ln 0.75) / 2
+    >>> cost = nn.CrossEntropy()
+    >>> round(cost([[0.5, 0.5], [0.25, 0.75]], [0, 1]), 6)  # -(ln 0.5 + ln 0.75) / 2
     0.490415
     """
 

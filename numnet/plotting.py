@@ -207,11 +207,11 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
 
 
 def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
-    """Return a callback for `Trainer.fit` that draws `learning_curves` anew after each epoch.
+    """Return a callback for `numnet.Trainer.fit` that draws `learning_curves` anew after each epoch.
 
     In a notebook, one picture is updated in place. With an interactive backend, one window is updated in place; in a
-    script, add ``matplotlib.pyplot.show()`` after `fit` to keep the window open. With other backends, such as Agg,
-    nothing is shown, but the figure is kept up to date, so that it can be saved.
+    script, add ``matplotlib.pyplot.show()`` after `numnet.Trainer.fit` to keep the window open. With other backends,
+    such as Agg, nothing is shown, but the figure is kept up to date, so that it can be saved.
 
     Parameters
     ----------
@@ -231,7 +231,8 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
     >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
     >>> figure, ax = plt.subplots()
-    >>> history = trainer.fit(train, epochs=3, batch_size=64, test=test, callbacks=[nn.plotting.live_curves(ax)])
+    >>> live = nn.plotting.live_curves(ax)
+    >>> history = trainer.fit(train, epochs=3, batch_size=64, test=test, callbacks=[live])
     >>> list(ax.lines[0].get_ydata()) == history.test_accuracy
     True
     """
@@ -344,8 +345,8 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     net : Sequential
     data : Dataset or (images, t)
         Images as the network takes them. The targets t are class indices, one-hot rows, rows of probabilities, or for
-        one output numbers from 0 to 1, or -1 and 1 if the output is that of a `Tanh`. If a Dataset has names of
-        `classes`, the names are shown.
+        one output numbers from 0 to 1, or -1 and 1 if the output is that of a `numnet.Tanh`. If a Dataset has
+        names of `classes`, the names are shown.
     ax : Axes, optional
         Where to draw.
 
@@ -425,9 +426,9 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     Parameters
     ----------
     layers : sequence of Layer
-        Each layer must treat every number in the same way, and independently of all other numbers. `Sigmoid` does so;
-        `Softmax` and `Linear` do not. Layers of your own may be among the layers. Copies are drawn, so layers of a
-        network are left as they are.
+        Each layer must treat every number in the same way, and independently of all other numbers.
+        `numnet.Sigmoid` does so; `numnet.Softmax` and `numnet.Linear` do not. Layers of your own may be among the
+        layers. Copies are drawn, so layers of a network are left as they are.
     ax : Axes, optional
         Where to draw.
 
@@ -435,7 +436,7 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     -------
     Axes
         Its `lines` are y and dy/dx of each layer in turn. If a curve y is still steep beyond x = -2 or x = 2, as the
-        curve of `ReLU` is, the curve may leave the frame.
+        curve of `numnet.ReLU` is, the curve may leave the frame.
 
     Raises
     ------
@@ -662,10 +663,12 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
     --------
     >>> import numnet as nn
     >>> train, test = nn.datasets.digits()
-    >>> net = nn.Sequential(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax(), seed=0)
+    >>> layers = nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax()
+    >>> net = nn.Sequential(*layers, seed=0)
     >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1.0), seed=0)
     >>> shares = [nn.plotting.saturated(net, test.images)]
-    >>> record = lambda trainer: shares.append(nn.plotting.saturated(trainer.net, test.images))
+    >>> def record(trainer):
+    ...     shares.append(nn.plotting.saturated(trainer.net, test.images))
     >>> history = trainer.fit(train, epochs=3, batch_size=64, callbacks=[record])
     >>> ax = nn.plotting.saturation(shares)
     >>> [line.get_label() for line in ax.lines]
