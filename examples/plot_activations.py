@@ -20,7 +20,7 @@ nn.plotting.activations_and_derivatives()
 # is the gradient that reaches each Linear layer of a network with six activations, at the usual starting weights.
 train, _ = nn.datasets.digits()
 x, t = train.images[:256] / 255, train.labels[:256]
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for activation, marker, color in (nn.Sigmoid, "o", "#0072B2"), (nn.Tanh, "s", "#D55E00"), (nn.ReLU, "^", "#009E73"):
     layers = [layer for _ in range(6) for layer in (nn.Linear(64, 64), activation())]
     net = nn.Sequential(*layers, nn.Linear(64, 10), nn.Softmax(), seed=0)

@@ -45,7 +45,7 @@ runs = {
     "Nesterov, momentum 0.7": {"momentum": 0.7, "nesterov": True},
 }
 w1, w2 = np.meshgrid(np.linspace(-11, 5, 200), np.linspace(-4, 4, 200))
-figure, axes = plt.subplots(3, 1, figsize=(8, 8), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(3, 1, figsize=(6.4, 7.5), sharex=True, sharey=True, layout="constrained")
 for ax, (label, options), color in zip(axes, runs.items(), ("#D55E00", "#0072B2", "#009E73"), strict=True):
     lrs = np.linspace(0.01, 0.2, 20)
     ends = [cost(*path(nn.SGD(lr, **options))[-1]) for lr in lrs]

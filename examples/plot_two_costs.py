@@ -23,7 +23,7 @@ def run(cost, scale):
     return trainer.fit(train, epochs=30, batch_size=64, test=test)
 
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(6.4, 7), sharey=True, layout="constrained")
 for ax, scale, start in zip(axes, (1, 100), ("Usual start", "Saturated start: weights x 100"), strict=True):
     histories = {repr(cost): run(cost, scale) for cost in (nn.CrossEntropy(), nn.Quadratic())}
     nn.plotting.learning_curves(histories, ax=ax).set_title(start, loc="left")
