@@ -552,7 +552,7 @@ def cost_surface(
         panel.legend(loc="lower left")
         panel.set(xlabel=names[0], ylabel=names[1])
         bar = panel.inset_axes((1.03, 0, 0.05, 1))
-        panel.figure.colorbar(filled, cax=bar, label="E", ticks=levels, format="{x:g}", extendfrac=0.05)
+        panel.figure.colorbar(filled, cax=bar, label="E", ticks=levels, format="{x:.3g}", extendfrac=0.05)
         _titled(panel, repr(cost))
     return axes[0].figure.canvas.figure
 
