@@ -20,7 +20,7 @@ nn.plotting.activations_and_derivatives()
 # is the gradient that reaches each Linear layer of a network with six activations, at the usual starting weights.
 train, _ = nn.datasets.digits()
 x, t = train.images[:256] / 255, train.labels[:256]
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 looks = {
     nn.Sigmoid: ("o", "#0072B2"),
     nn.Tanh: ("s", "#D55E00"),
@@ -34,8 +34,8 @@ for activation, (marker, color) in looks.items():
     sizes = [np.sqrt(np.mean(gradient**2)) for gradient in gradients]
     name = activation.__name__
     ax.semilogy(range(1, 8), sizes, marker + "-", color=color, label=name)
-ax.set(xlabel="Linear layer", ylabel="size of dE/dw (root mean square)")
-ax.set_xticks(range(1, 8))
+ax.set(xlabel="Linear layer", xticks=range(1, 8))
+ax.set(ylabel="size of dE/dw (root mean square)")
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", color="0.9")
 ax.legend(frameon=False)

@@ -33,11 +33,11 @@ methods = {
     "central, (E(w+h) - E(w-h)) / 2h": (central, "s", "#0072B2"),
     "complex step, Im E(w+ih) / h": (complex_step, "^", "#009E73"),
 }
-figure, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 for label, (values, marker, color) in methods.items():
     error = np.abs(values - exact) / exact
     ax.loglog(steps, np.maximum(error, 1e-17), marker, color=color, ms=4, label=label)
-ax.set(xlabel="step h", ylabel="relative error", ylim=(3e-18, 10))
+ax.set(xlabel="step h", ylabel="relative error", ylim=(3e-18, 3e3))
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(color="0.92")
 ax.legend(frameon=False)

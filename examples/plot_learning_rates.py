@@ -35,7 +35,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # the powers.
 lrs = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 accuracies = [100 * run(lr).test_accuracy[-1] for lr in lrs]
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 ax.semilogx(lrs, accuracies, "o-", color="#0072B2")
 ax.set(xlabel="learning rate", ylabel="test accuracy after 20 epochs, %", ylim=(0, 100))
 ax.set_xticks(lrs, [f"{lr:g}" for lr in lrs])

@@ -3,8 +3,8 @@ What weights look like
 ======================
 
 Each unit of the first layer has a weight for each pixel, so the weights of a unit are a picture. The weights of a
-softmax network are rough templates of the digits. A pixel is bright if ink there speaks for the class, and dark if ink
-there speaks against the class.
+softmax network are rough templates of the digits. A pixel is yellow if ink there speaks for the class, and dark blue if
+ink there speaks against the class. Grey is a weight near 0.
 """
 
 import matplotlib.pyplot as plt
