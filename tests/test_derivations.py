@@ -106,6 +106,22 @@ def linear_example():
     return with_cost(world, "z", sum((z[at] - t[at]) ** 2 for at in z) / 4, "i", "j")
 
 
+def numbers():
+    """The network of numbers.md: two inputs, two sigmoid units, two sigmoid outputs, the quadratic cost; one sample."""
+    world = World(i=2, j=2)
+    x, w = world.given("x", [[1, 2]]), world.given("w", [[2, 1], [-1, -sympy.Rational(1, 2)]])
+    b, t = world.given("b", [[0, log(3)]]), world.given("t", [[0, 1]])
+    weight, bias = world.given("W", [[3, 0], [-2, 4]]), world.given("B", [[0, -3]])
+    world.names[r"\eta"] = sympy.Rational(1, 2)
+    z = world.define("z", lambda j: x[1] * w[1, j] + x[2] * w[2, j] + b[j], "j")
+    h = world.define("h", lambda j: logistic(z[j]), "j")
+    outputs = world.define("Z", lambda j: h[1] * weight[1, j] + h[2] * weight[2, j] + bias[j], "j")
+    y = world.define("y", lambda j: logistic(outputs[j]), "j")
+    world.define("E", ((y[1] - t[1]) ** 2 + (y[2] - t[2]) ** 2) / 2)
+    world.call("f", logistic)
+    return world
+
+
 def activation(function):
     """One z, y as a function of it, and any cost."""
     world = World()
@@ -368,6 +384,18 @@ WORLDS = {
     "sigmoid-backward": sigmoid,
     "sigmoid-greatest-slope": sigmoid,
     "sigmoid-tail": sigmoid,
+    # numbers.md
+    "numbers-start": numbers,
+    "numbers-hidden": numbers,
+    "numbers-units": numbers,
+    "numbers-outputs": numbers,
+    "numbers-cost": numbers,
+    "numbers-cost-slope": numbers,
+    "numbers-second-sigmoid": numbers,
+    "numbers-second-linear": numbers,
+    "numbers-first-sigmoid": numbers,
+    "numbers-first-linear": numbers,
+    "numbers-step": numbers,
     # tanh-and-relu.md
     "tanh": tanh,
     "tanh-and-sigmoid": tanh,
