@@ -17,6 +17,7 @@ IN_DOCS = [
     "literature.md",
     "parallel.md",
     "other-tools.md",
+    "cheat-sheet.md",
     *DERIVATIONS,
 ]
 PAGES = {"README.md": "README.zh-CN.md"} | {f"docs/{page}": f"docs/zh/{page}" for page in IN_DOCS}
@@ -47,10 +48,15 @@ def included(page):
 
 
 def code(page):
-    """Return each line of code, without comments: these may be translated."""
+    """Return each line of code, without comments: these may be translated. The glossary is in English only."""
     fenced = [block for block in FENCED.findall(read(page)) if not block.startswith(("{literalinclude}", "{raw}"))]
     indented = "\n".join(INDENTED.findall(FENCED.sub("", read(page))))
-    return [re.sub(r" *(#| {9}).*", "", line) for block in [*fenced, indented] for line in block.splitlines()]
+    return [
+        re.sub(r" *(#| {9}).*", "", line)
+        for block in [*fenced, indented]
+        for line in block.splitlines()
+        if line != "../glossary"
+    ]
 
 
 def prose(page):

@@ -8,11 +8,14 @@ end in the language.
 
 import ast
 import doctest
+import math
 import re
+import runpy
 import textwrap
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import sympy
 import sympy.stats
@@ -23,8 +26,9 @@ import numnet as nn
 from .formulas import World, holds, value_of
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.glob("**/derivations/*.md"))}
-TRANSLATIONS = [page for page in PAGES if not page.startswith("derivations/")]
+SOURCES = sorted([*DOCS.glob("**/derivations/*.md"), *DOCS.glob("**/cheat-sheet.md")])
+PAGES = {page.relative_to(DOCS).as_posix(): page for page in SOURCES}
+TRANSLATIONS = [page for page in PAGES if page.startswith("zh/")]
 
 
 # The worlds. Costs that stand for "any cost" are such as nobody would cancel by accident.
@@ -197,6 +201,16 @@ def sigmoid_batch():
 
 def softmax_batch():
     return batch("softmax", "cross-entropy")
+
+
+def sheet(ending, cost):
+    """A batch as the cheat sheet has it, with the gradient g by y, and the largest z of each sample."""
+    world = batch(ending, cost)
+    world.ranges["k"] = world.ranges["j"]
+    z, y = world.names["z"], world.names["y"]
+    world.define("m", lambda i: sympy.Max(*(z[i, j] for j in (1, 2, 3))), "i")
+    world.define("g", lambda i, j: world.derivative(world.names["E"], y[i, j]), "i", "j")
+    return world
 
 
 def bell_curve():
@@ -474,6 +488,25 @@ TABLES = {  # the worlds of tables whose heads are formulas: the first column is
     "cross-entropy.md": probability,
 }
 
+CHEAT_SHEET = {  # the worlds of the rows of cheat-sheet.md, by the names of the code in their first cells
+    ("Linear",): linear,
+    ("ReLU",): relu,
+    ("Sigmoid",): sigmoid,
+    ("Softmax",): softmax,
+    ("Tanh",): tanh,
+    ("Quadratic",): sigmoid_quadratic,
+    ("Quadratic", "Sigmoid"): sigmoid_quadratic,
+    ("Quadratic", "Softmax"): lambda: sheet("softmax", "quadratic"),
+    ("CrossEntropy", "Sigmoid"): lambda: sheet("sigmoid", "cross-entropy"),
+    ("CrossEntropy", "Softmax"): lambda: sheet("softmax", "cross-entropy"),
+    ("lr",): plain_descent,
+    ("momentum",): momentum,
+    ("nesterov",): nesterov,
+    ("weight_decay",): decaying,
+    ("clip_norm",): clipping,
+    (): plain,
+}
+
 
 # The formulas on the pages.
 
@@ -531,7 +564,7 @@ def slips(latex):
 
 def test_a_translation_has_the_same_formulas():
     for page in TRANSLATIONS:
-        assert formulas_of(page) == formulas_of(f"derivations/{Path(page).name}"), page
+        assert formulas_of(page) == formulas_of(page.removeprefix("zh/")), page
 
 
 def tables(page):
@@ -552,6 +585,68 @@ def test_the_numbers_in_tables_are_right_to_their_last_digit(page):
             for formula, cell in zip(head[1:], row[1:], strict=True):
                 value = value_of(formula, world, {world.names[head[0]]: row[0]})
                 assert f"{value:.{len(cell.partition('.')[2])}f}" == cell, f"{formula} at {head[0]} = {row[0]}"
+
+
+def rows_of_the_sheet(page):
+    """Return (names of code in the first cell, cells) for each row of a cheat sheet."""
+    for row in re.findall(r"^\| ?(.*?) ?\|$", PAGES[page].read_text(encoding="utf-8"), re.MULTILINE):
+        first, *cells = row.split(" | ")
+        yield tuple(sorted(re.findall(r"`(\w+)`", first.replace("`SGD`", "")))), cells
+
+
+SHEETS = [page for page in PAGES if page.endswith("cheat-sheet.md")]
+ON_SHEETS = [
+    pytest.param(names, latex, id=f"{page}: {latex}", marks=[pytest.mark.slow] * (page in TRANSLATIONS))
+    for page in SHEETS
+    for names, cells in rows_of_the_sheet(page)
+    for latex in re.findall(r"\$([^$]+)\$", " ".join(cells))
+    if re.search(r"=|\\approx", latex)
+]
+
+
+@pytest.mark.parametrize(("names", "latex"), ON_SHEETS)
+def test_every_formula_of_the_cheat_sheet_is_true_and_a_slip_in_it_is_noticed(names, latex):
+    holds(latex, CHEAT_SHEET[names]())
+    for slip in slips(latex):
+        with pytest.raises((ValueError, ArithmeticError, TypeError)):
+            holds(slip, CHEAT_SHEET[names]())
+
+
+@pytest.mark.parametrize("page", SHEETS)
+def test_the_cheat_sheet_has_every_layer_cost_and_option_and_the_ranges_and_shapes(page):
+    rows = list(rows_of_the_sheet(page))
+    assert {names for names, _ in rows} == set(CHEAT_SHEET)
+    public = [item for item in map(nn.__dict__.get, nn.__all__) if isinstance(item, type)]
+    layers = {item.__name__: item for item in public if issubclass(item, nn.Layer) and item is not nn.Layer}
+    costs = {item.__name__ for item in public if issubclass(item, nn.Cost) and item is not nn.Cost}
+    assert {*layers, *costs, *nn.SGD(1).options()} == {name for names in CHEAT_SHEET for name in names}
+    ranges = {names[0]: cells[2] for names, cells in rows if len(cells) == 4 and names}
+    assert set(ranges) == set(layers)
+    for name, cell in ranges.items():
+        low, high = cell.replace(r"\infty", "inf").strip("$[]()").split(",")
+        assert (float(low), float(high)) == (layers[name].range or (-math.inf, math.inf))
+
+    (shapes,) = (cells for _, cells in rows if any("(outputs,)" in cell or "(输出数,)" in cell for cell in cells))
+    layer, x = nn.Sequential(nn.Linear(3, 2), seed=0).layers[0], np.ones((4, 3), np.float32)
+    z = layer.forward(x)
+    gradients = layer.backward(z), layer.gradients["weight"], layer.gradients["bias"], z
+    sizes = {"n": 4, "inputs": 3, "outputs": 2, "输入数": 3, "输出数": 2}
+    for cell, array, gradient in zip(shapes, (x, layer.weight, layer.bias, z), gradients, strict=True):
+        shape = tuple(sizes[word] for word in re.findall(r"\w+", cell))
+        assert shape == array.shape == gradient.shape
+
+
+def test_the_picture_of_the_cheat_sheet_is_of_this_page():
+    program = runpy.run_path(str(DOCS / "cheat_sheet.py"))
+    with PIL.Image.open(DOCS / "cheat_sheet.png") as picture:
+        made_from = picture.text["Keywords"]
+    assert made_from == program["digest"](), "the picture is out of date: python docs/cheat_sheet.py draws it"
+    figure = program["draw"]()
+    right = max(text.get_window_extent(figure.canvas.get_renderer()).x1 for text in figure.texts)
+    assert right <= figure.bbox.x1, "a row is wider than the picture"
+    shown = " ".join(text.get_text() for text in figure.texts)
+    for name in {name for names in CHEAT_SHEET for name in names}:
+        assert name in shown
 
 
 @pytest.mark.parametrize("page", PAGES)
