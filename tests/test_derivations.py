@@ -376,6 +376,7 @@ WORLDS = {
     "sum-product-quotient": functions,
     "chain-rule": functions,
     "backward": any_layer,
+    "taylor": polynomial,
     "central-differences": polynomial,
     "complex-step": polynomial,
     # linear.md
