@@ -591,7 +591,7 @@ def test_the_numbers_in_tables_are_right_to_their_last_digit(page):
 def rows_of_the_sheet(page):
     """Return (names of code in the first cell, cells) for each row of a cheat sheet."""
     for row in re.findall(r"^\| ?(.*?) ?\|$", PAGES[page].read_text(encoding="utf-8"), re.MULTILINE):
-        first, *cells = row.split(" | ")
+        first, *cells = (cell.strip() for cell in row.split("|"))
         yield tuple(sorted(re.findall(r"`(\w+)`", first.replace("`SGD`", "")))), cells
 
 
@@ -621,7 +621,7 @@ def test_the_cheat_sheet_has_every_layer_cost_and_option_and_the_ranges_and_shap
     layers = {item.__name__: item for item in public if issubclass(item, nn.Layer) and item is not nn.Layer}
     costs = {item.__name__ for item in public if issubclass(item, nn.Cost) and item is not nn.Cost}
     assert {*layers, *costs, *nn.SGD(1).options()} == {name for names in CHEAT_SHEET for name in names}
-    ranges = {names[0]: cells[2] for names, cells in rows if len(cells) == 4 and names}
+    ranges = {names[0]: cells[2] for names, cells in rows if len(cells) == 4 and names and cells[2]}
     assert set(ranges) == set(layers)
     for name, cell in ranges.items():
         low, high = cell.replace(r"\infty", "inf").strip("$[]()").split(",")
@@ -671,7 +671,9 @@ CODE = {  # what must still stand in each excerpt
     ("layers.py", "Linear.backward"): ['product(grad, self.parameters["weight"].T'],
     ("layers.py", "Sigmoid.forward"): ["np.multiply(x, -1.0", "np.exp(y", "np.add(y, 1", "np.divide(1, y"],
     ("layers.py", "Sigmoid.backward"): ["np.subtract(1, self.y", "np.multiply(slope, self.y", "(slope, grad"],
+    ("layers.py", "Tanh.forward"): ["np.tanh(x"],
     ("layers.py", "Tanh.backward"): ["np.multiply(self.y, self.y", "np.subtract(1, slope", "np.multiply(slope, grad"],
+    ("layers.py", "ReLU.forward"): ["np.maximum(x, 0"],
     ("layers.py", "ReLU.backward"): ["np.sign(self.y", "np.multiply(slope, grad"],
     ("layers.py", "Softmax.forward"): ["np.subtract(x, largest", "np.exp(y", "np.divide(y, np.add.reduce(y, axis=1"],
     ("layers.py", "Softmax.backward"): [
@@ -679,6 +681,7 @@ CODE = {  # what must still stand in each excerpt
         "np.subtract(grad, total",
         "np.multiply(dx, self.y",
     ],
+    ("costs.py", "Quadratic.value"): ["np.subtract(y, t", "difference * difference / (2 * len(y))"],
     ("costs.py", "Quadratic.gradient"): ["np.subtract(y, t", "np.multiply(difference, 1 / len(y)"],
     ("costs.py", "SigmoidQuadratic.error"): ["self.cost.gradient(y, t", "np.subtract(1, y", "(error, y", "(error, dy"],
     ("costs.py", "_Independent.value"): ["-(_sum_t_log_y(t, y) + _sum_t_log_y(1 - t, 1 - y)) / len(y)"],
