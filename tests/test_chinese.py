@@ -89,6 +89,14 @@ def test_each_english_page_has_a_chinese_one():
     assert sorted(there) == sorted(CHINESE)
 
 
+def test_the_english_glossary_has_each_term_that_is_translated():
+    table = read("docs/zh/index.md").partition("| 中文 | English |\n")[2]
+    words = " ".join(re.findall(r"[a-z-]+", read("docs/glossary.md").lower()))
+    terms = [term for row in TABLE_ROW.findall(table)[1:] for term in row.strip("| ").split("| ")[1].split(", ")]
+    assert len(terms) > 50
+    assert [term for term in terms if term.lower() not in words] == []
+
+
 @in_both_languages
 def test_formulas_are_the_same(english, chinese):
     expected = [(latex, f"{label}-zh") for latex, label in FORMULA.findall(read(english))]
