@@ -1,6 +1,7 @@
 """Training on two ranks of MPI and on one process, the sums over the ranks alone, and how well large batches train.
 
 python benchmarks/parallel.py --data-dir DIR --json parallel.json --plot parallel.png
+python benchmarks/parallel.py --redraw parallel.json --plot parallel.png    # what was measured before
 
 The program starts itself on two ranks, with mpiexec. Epochs of all programs are timed in turn, round after round, and
 the medians quoted. While rank 0 trains as one process with all threads of BLAS, rank 1 sleeps.
@@ -70,8 +71,14 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the sums and of the prediction")
+    parser.add_argument("--redraw", type=Path, metavar="FILE", help="measure nothing: --plot what --json has saved")
     parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.redraw:
+        if not options.plot:
+            parser.error("--redraw needs --plot FILE, where to save the figure")
+        plot(json.loads(options.redraw.read_text(encoding="utf-8"), object_hook=with_numbers), options.plot)
+        return 0
     if not options.rank:
         start_without_overrides()
         return start_ranks([__file__, *sys.argv[1:], "--rank"])
@@ -396,6 +403,11 @@ def median_accuracy(accuracies: list[float | None]) -> str:
     return median if low == high else f"{median} ({low} to {high})"
 
 
+def with_numbers(saved: dict[str, Any]) -> dict[Any, Any]:
+    """Return a part of a JSON file with the keys that were whole numbers before it was written."""
+    return {int(key) if key.isdecimal() else key: value for key, value in saved.items()}
+
+
 def plot(report: dict[str, Any], path: Path) -> None:
     """Draw the sums that were measured, and how much faster many ranks are."""
     import matplotlib
@@ -403,9 +415,8 @@ def plot(report: dict[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams["font.size"] = 9
     fitted, predicted = report["model"], report["model"]["predicted"]
-    figure, axes = plt.subplots(2, 2, figsize=(7.6, 7), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(7.36, 7.4), layout="constrained")
     ax = axes[0, 0]
     sizes = np.array(list(report["allreduce"]))
     times = 1e6 * np.array(list(report["allreduce"].values()))
@@ -429,7 +440,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
         ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
     axes[0, 1].plot([], [], "ko", markersize=4, label="measured here")
-    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     for ax in axes.flat:
         ax.grid(alpha=0.3)
     figure.savefig(path, dpi=200)

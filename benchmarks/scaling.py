@@ -1,6 +1,7 @@
 """How time and memory grow: with the samples, the batch, the width and the depth, and with a file larger than memory.
 
 python benchmarks/scaling.py --data-dir DIR --json scaling.json --plot scaling.png
+python benchmarks/scaling.py --redraw scaling.json --plot scaling.png    # what was measured before
 
 All points of a curve are timed in turn, round after round, and the medians quoted. Sample counts other than MNIST's are
 its images again and again.
@@ -44,10 +45,16 @@ def main() -> None:
     parser.add_argument("--large", type=float, default=6.0, metavar="GB", help="size of the large file (6); 0 for none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save the curves")
+    parser.add_argument("--redraw", type=Path, metavar="FILE", help="measure nothing: --plot what --json has saved")
     parser.add_argument("--train-mapped", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.train_mapped:
         train_mapped(*map(Path, options.train_mapped))
+        return
+    if options.redraw:
+        if not options.plot:
+            parser.error("--redraw needs --plot FILE, where to save the figure")
+        plot(json.loads(options.redraw.read_text(encoding="utf-8")), options.plot)
         return
     start_without_overrides()
     machine = describe([])
@@ -241,30 +248,30 @@ class MemoryGroup:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw the curves."""
+    """Draw the curves, a row for each: time at the left, memory at the right, together as wide as a page."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 4, figsize=(12, 5), layout="constrained", sharex="col", sharey="row")
-    for (above, below), (name, curve) in zip(axes.T, report["curves"].items(), strict=True):
+    figure, axes = plt.subplots(4, 2, figsize=(7.36, 10), layout="constrained", sharex="row", sharey="col")
+    for row, (name, curve) in zip(axes, report["curves"].items(), strict=True):
+        time, memory = row
         points, times = curve["points"], np.array(curve["all"]) * 1e6
-        above.fill_between(points, times.min(axis=1), times.max(axis=1), color="0.8", label="range")
-        above.plot(points, np.median(times, axis=1), "o-", markersize=4, label="median")
-        below.plot(points, np.array(curve["bytes beyond the data"]) / 1e6, "o-", markersize=4, color="tab:orange")
-        below.set_xlabel(name)
-        for ax in (above, below):
-            ax.set(xscale="log", yscale="log")
+        time.fill_between(points, times.min(axis=1), times.max(axis=1), color="0.8", label="fastest to slowest")
+        time.plot(points, np.median(times, axis=1), "o-", markersize=4, color="#0072B2", label="median")
+        memory.plot(points, np.array(curve["bytes beyond the data"]) / 1e6, "s-", markersize=4, color="#D55E00")
+        ticks = points if points[-1] < 100 else points[::2]
+        for ax in row:
+            ax.set(xscale="log", yscale="log", xlabel=name)
             ax.yaxis.set_major_formatter("{x:g}")
             ax.grid(alpha=0.3)
-        ticks = points if points[-1] < 100 else points[::2]
-        below.set_xticks(ticks, [f"{point:,}" for point in ticks])
-        below.minorticks_off()
-    axes[0, 0].set_ylabel("microseconds a sample")
-    axes[1, 0].set_ylabel("MB beyond the data")
-    axes[0, 0].legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+            ax.set_xticks(ticks, [f"{point:,}" for point in ticks])
+            ax.minorticks_off()
+    axes[0, 0].set_title("microseconds a sample")
+    axes[0, 1].set_title("MB beyond the data")
+    axes[0, 0].legend()
+    figure.savefig(path, dpi=200)
 
 
 if __name__ == "__main__":

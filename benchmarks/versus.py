@@ -1,6 +1,7 @@
 """Train the same networks with numnet and with its peers, turn by turn, and compare the seconds for an epoch.
 
 python benchmarks/versus.py --json versus.json --plot versus.png
+python benchmarks/versus.py --redraw versus.json --plot versus.png    # what was measured before
 
 Each program runs in a process of its own that waits while the others work. In every round each peer's epoch is timed
 right after an epoch of numnet's, or in the next round before it, and their ratio taken; the medians are what counts.
@@ -37,7 +38,7 @@ PEERS = {
     "thinc": ("Thinc", "thinc", "ABC"),
     "scikit_learn": ("scikit-learn MLPClassifier", "scikit-learn", "ABC"),
     "numpy_inlined": ("NumPy loop without a library", "numpy", "ABC"),
-    "blas": ("its BLAS calls alone", "numpy", "ABC"),
+    "blas": ("only the loop's matrix products", "numpy", "ABC"),
 }
 FRAMEWORKS = [name for name in PEERS if name not in ("numpy_inlined", "blas")]
 # How many times the epoch of each peer must be numnet's at least.
@@ -46,6 +47,7 @@ GOALS = {
     "B": {"fastest": 1.1, "numpy_inlined": 1 / 1.05},
     "C": {"fastest": 1.0, "numpy_inlined": 1 / 1.05},
 }
+WIDEST = 5.5  # times numnet's time that the figure has room for: longer bars end in an arrow
 PAUSE = 0.1  # seconds before an epoch, so that no idle thread pool of the last process still spins
 # How far the first epoch's cost may be from numnet's, relatively: programs differ by rounding, some 1e-5. That of
 # scikit-learn takes no probability for less than 1e-7. Leaving out one batch of an epoch changes it by 4e-4.
@@ -56,6 +58,9 @@ ACCURACY_NOISE = 0.005
 def main() -> int:
     """Run the comparison and return its exit status."""
     options = parse_arguments()
+    if options.redraw:
+        plot(json.loads(options.redraw.read_text(encoding="utf-8")), options.plot)
+        return 0
     if not options.keep_environment:
         start_without_overrides()
     machine = describe(package for _, package, _ in PEERS.values())
@@ -87,6 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="save a figure of the ratios")
+    parser.add_argument("--redraw", type=Path, metavar="FILE", help="measure nothing: --plot what --json has saved")
     parser.add_argument("--keep-environment", action="store_true", help="keep what overrides OpenBLAS's own choices")
     options = parser.parse_args()
     for unknown in set(options.only or []) - set(PEERS):
@@ -96,6 +102,8 @@ def parse_arguments() -> argparse.Namespace:
     options.networks = sorted(set(options.networks))
     if options.rounds is not None and options.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {options.rounds}")
+    if options.redraw and not options.plot:
+        parser.error("--redraw needs --plot FILE, where to save the figure")
     for file in filter(None, (options.json, options.plot)):
         if not file.absolute().parent.is_dir():
             parser.error(f"{file} cannot be written: there is no such folder")
@@ -275,32 +283,41 @@ def print_goals(network: str, programs: dict[str, Any]) -> None:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw how many times numnet's time each peer takes."""
+    """Draw how many times numnet's time each program takes: below one another and on one scale, wide as a page."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    networks = report["networks"]
-    figure, axes = plt.subplots(1, len(networks), figsize=(4.2 * len(networks), 4), squeeze=False, layout="constrained")
-    for ax, (network, result) in zip(axes[0], networks.items(), strict=True):
-        ratios = {name: p["median ratio"] for name, p in result["programs"].items() if name in PEERS}
-        rows = sorted(ratios, key=ratios.__getitem__)
-        shades = ["0.7" if name not in FRAMEWORKS else "tab:blue" for name in rows]
-        ax.barh([PEERS[name][0] for name in rows], [ratios[name] - 1 for name in rows], left=1, color=shades)
-        for y, name in enumerate(rows):
-            slower = ratios[name] > 1
-            place = {"xytext": (3 if slower else -3, 0), "ha": "left" if slower else "right", "va": "center"}
-            ax.annotate(f"{ratios[name]:.2f}", (ratios[name], y), textcoords="offset points", fontsize=8, **place)
-        ax.axvline(1, color="black", linewidth=1)
-        title = f"{network}: {'-'.join(map(str, result['sizes']))}"
-        ax.set(xscale="log", xlabel="time of an epoch / numnet's", title=title)
-        ax.set_xlim(min([*ratios.values(), 0.5]) / 2.5, max([*ratios.values(), 2]) * 3)
-        ticks = [tick for tick in (0.25, 0.5, 1, 2, 5, 10, 20, 50) if ax.get_xlim()[0] < tick < ax.get_xlim()[1]]
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.minorticks_off()
-        ax.tick_params(labelsize=8)
-    figure.savefig(path, dpi=150)
+    networks = {
+        network: sorted((p["median ratio"], name) for name, p in result["programs"].items())
+        for network, result in report["networks"].items()
+    }
+    heights = [len(rows) + 2 for rows in networks.values()]
+    figure, axes = plt.subplots(
+        len(networks),
+        figsize=(7.36, 0.27 * sum(heights) + 0.4),
+        height_ratios=heights,
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, (network, rows) in zip(axes[:, 0], networks.items(), strict=True):
+        for y, (ratio, name) in enumerate(rows):
+            color = "black" if name == "numnet" else "#56B4E9" if name in FRAMEWORKS else "0.75"
+            ax.barh(y, min(ratio, WIDEST), color=color)
+            beyond = f"→ {ratio:.1f}" if ratio > WIDEST else f"{ratio:.2f}"
+            look = {"va": "center", "bbox": {"fc": "white", "ec": "none", "pad": 1}}
+            ax.text(min(ratio, WIDEST) + 0.07, y, beyond, weight="bold" if name == "numnet" else None, **look)
+        ax.set_yticks(range(len(rows)), [PEERS[name][0] if name in PEERS else name for _, name in rows])
+        ax.get_yticklabels()[[name for _, name in rows].index("numnet")].set_weight("bold")
+        ax.axvline(1, color="0.5", linewidth=1, linestyle=":", zorder=0)
+        ax.set_title(f"{network}: {'-'.join(map(str, report['networks'][network]['sizes']))}", loc="left")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+        ax.invert_yaxis()
+    ax.set(xlabel="time of an epoch / time of numnet's (grey: NumPy without a library)", xlim=(0, WIDEST + 0.6))
+    figure.savefig(path, dpi=200)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import json
 import operator
 import os
 import re
@@ -65,8 +66,15 @@ nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # from elsewhere, by default
 shutil.rmtree(HERE / "notebooks", ignore_errors=True)
 (HERE / "notebooks").mkdir()
-for notebook in EXAMPLES.glob("*.ipynb"):
-    shutil.copy2(notebook, HERE / "notebooks")
+for notebook in EXAMPLES.glob("*.ipynb"):  # with a link to the file; other pages are in another place than in docs/
+    book = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in book["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = "".join(cell["source"]).replace("](../docs/", "](../")
+    book["cells"][0]["source"] += (
+        f"\n\n{{download}}`Download this notebook <../../examples/{notebook.name}>` to run it in Jupyter."
+    )
+    (HERE / "notebooks" / notebook.name).write_text(json.dumps(book), encoding="utf-8")
 
 # The API reference.
 autodoc_typehints = "none"  # the docstrings say it in words

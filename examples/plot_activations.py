@@ -20,14 +20,22 @@ nn.plotting.activations_and_derivatives()
 # is the gradient that reaches each Linear layer of a network with six activations, at the usual starting weights.
 train, _ = nn.datasets.digits()
 x, t = train.images[:256] / 255, train.labels[:256]
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for activation, marker, color in (nn.Sigmoid, "o", "#0072B2"), (nn.Tanh, "s", "#D55E00"), (nn.ReLU, "^", "#009E73"):
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+looks = {
+    nn.Sigmoid: ("o", "#0072B2"),
+    nn.Tanh: ("s", "#D55E00"),
+    nn.ReLU: ("^", "#009E73"),
+}
+for activation, (marker, color) in looks.items():
     layers = [layer for _ in range(6) for layer in (nn.Linear(64, 64), activation())]
     net = nn.Sequential(*layers, nn.Linear(64, 10), nn.Softmax(), seed=0)
     nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1e-9)).step(x, t)
-    sizes = [np.sqrt(np.mean(layer.gradients["weight"] ** 2)) for layer in net.layers if layer.parameters]
-    ax.semilogy(range(1, 8), sizes, marker + "-", color=color, label=activation.__name__)
-ax.set(xlabel="Linear layer", ylabel="size of dE/dw (root mean square)", xticks=range(1, 8))
+    gradients = [layer.gradients["weight"] for layer in net.layers if layer.parameters]
+    sizes = [np.sqrt(np.mean(gradient**2)) for gradient in gradients]
+    name = activation.__name__
+    ax.semilogy(range(1, 8), sizes, marker + "-", color=color, label=name)
+ax.set(xlabel="Linear layer", xticks=range(1, 8))
+ax.set(ylabel="size of dE/dw (root mean square)")
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", color="0.9")
 ax.legend(frameon=False)

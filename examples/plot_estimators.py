@@ -34,7 +34,7 @@ grid = {"netclassifier__activation": activations, "netclassifier__lr": lrs}
 search = GridSearchCV(model, grid, cv=5).fit(x_train, y_train)
 scores = 100 * search.cv_results_["mean_test_score"].reshape(3, 6)
 
-figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 ax.imshow(scores, cmap="Blues", vmin=0, vmax=150, aspect="auto")
 for (row, column), score in np.ndenumerate(scores):
     weight = "bold" if score == scores.max() else "normal"

@@ -3,9 +3,9 @@ From pixels to probabilities
 ============================
 
 One picture shows all that a softmax network does with an image: from x to z = x w + b, and from z to y = softmax(z).
-The middle shows x times the weights of each class, pixel by pixel. Bright pixels speak for the class, dark pixels speak
-against the class. The number z above each class is the sum over the pixels plus the bias. The softmax turns the ten
-numbers z into ten probabilities y.
+The middle shows x times the weights of each class, pixel by pixel. Yellow pixels speak for the class, dark blue pixels
+speak against the class. Pixels without ink are white, since they count for nothing. The number z above each class is
+the sum over the pixels plus the bias. The softmax turns the ten numbers z into ten probabilities y.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,8 @@ trainer.fit(train, epochs=10, batch_size=64)
 
 image = test.images[10]  # the network is less sure of this image than of most images
 linear = net.layers[0]
-evidence = (image.ravel() / 255)[:, None] * linear.weight  # x_k w_kj: the sum over k, plus b_j, is z_j
+# x_k w_kj: the sum over k, plus b_j, is z_j
+evidence = (image.ravel() / 255)[:, None] * linear.weight
 z = evidence.sum(axis=0) + linear.bias
 y = net(image[None])[0]
 
@@ -44,7 +45,8 @@ for j in range(10):
     ax.spines[:].set_color("0.8")
 
 ax = figure.add_subplot(grid[:, 8:])
-bars = ax.barh(range(10), y, color=["#0072B2" if j == y.argmax() else "0.65" for j in range(10)])
+colors = ["#0072B2" if j == y.argmax() else "0.65" for j in range(10)]
+bars = ax.barh(range(10), y, color=colors)
 ax.bar_label(bars, [f"{100 * p:.0f} %" if p > 0.01 else "" for p in y], padding=3)
 ax.set(yticks=range(10), xticks=[], xlim=(0, 1.1), ylim=(9.6, -0.6))
 ax.spines[["top", "right", "bottom"]].set_visible(False)

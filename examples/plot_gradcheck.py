@@ -25,16 +25,19 @@ def cost(w):
 
 exact = x / (1 + np.exp(-w * x))
 steps = np.logspace(-16, 0, 60)
+one_sided = (cost(w + steps) - cost(w)) / steps
+central = (cost(w + steps) - cost(w - steps)) / (2 * steps)
+complex_step = cost(w + 1j * steps).imag / steps
 methods = {
-    "one-sided, (E(w+h) - E(w)) / h": ((cost(w + steps) - cost(w)) / steps, "o", "#D55E00"),
-    "central, (E(w+h) - E(w-h)) / 2h": ((cost(w + steps) - cost(w - steps)) / (2 * steps), "s", "#0072B2"),
-    "complex step, Im E(w+ih) / h": (cost(w + 1j * steps).imag / steps, "^", "#009E73"),
+    "one-sided, (E(w+h) - E(w)) / h": (one_sided, "o", "#D55E00"),
+    "central, (E(w+h) - E(w-h)) / 2h": (central, "s", "#0072B2"),
+    "complex step, Im E(w+ih) / h": (complex_step, "^", "#009E73"),
 }
-figure, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 for label, (values, marker, color) in methods.items():
     error = np.abs(values - exact) / exact
     ax.loglog(steps, np.maximum(error, 1e-17), marker, color=color, ms=4, label=label)
-ax.set(xlabel="step h", ylabel="relative error", ylim=(3e-18, 10))
+ax.set(xlabel="step h", ylabel="relative error", ylim=(3e-18, 3e3))
 ax.spines[["top", "right"]].set_visible(False)
 ax.grid(color="0.92")
 ax.legend(frameon=False)
@@ -55,10 +58,11 @@ class WrongTanh(nn.Tanh):
 rng = np.random.default_rng(0)
 images, labels = rng.normal(size=(5, 3)), rng.integers(2, size=5)
 for activation in nn.Tanh(), WrongTanh():
-    net = nn.Sequential(nn.Linear(3, 4), activation, nn.Linear(4, 2), nn.Softmax(), seed=0)
+    layers = nn.Linear(3, 4), activation, nn.Linear(4, 2), nn.Softmax()
+    net = nn.Sequential(*layers, seed=0)
     report = nn.gradcheck(net, nn.CrossEntropy(), images, labels)
-    print(f"{activation!r}: central differences are off by {report.central.error:.0e},", end=" ")
-    print(f"the complex step by {report.complex_step.error:.0e}")
+    print(f"{activation!r}: central differences are off by {report.central.error:.0e},")
+    print(f"    the complex step by {report.complex_step.error:.0e}")
 
 # %%
 # The last network had the wrong sign. If a limit is given, an error names the place of the largest error:

@@ -6,6 +6,7 @@ A learning rate that is too small wastes epochs. A learning rate that is too lar
 a network with a hidden layer, at four learning rates.
 """
 
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -19,12 +20,14 @@ train, test = nn.datasets.digits()
 
 def run(lr):
     """Train a network with a hidden layer at a learning rate."""
-    net = nn.Sequential(nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 10), nn.Softmax(), seed=0)
+    layers = nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 10), nn.Softmax()
+    net = nn.Sequential(*layers, seed=0)
     trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr), seed=0)
     return trainer.fit(train, epochs=20, batch_size=64, test=test)
 
 
-ax = nn.plotting.learning_curves({f"lr {lr:g}": run(lr) for lr in (0.01, 0.1, 1.0, 10.0)})
+histories = {f"lr {lr:g}": run(lr) for lr in (0.01, 0.1, 1.0, 10.0)}
+ax = nn.plotting.learning_curves(histories)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %%
@@ -32,7 +35,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # the powers.
 lrs = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 accuracies = [100 * run(lr).test_accuracy[-1] for lr in lrs]
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 ax.semilogx(lrs, accuracies, "o-", color="#0072B2")
 ax.set(xlabel="learning rate", ylabel="test accuracy after 20 epochs, %", ylim=(0, 100))
 ax.set_xticks(lrs, [f"{lr:g}" for lr in lrs])
@@ -49,6 +52,6 @@ trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr=1.0), seed=0)
 try:
     trainer.fit(train, epochs=10, batch_size=64)
 except nn.DivergenceError as error:
-    print(error)
+    print(textwrap.fill(str(error), 88))
 
 plt.show()

@@ -36,8 +36,10 @@ figure, ax = plt.subplots(figsize=(5.5, 5), layout="constrained")
 ax.plot([0, 1], [0, 1], ":", color="0.5", label="as often as it says")
 ax.plot(means, shares, "o-", color="#0072B2", label="test images, with their number")
 for i, (x, y) in enumerate(zip(means, shares, strict=True)):
-    ax.annotate(f"{np.sum(group == i)}", (x, y), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
-ax.set(xlabel="probability of the predicted class", ylabel="share that was right", xlim=(0, 1.05), ylim=(0, 1.08))
+    above = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
+    ax.annotate(f"{np.sum(group == i)}", (x, y), fontsize=9, **above)
+ax.set(xlabel="probability of the predicted class", ylabel="share that was right")
+ax.set(xlim=(0, 1.05), ylim=(0, 1.08))
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False, loc="lower right")
 

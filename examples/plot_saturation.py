@@ -16,8 +16,17 @@ import matplotlib.pyplot as plt
 import numnet as nn
 
 train, test = nn.datasets.digits()
-hidden = nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid()
-net = nn.Sequential(*hidden, nn.Linear(32, 10), nn.Softmax(), seed=0)
+net = nn.Sequential(
+    nn.Linear(64, 32),
+    nn.Sigmoid(),
+    nn.Linear(32, 32),
+    nn.Sigmoid(),
+    nn.Linear(32, 32),
+    nn.Sigmoid(),
+    nn.Linear(32, 10),
+    nn.Softmax(),
+    seed=0,
+)
 net.parameters *= 10
 
 shares = [nn.plotting.saturated(net, test.images)]  # before the first epoch

@@ -2,15 +2,16 @@
 Two costs from two starts
 =========================
 
-Is cross-entropy the better cost? From the usual small weights, the two costs differ little on these digits if the
-learning rate suits both: of 0.1, 0.2, 0.5, 1, 2, 5 and 10, both end highest with 5. The other start has weights so
-large that most first outputs are confident mistakes. From this start, the quadratic cost stays on its plateau for a
-time, and cross-entropy learns at once. :doc:`/quadratic-vs-cross-entropy` makes the same comparison on MNIST.
+Is cross-entropy the better cost? Here are the two costs from two starts: from the usual small weights, and from weights
+so large that most first outputs are confident mistakes. :doc:`/quadratic-vs-cross-entropy` makes the same comparison on
+MNIST.
 """
 
 import matplotlib.pyplot as plt
 
 import numnet as nn
+
+# sphinx_gallery_thumbnail_number = 2
 
 train, test = nn.datasets.digits()
 
@@ -23,9 +24,22 @@ def run(cost, scale):
     return trainer.fit(train, epochs=30, batch_size=64, test=test)
 
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
-for ax, scale, start in zip(axes, (1, 100), ("Usual start", "Saturated start: weights x 100"), strict=True):
-    histories = {repr(cost): run(cost, scale) for cost in (nn.CrossEntropy(), nn.Quadratic())}
-    nn.plotting.learning_curves(histories, ax=ax).set_title(start, loc="left")
+def compare(scale, title):
+    """Draw the learning curves of both costs."""
+    costs = nn.CrossEntropy(), nn.Quadratic()
+    histories = {repr(cost): run(cost, scale) for cost in costs}
+    ax = nn.plotting.learning_curves(histories)
+    ax.set_ylim(0, 1.02)
+    ax.set_title(title, loc="left")
+
+
+# %%
+# From the usual start, the two costs differ little on these digits, if the learning rate suits both: of 0.1, 0.2, 0.5,
+# 1, 2, 5 and 10, both end highest with 5.
+compare(1, "Usual start")
+
+# %%
+# From the saturated start, the quadratic cost stays on its plateau for a time, and cross-entropy learns at once.
+compare(100, "Saturated start: weights x 100")
 
 plt.show()

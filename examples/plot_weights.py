@@ -3,8 +3,8 @@ What weights look like
 ======================
 
 Each unit of the first layer has a weight for each pixel, so the weights of a unit are a picture. The weights of a
-softmax network are rough templates of the digits. A pixel is bright if ink there speaks for the class, and dark if ink
-there speaks against the class.
+softmax network are rough templates of the digits. A pixel is yellow if ink there speaks for the class, and dark blue if
+ink there speaks against the class. Grey is a weight near 0.
 """
 
 import matplotlib.pyplot as plt
@@ -42,7 +42,8 @@ nn.plotting.weight_images(trained(net, weight_decay=0.01))
 # %%
 # Hidden units need not be templates of whole digits. A hidden unit may answer to a shape that several digits share, and
 # the next layer combines the answers of the hidden units.
-net = trained(nn.Sequential(nn.Linear(64, 20), nn.Sigmoid(), nn.Linear(20, 10), nn.Softmax(), seed=0), momentum=0.9)
-nn.plotting.weight_images(net)
+layers = nn.Linear(64, 20), nn.Sigmoid(), nn.Linear(20, 10), nn.Softmax()
+net = nn.Sequential(*layers, seed=0)
+nn.plotting.weight_images(trained(net, momentum=0.9))
 
 plt.show()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os.path
 import sys
 import textwrap
 import warnings
@@ -79,8 +80,10 @@ def main() -> int:
     usual = at_best_lr("(c) The usual start", train, test, options, 1.0)
     saturated = at_best_lr(f"(d) A saturated start, weights x {SATURATED}", train, test, options, SATURATED)
     if options.plot:
-        save_figure(plot(neurons, equal, usual, saturated), options.plot, dpi=100)
-        print(f"\nfigure saved to {options.plot}")
+        print()
+        for letter, figure in plot(neurons, equal, usual, saturated).items():
+            save_figure(figure, options.plot[letter], dpi=200)
+            print(f"figure of ({letter}) saved to {options.plot[letter]}")
     return 0
 
 
@@ -97,9 +100,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", metavar="DIR", help="folder with MNIST's four .gz files")
     parser.add_argument("--device", choices=["cpu", "gpu", "auto"], default="cpu", help="where to train (cpu)")
-    parser.add_argument("--plot", metavar="FILE", help="save the figure")
+    parser.add_argument("--plot", metavar="FILE", help="save four figures: costs.png gives costs-a.png to costs-d.png")
     options = parser.parse_args()
-    check_files(parser, options.plot)
+    if options.plot is not None:
+        name, ending = os.path.splitext(options.plot)
+        options.plot = {letter: f"{name}-{letter}{ending}" for letter in "abcd"}
+        for file in options.plot.values():
+            check_files(parser, file)
     return options
 
 
@@ -252,27 +259,40 @@ def plot(
     equal: Curves,
     usual: tuple[dict[str, list[float]], Curves],
     saturated: tuple[dict[str, list[float]], Curves],
-) -> Any:
-    """Return the figure."""
+) -> dict[str, Any]:
+    """Return a figure for each part, as wide as a page: 10-point letters are to be read there, too."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(18, 9.5), layout="constrained")
+    def panels(rows: int, height: float) -> Any:
+        figure, axes = plt.subplots(rows, figsize=(7.36, height), layout="constrained", squeeze=False)
+        for ax in axes[:, 0]:
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(axis="y", color="0.9")
+        return figure, axes[:, 0]
+
+    figures = {}
+    figures["a"], (ax,) = panels(1, 5.2)
     for (label, _, lr, _, _), outputs in zip(NEURONS, neurons, strict=True):
-        first = outputs[0] < 0.9
-        name = f"{label}, lr {lr}" if first else None
-        width = 2 if lr > 0.01 else 1
-        axes[0, 0].plot(outputs, "-" if first else "--", color=COLORS[label], lw=width, label=name)
-    axes[0, 0].set(xlabel="step", ylabel="output y for target 0", ylim=(0, 1.35), yticks=np.linspace(0, 1, 6))
-    axes[0, 0].set_title(f"(a) One sigmoid neuron, from y = {neurons[0][0]:.2f} and, dashed, {neurons[1][0]:.2f}")
-    draw_curves(axes[1, 0], equal, f"(b) All at lr {EQUAL_LR}")
-    for column, start, (scores, curves) in ((1, "(c) The usual start", usual), (2, "(d) Saturated start", saturated)):
-        draw_scores(axes[0, column], scores, f"{start}: which lr suits which cost (best ringed)")
-        draw_curves(axes[1, column], curves, f"{start}: each at its best lr")
-    for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", color="0.9")
-        ax.legend(frameon=False)
-    return figure
+        style = "-" if outputs[0] < 0.9 else "--"
+        name = f"{label}, lr {lr}, from y = {outputs[0]:.2f}"
+        ax.plot(outputs, style, color=COLORS[label], lw=2 if lr > 0.01 else 1, label=name)
+    ax.set(xlabel="step", ylabel="output y for target 0", ylim=(0, 1))
+    legend_below(figures["a"], ax)
+    figures["b"], (ax,) = panels(1, 5.2)
+    draw_curves(ax, equal, f"All at lr {EQUAL_LR}")
+    legend_below(figures["b"], ax)
+    for letter, (scores, curves) in ("c", usual), ("d", saturated):
+        figures[letter], (above, below) = panels(2, 8.0)
+        draw_scores(above, scores, "Which learning rate suits which cost (the best is ringed)")
+        above.legend(loc="lower center")
+        draw_curves(below, curves, "Each cost at its best learning rate")
+        legend_below(figures[letter], below)
+    return figures
+
+
+def legend_below(figure: Any, ax: Any) -> None:
+    """Put the legend of Axes below the figure, where no curve is."""
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 
 
 def draw_scores(ax: Any, scores: dict[str, list[float]], title: str) -> None:
@@ -280,7 +300,8 @@ def draw_scores(ax: Any, scores: dict[str, list[float]], title: str) -> None:
     for (label, values), marker in zip(scores.items(), "os", strict=True):
         ax.plot(LRS, values, f"{marker}-", color=COLORS[label], label=label)
         ax.plot(LRS[int(np.argmax(values))], max(values), "o", ms=14, mfc="none", color=COLORS[label])
-    ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy on held-out images", title=title)
+    ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy on held-out images")
+    ax.set_title(title, loc="left")
     ax.set_xticks(LRS, [f"{lr:g}" for lr in LRS])
     ax.minorticks_off()
 
@@ -292,8 +313,10 @@ def draw_curves(ax: Any, curves: Curves, title: str) -> None:
         epochs = range(1, len(runs[0]) + 1)
         style = "--" if "mean" in label else "-"
         ax.plot(epochs, np.mean(runs, axis=0), marker + style, color=color, label=label)
-        ax.fill_between(epochs, np.min(runs, axis=0), np.max(runs, axis=0), color=color, alpha=0.15, lw=0)
-    ax.set(xlabel="epoch", ylabel="test accuracy", title=title)
+        ax.fill_between(epochs, np.min(runs, axis=0), np.max(runs, axis=0), color=color, alpha=0.2, lw=0)
+    ax.fill_between([], [], [], color="0.5", alpha=0.3, lw=0, label=f"band: lowest to highest of {len(runs)} seeds")
+    ax.set(xlabel="epoch", ylabel="test accuracy")
+    ax.set_title(title, loc="left")
 
 
 if __name__ == "__main__":

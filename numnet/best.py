@@ -47,9 +47,9 @@ class KeepBest:
 def keep_best(by: Column = "test_accuracy", patience: int | None = None) -> KeepBest:
     """Return a callback for `Trainer.fit` that leaves the parameters after the best epoch in the network.
 
-    The network has the best parameters as soon as `fit` ends, also if an error or Ctrl-C ends `fit`. A further call of
-    `fit` goes on from the parameters after the last epoch, as if nothing had been kept. A checkpoint holds both
-    vectors, so a run that is resumed keeps what was the best before; give a new callback to `fit` then.
+    The network has the best parameters as soon as the training ends, also if an error or Ctrl-C ends it. A further call
+    of `Trainer.fit` goes on from the parameters after the last epoch, as if nothing had been kept. A checkpoint holds
+    both vectors, so a run that is resumed keeps what was the best before; give a new callback to `Trainer.fit` then.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def keep_best(by: Column = "test_accuracy", patience: int | None = None) -> Keep
     Raises
     ------
     ValueError
-        If an argument is not valid. `fit` raises ValueError after the first epoch if the column is nan there.
+        If an argument is not valid. `Trainer.fit` raises ValueError after the first epoch if the column is nan there.
 
     Notes
     -----
@@ -81,7 +81,8 @@ def keep_best(by: Column = "test_accuracy", patience: int | None = None) -> Keep
     >>> train, test = nn.datasets.digits()
     >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
     >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
-    >>> history = trainer.fit(train, 1000, 64, test, callbacks=[nn.keep_best("test_cost", patience=5)])
+    >>> stop = nn.keep_best("test_cost", patience=5)
+    >>> history = trainer.fit(train, 1000, 64, test, callbacks=[stop])
     >>> len(history) == trainer.best.epoch + 5
     True
     >>> round(trainer.evaluate(test)[0], 4) == round(min(history.test_cost), 4)

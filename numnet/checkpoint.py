@@ -28,7 +28,7 @@ _Kind = TypeVar("_Kind", Layer, Cost)
 def load(path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
     """Read a network that `Sequential.save` wrote, or the network of a run that `Trainer.fit` wrote.
 
-    Of a run with `keep_best`, the network has the best parameters, as after `fit`.
+    Of a run with `keep_best`, the network has the best parameters, as after `Trainer.fit`.
 
     A layer of your own is found by its class name: define or import it before loading.
 

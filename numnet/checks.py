@@ -98,10 +98,11 @@ class DataWarning(UserWarning):
     >>> train, test = nn.datasets.digits()
     >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
     >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1e-5), seed=0)
+    >>> x = train.images.astype(float)
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("error")
     ...     try:
-    ...         trainer.fit((train.images.astype(float), train.labels), epochs=1, batch_size=64)
+    ...         trainer.fit((x, train.labels), epochs=1, batch_size=64)
     ...     except nn.DataWarning as warning:
     ...         print(str(warning).partition(":")[0])
     train

@@ -71,7 +71,8 @@ def export_onnx(net: Sequential, path: str | os.PathLike[str], input: str = "flo
 
     >>> import onnxruntime  # doctest: +SKIP
     >>> images = np.arange(5 * 784, dtype=np.uint8).reshape(5, 784)
-    >>> (y,) = onnxruntime.InferenceSession("digits.onnx").run(["y"], {"x": images})  # doctest: +SKIP
+    >>> session = onnxruntime.InferenceSession("digits.onnx")  # doctest: +SKIP
+    >>> (y,) = session.run(["y"], {"x": images})  # doctest: +SKIP
     >>> np.allclose(y, net(images), atol=1e-6)  # doctest: +SKIP
     True
     """

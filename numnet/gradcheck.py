@@ -194,8 +194,10 @@ def gradcheck(
     --------
     >>> import numpy as np
     >>> import numnet as nn
-    >>> net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax(), seed=0)
-    >>> report = nn.gradcheck(net, nn.CrossEntropy(), np.eye(3), np.array([0, 1, 1]), raise_above=1e-7)
+    >>> layers = nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()
+    >>> net = nn.Sequential(*layers, seed=0)
+    >>> x, t = np.eye(3), np.array([0, 1, 1])
+    >>> report = nn.gradcheck(net, nn.CrossEntropy(), x, t, raise_above=1e-7)
     >>> report.complex_step.error < 1e-12
     True
     """
@@ -475,7 +477,7 @@ def _faults(
         "float32": f"{who} rounds to float32: let it compute in the dtype of what it is given",
         "kink": f"{who} has a kink here",
         "wrong": f"the {backward} of {who} is not the derivative of its {forward}:\n    along a random direction of "
-        f"{name}, the {backward} gives {analytic:.6g}, and the {forward} {slopes[0]:.6g}",
+        f"{name}, {backward} gives {analytic:.6g}, {forward} {slopes[0]:.6g}",
     }
     return [(kind, text[kind])] if kind else []
 

@@ -23,7 +23,7 @@ class Epoch(NamedTuple):
     Examples
     --------
     >>> import numnet as nn
-    >>> epoch = nn.Epoch(epoch=1, train_cost=0.5, train_accuracy=0.8, test_accuracy=0.9, seconds=0.1)
+    >>> epoch = nn.Epoch(1, 0.5, train_accuracy=0.8, test_accuracy=0.9, seconds=0.1)
     >>> epoch.test_accuracy
     0.9
     """

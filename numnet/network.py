@@ -60,7 +60,8 @@ class Sequential:
     --------
     >>> import numpy as np
     >>> import numnet as nn
-    >>> net = nn.Sequential(nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(128, 10), nn.Softmax(), seed=0)
+    >>> layers = nn.Linear(784, 128), nn.Sigmoid(), nn.Linear(128, 10), nn.Softmax()
+    >>> net = nn.Sequential(*layers, seed=0)
     >>> net
     Sequential(
       0  Linear(784, 128)  784 -> 128  100,480 parameters

@@ -66,7 +66,8 @@ def cost_and_gradient(
     >>> import numnet as nn
     >>> train, test = nn.datasets.digits()
     >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0, dtype="float64")
-    >>> cost, gradient = nn.cost_and_gradient(net, nn.CrossEntropy(), train.images, train.labels)
+    >>> x, t = train.images, train.labels
+    >>> cost, gradient = nn.cost_and_gradient(net, nn.CrossEntropy(), x, t)
     >>> gradient.shape == net.parameters.shape
     True
 
@@ -74,8 +75,9 @@ def cost_and_gradient(
 
     >>> from scipy.optimize import minimize
     >>> def f(parameters):
-    ...     return nn.cost_and_gradient(net, nn.CrossEntropy(), train.images, train.labels, parameters)
-    >>> result = minimize(f, net.parameters, jac=True, method="L-BFGS-B", options={"maxiter": 50})
+    ...     return nn.cost_and_gradient(net, nn.CrossEntropy(), x, t, parameters)
+    >>> steps = {"maxiter": 50}
+    >>> result = minimize(f, net.parameters, jac=True, method="L-BFGS-B", options=steps)
     >>> net.parameters = result.x
     >>> net.accuracy(test.images, test.labels) > 0.93
     True

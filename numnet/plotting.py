@@ -19,13 +19,17 @@ import itertools
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 from matplotlib.ticker import MaxNLocator
 
 from . import backend, checks
@@ -60,7 +64,8 @@ _CURVES = {
     "test_cost": ("test cost", "0.25", "^-."),
     "train_cost": ("training cost", "0.45", ".:"),
 }
-_COLUMNS = 10  # small pictures in a row
+_COLUMNS = 10  # small pictures in a row, at most
+_PAGE = 500.0  # points of a page that such a row takes
 _LETTERS, _MORE = 12, 20  # of the name of a class, in a caption and beside a figure that has the room
 _MOST_CLASSES = 1000  # of a confusion matrix: of more, a class would be less than a pixel
 _LEAST = 25  # a report takes flattened images of fewer numbers as rows of a table
@@ -81,7 +86,8 @@ def sample_images(data: Data, count: int = 40, ax: Axes | None = None) -> Axes:
 
     The classes take turns, 0, 1, 2, ..., and a class misses its turn only if it has no image left. The images of a
     class are spread evenly from the first to the last of the class. So every class is seen, also if the data are sorted
-    by class or a class is rare. With ten classes, each class has a column. The same data always give the same picture.
+    by class or a class is rare. Ten classes with short names have a column each. The same data always give the same
+    picture.
 
     Parameters
     ----------
@@ -203,15 +209,15 @@ def learning_curves(history: History | Mapping[str, History], ax: Axes | None = 
     if scale is not ax:  # above both scales, where no curve can be
         look |= {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False, "borderaxespad": 0.1}
     scale.legend(**look)
-    return _titled(ax, "Learning curves", 6 if scale is ax else 34)
+    return _titled(ax, "Learning curves", 6 if scale is ax else 3.4 * plt.rcParams["font.size"])
 
 
 def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
-    """Return a callback for `Trainer.fit` that draws `learning_curves` anew after each epoch.
+    """Return a callback for `numnet.Trainer.fit` that draws `learning_curves` anew after each epoch.
 
     In a notebook, one picture is updated in place. With an interactive backend, one window is updated in place; in a
-    script, add ``matplotlib.pyplot.show()`` after `fit` to keep the window open. With other backends, such as Agg,
-    nothing is shown, but the figure is kept up to date, so that it can be saved.
+    script, add ``matplotlib.pyplot.show()`` after `numnet.Trainer.fit` to keep the window open. With other backends,
+    such as Agg, nothing is shown, but the figure is kept up to date, so that it can be saved.
 
     Parameters
     ----------
@@ -231,7 +237,8 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
     >>> net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
     >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
     >>> figure, ax = plt.subplots()
-    >>> history = trainer.fit(train, epochs=3, batch_size=64, test=test, callbacks=[nn.plotting.live_curves(ax)])
+    >>> live = nn.plotting.live_curves(ax)
+    >>> history = trainer.fit(train, epochs=3, batch_size=64, test=test, callbacks=[live])
     >>> list(ax.lines[0].get_ydata()) == history.test_accuracy
     True
     """
@@ -274,7 +281,7 @@ def live_curves(ax: Axes | None = None) -> Callable[[Trainer], None]:
 def weight_images(
     net: Sequential, layer: int = 0, count: int = 100, ax: Axes | None = None, shape: tuple[int, int] | None = None
 ) -> Axes:
-    """Show the weights of each unit of a Linear layer as a picture: positive weights bright, negative weights dark.
+    """Show the weights of each unit of a Linear layer as a picture: positive weights yellow, negative ones dark blue.
 
     Parameters
     ----------
@@ -292,7 +299,7 @@ def weight_images(
     -------
     Axes
         Its `images` are the pictures, on one scale that is symmetric about 0: dark blue for the most negative weights,
-        grey for 0, and bright yellow for the most positive weights. The scale ends at the 99th percentile of the
+        grey for 0, and yellow for the most positive weights. The scale ends at the 99th percentile of the
         absolute weights, so that a few large weights do not make all other weights grey.
 
     Raises
@@ -309,30 +316,7 @@ def weight_images(
     >>> len(ax.images), ax.images[0].get_array().shape
     (10, (8, 8))
     """
-    _check_net(net)
-    linear = [i for i, candidate in enumerate(net.layers) if isinstance(candidate, Linear)]
-    if layer not in linear:
-        raise ValueError(f"layer must be the number of a Linear layer of the network, one of {linear}, got {layer!r}")
-    weight = backend.to(net.layers[layer].parameters["weight"], "cpu")
-    inputs, units = weight.shape
-    if shape is None:
-        pictures = _pictures(weight.T, f"the inputs of layer {layer} are", "give shape=(height, width)")
-    else:
-        sides = np.asarray(shape)
-        if sides.shape != (2,) or sides.dtype.kind != "i" or sides.min() < 1 or sides.prod() != inputs:
-            raise ValueError(
-                f"shape must be (height, width), of which the product is the {inputs} inputs of layer {layer}, got "
-                f"{shape!r}"
-            )
-        pictures = weight.T.reshape(units, *sides)
-    pictures = pictures[: _at_least_one(count)]
-    limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
-    ax = _tiles(pictures, [str(i) for i in range(len(pictures))], ax, cmap="cividis", vmin=-limit, vmax=limit)
-    width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
-    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, min(1 / height, 0.95)))  # right of the bottom row
-    ax.figure.colorbar(ax.images[0], cax=bar, extend="both", label="weight")
-    shown = "" if len(pictures) == units else f"the first {len(pictures)} of "
-    return _titled(ax, f"Weights of {shown}{_counted(units, 'unit')}")
+    return _weight_images(net, layer, count, ax, shape)
 
 
 @checks.quiet
@@ -344,8 +328,8 @@ def confusion_matrix(net: Sequential, data: Data, ax: Axes | None = None) -> Axe
     net : Sequential
     data : Dataset or (images, t)
         Images as the network takes them. The targets t are class indices, one-hot rows, rows of probabilities, or for
-        one output numbers from 0 to 1, or -1 and 1 if the output is that of a `Tanh`. If a Dataset has names of
-        `classes`, the names are shown.
+        one output numbers from 0 to 1, or -1 and 1 if the output is that of a `numnet.Tanh`. If a Dataset has
+        names of `classes`, the names are shown.
     ax : Axes, optional
         Where to draw.
 
@@ -425,9 +409,9 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     Parameters
     ----------
     layers : sequence of Layer
-        Each layer must treat every number in the same way, and independently of all other numbers. `Sigmoid` does so;
-        `Softmax` and `Linear` do not. Layers of your own may be among the layers. Copies are drawn, so layers of a
-        network are left as they are.
+        Each layer must treat every number in the same way, and independently of all other numbers.
+        `numnet.Sigmoid` does so; `numnet.Softmax` and `numnet.Linear` do not. Layers of your own may be among the
+        layers. Copies are drawn, so layers of a network are left as they are.
     ax : Axes, optional
         Where to draw.
 
@@ -435,7 +419,7 @@ def activations_and_derivatives(layers: Sequence[Layer] = _ACTIVATIONS, ax: Axes
     -------
     Axes
         Its `lines` are y and dy/dx of each layer in turn. If a curve y is still steep beyond x = -2 or x = 2, as the
-        curve of `ReLU` is, the curve may leave the frame.
+        curve of `numnet.ReLU` is, the curve may leave the frame.
 
     Raises
     ------
@@ -484,9 +468,10 @@ def cost_surface(
 ) -> Figure:
     """Show costs E over two of a network's parameters, while all other parameters keep their values.
 
-    The levels of each panel are evenly spaced in E, from the least to the largest E. So the lines between the levels
-    lie close together where E is steep, and there are no lines where E is flat. For example, the quadratic cost over a
-    saturated sigmoid has a flat plateau, and the cross-entropy has a slope in the same place.
+    The levels of each panel are 1, 2 and 5 times powers of ten, from a thousandth of the largest E upwards. So each
+    line has about twice the E of the line before, and there are no lines where E is flat. For example, the quadratic
+    cost over a saturated sigmoid has a flat plateau, and the cross-entropy has a slope in the same place. If E is
+    negative somewhere, or the largest E is less than 100 times the least, the levels are evenly spaced in E.
 
     Parameters
     ----------
@@ -552,13 +537,13 @@ def cost_surface(
     right, up = present[:, None] + np.linspace(-width, width, _GRID)
     surfaces = _surfaces(net, x, t, costs, entries, right, up)
     if not axes:
-        figure = plt.figure(figsize=(5.6 * len(costs), 4.4), layout="constrained")
+        figure = plt.figure(figsize=(3.7 * len(costs), 3.6), layout="constrained")
         axes = list(figure.subplots(1, len(costs), squeeze=False)[0])
     for panel, cost, surface in zip(axes, costs, surfaces, strict=True):
         low, high = surface.min(), surface.max()
-        least = 1e-3 * abs(low) + 1e-9  # the levels span at least this much, so that rounding is not a slope
-        levels = MaxNLocator(14, steps=_STEPS).tick_values(low, max(high, low + least))
-        filled = panel.contourf(right, up, surface, levels, cmap="cividis")
+        levels, extend = _levels(low, high)
+        norm = BoundaryNorm(levels, 256, extend=extend)
+        filled = panel.contourf(right, up, surface, levels, cmap="cividis", norm=norm, extend=extend)
         lines = [level for level in levels if low < level < high]
         if lines:
             shades = ["0.8" if level < levels[len(levels) // 2] else "0.2" for level in lines]
@@ -567,7 +552,8 @@ def cost_surface(
         panel.plot(*present, "o", color="black", mfc="white", ms=9, mew=1.5, label=f"the network: E = {here:.3g}")
         panel.legend(loc="lower left")
         panel.set(xlabel=names[0], ylabel=names[1])
-        panel.figure.colorbar(filled, cax=panel.inset_axes((1.03, 0, 0.04, 1)), label="E")
+        bar = panel.inset_axes((1.03, 0, 0.05, 1))
+        panel.figure.colorbar(filled, cax=bar, label="E", ticks=levels, format="{x:.3g}", extendfrac=0.05)
         _titled(panel, repr(cost))
     return axes[0].figure.canvas.figure
 
@@ -662,10 +648,12 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
     --------
     >>> import numnet as nn
     >>> train, test = nn.datasets.digits()
-    >>> net = nn.Sequential(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax(), seed=0)
+    >>> layers = nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Softmax()
+    >>> net = nn.Sequential(*layers, seed=0)
     >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=1.0), seed=0)
     >>> shares = [nn.plotting.saturated(net, test.images)]
-    >>> record = lambda trainer: shares.append(nn.plotting.saturated(trainer.net, test.images))
+    >>> def record(trainer):
+    ...     shares.append(nn.plotting.saturated(trainer.net, test.images))
     >>> history = trainer.fit(train, epochs=3, batch_size=64, callbacks=[record])
     >>> ax = nn.plotting.saturation(shares)
     >>> [line.get_label() for line in ax.lines]
@@ -689,6 +677,7 @@ def saturation(shares: Sequence[Mapping[str, float]], ax: Axes | None = None) ->
 
 
 @checks.quiet
+@mpl.rc_context({"font.size": 12.5})  # so that a page of a browser, half as wide, has letters that can be read
 def report(net: Sequential, history: History, test: Data, title: str | None = None) -> Figure:
     """Put learning curves, confusion matrix, weight images and worst mistakes on one page, 1600 x 900 pixels.
 
@@ -731,15 +720,15 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
     answers = functools.cache(functools.partial(_answers, net, test))  # worked out once
     figure = plt.figure(figsize=(12.8, 7.2), dpi=125)
     # The places can be fixed, since the size is: matplotlib takes as long to work out a layout as to draw all the rest.
-    curves = figure.add_axes((0.07, 0.5, 0.385, 0.36))
+    curves = figure.add_axes((0.08, 0.51, 0.37, 0.33))
     long = max(map(len, getattr(test, "classes", None) or ("",))) > 3  # names of classes, which need room
-    matrix = figure.add_axes((0.605, 0.575, 0.32, 0.34) if long else (0.545, 0.5, 0.38, 0.415))
-    weights = figure.add_axes((0.07, 0.24, 0.855, 0.16))
-    worst = figure.add_axes((0.07, 0.01, 0.855, 0.187))
+    matrix = figure.add_axes((0.62, 0.62, 0.29, 0.285) if long else (0.56, 0.51, 0.35, 0.395))
+    weights = figure.add_axes((0.08, 0.24, 0.83, 0.16))
+    worst = figure.add_axes((0.08, 0.01, 0.83, 0.187))
     try:
         learning_curves(history, curves)
         if len(figure.axes) == 4:  # a single scale, so that the legend is not above it
-            curves.set_position((0.07, 0.5, 0.385, 0.415))
+            curves.set_position((0.08, 0.51, 0.37, 0.395))
         try:
             names = answers().names
             _draw_or_say_why("confusion matrix", matrix, lambda: _confusion_matrix(answers(), matrix))
@@ -760,7 +749,7 @@ def report(net: Sequential, history: History, test: Data, title: str | None = No
             tested = math.isfinite(last.test_cost)
             result = f"test cost {last.test_cost:.4g}" if tested else f"training cost {last.train_cost:.4g}"
         title = f"{' → '.join(map(str, sizes))}, {_counted(len(history), 'epoch')}: {result}"
-    figure.suptitle(title, fontsize="x-large")
+    figure.suptitle(title, fontsize="x-large", y=0.99)
     return figure
 
 
@@ -932,6 +921,15 @@ def _surfaces(
     return surfaces
 
 
+def _levels(low: float, high: float) -> tuple[Array, Literal["neither", "min"]]:
+    """Return the levels for costs from low to high, and on which side costs may be beyond the levels."""
+    if low >= 0 and high > 100 * low:
+        steps = np.ravel(np.outer(10.0 ** np.arange(-4, 1), _STEPS[:3])) * 10 ** math.ceil(math.log10(high))
+        return np.append(steps[(steps > max(low, high / 1000)) & (steps < high)], high), "min"
+    least = 1e-3 * abs(low) + 1e-9  # the levels span at least this much, so that rounding is not a slope
+    return np.array(MaxNLocator(14, steps=_STEPS).tick_values(low, max(high, low + least))), "neither"
+
+
 def _draw_or_say_why(what: str, ax: Axes, draw: Callable[[], object]) -> None:
     """Draw a part of a report, or write into its place why these data have no such part."""
     try:
@@ -975,14 +973,15 @@ def _confusion_matrix(answers: _Answers, ax: Axes | None) -> Axes:
     image = ax.imshow(shades, cmap="Oranges", vmin=0, vmax=most, aspect="auto")
     ax.set_facecolor("0.94")
     width, height = np.array(ax.get_window_extent().size) * 72 / ax.figure.dpi  # in points
-    size = min(9, 0.8 * height / classes, 1.25 * width / classes / len(str(counts.max())))
+    letters = plt.rcParams["font.size"]
+    size = min(letters, 0.8 * height / classes, 1.25 * width / classes / len(str(counts.max())))
     for i, j in np.argwhere(counts if size >= 5 else counts == -1):  # no numbers rather than numbers too small to read
         color = "0.45" if i == j else "white" if share[i, j] > 0.6 * most else "black"
         ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size, in_layout=False)
     numbers = names == [str(i) for i in range(classes)]
     ticks = range(0, classes, math.ceil(classes / (20 if numbers else 30)))
     shown = [names[i] for i in ticks]
-    look: dict[str, Any] = {"parse_math": False, "fontsize": min(9, 0.8 * height / len(shown))}
+    look: dict[str, Any] = {"parse_math": False, "fontsize": min(letters, 0.8 * height / len(shown))}
     ax.set_yticks(ticks, shown, **look)
     if len(shown) * max(map(len, shown)) > 45:  # letters that a row has room for
         look |= {"rotation": 45 if len(shown) < 20 else 90, "rotation_mode": "anchor", "ha": "right", "va": "center"}
@@ -1010,6 +1009,42 @@ def _mistakes(net: Sequential, answers: _Answers, count: int, ax: Axes | None, l
     return _titled(ax, f"Most confident mistakes: {len(worst)} of {len(wrong):,}" if len(wrong) else "No mistakes")
 
 
+def _weight_images(
+    net: Sequential,
+    layer: int,
+    count: int,
+    ax: Axes | None,
+    shape: tuple[int, int] | None,
+    names: Sequence[str] = (),
+) -> Axes:
+    """Draw the weights of units with their names above, or with their numbers."""
+    _check_net(net)
+    linear = [i for i, candidate in enumerate(net.layers) if isinstance(candidate, Linear)]
+    if layer not in linear:
+        raise ValueError(f"layer must be the number of a Linear layer of the network, one of {linear}, got {layer!r}")
+    weight = backend.to(net.layers[layer].parameters["weight"], "cpu")
+    inputs, units = weight.shape
+    if shape is None:
+        pictures = _pictures(weight.T, f"the inputs of layer {layer} are", "give shape=(height, width)")
+    else:
+        sides = np.asarray(shape)
+        if sides.shape != (2,) or sides.dtype.kind != "i" or sides.min() < 1 or sides.prod() != inputs:
+            raise ValueError(
+                f"shape must be (height, width), of which the product is the {inputs} inputs of layer {layer}, got "
+                f"{shape!r}"
+            )
+        pictures = weight.T.reshape(units, *sides)
+    pictures = pictures[: _at_least_one(count)]
+    limit = float(np.percentile(np.abs(pictures), 99)) or 1.0
+    captions = names or [str(i) for i in range(len(pictures))]
+    ax = _tiles(pictures, captions, ax, cmap="cividis", vmin=-limit, vmax=limit)
+    width, height = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
+    bar = ax.inset_axes((1 + 0.1 / width, 0, 0.1 / width, min(1 / height, 0.95)))  # right of the bottom row
+    ax.figure.colorbar(ax.images[0], cax=bar, extend="both", label="weight")
+    shown = "" if len(pictures) == units else f"the first {len(pictures)} of "
+    return _titled(ax, f"Weights of {shown}{_counted(units, 'unit')}")
+
+
 def _first_weights(net: Sequential, images: Array, names: Sequence[str], ax: Axes) -> None:
     """Draw the weights of the first units of a network that takes such images; units of the last Linear are classes."""
     if not isinstance(net.layers[0], Linear):
@@ -1017,10 +1052,8 @@ def _first_weights(net: Sequential, images: Array, names: Sequence[str], ax: Axe
     _, *shape = _pictures(images[:1], "the inputs are", least=_LEAST).shape
     if len(shape) != 2:
         raise UndrawableError("the inputs are pictures in colour", "")
-    weight_images(net, 0, _COLUMNS, ax, (shape[0], shape[1]))
-    if len(names) == net.outputs and sum(isinstance(layer, Linear) for layer in net.layers) == 1:
-        for text, name in zip(ax.texts, names, strict=False):
-            text.set_text(name)
+    classes = len(names) == net.outputs and sum(isinstance(layer, Linear) for layer in net.layers) == 1
+    _weight_images(net, 0, _COLUMNS, ax, (shape[0], shape[1]), names[:_COLUMNS] if classes else ())
 
 
 def _ink(images: Array, captions: Sequence[str], ax: Axes | None, least: int = 1) -> Axes:
@@ -1034,24 +1067,27 @@ def _ink(images: Array, captions: Sequence[str], ax: Axes | None, least: int = 1
 
 def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: Any) -> Axes:
     """Draw small pictures row by row, each with its caption above. The longer side of each picture is 1."""
-    columns = min(max(len(pictures), 1), _COLUMNS)
-    rows = max(math.ceil(len(pictures) / columns), 1)
     lines = [caption.split("\n") for caption in captions] or [[""]]
     high = 1.3 * max(map(len, lines)) + 0.4  # of a caption and the gap above it, in font sizes
-    wide = 0.6 * max(len(line) for caption in lines for line in caption) + 0.6  # about
+    wide = max(map(_width, itertools.chain(*lines))) + 0.9
+    letters = plt.rcParams["font.size"]
+    most = _COLUMNS if ax is not None or letters * wide < _PAGE / _COLUMNS else _COLUMNS // 2
+    columns = min(max(len(pictures), 1), most)
+    rows = max(math.ceil(len(pictures) / columns), 1)
     longest = max(pictures.shape[1:3])
     height, width = (max(side / longest, 0.2) for side in pictures.shape[1:3])  # a thin strip would not be seen
-    across, down = 72.0, 63 * height + 9 * high  # of a picture with its caption, in points
     if ax is None:
+        across = _PAGE / most  # of a picture with its caption, in points
+        down = 0.88 * across * height + letters * high
         ax = _axes(ax, across * columns / 72 + 0.4, down * rows / 72 + 0.5)
     else:
         box = _check_axes(ax).get_window_extent()
         across, down = np.array([box.width / columns, box.height / rows]) * 72 / ax.figure.dpi
-    size = min(9, across / wide, down / 2 / high)
+    size = min(letters, across / wide, down / 2 / high)
     scale = min(across / 1.15, (down - size * high) / height)
     step, above = max(1.15, size * wide / scale), size * high / scale
     for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        x, y = (i % _COLUMNS + 0.5) * step, -(i // _COLUMNS) * (height + above)
+        x, y = (i % most + 0.5) * step, -(i // most) * (height + above)
         extent = (x - width / 2, x + width / 2, y, y + height)
         ax.imshow(picture, extent=extent, interpolation="nearest", **style)
         ax.text(x, y + height + 0.04, caption, ha="center", va="bottom", fontsize=size, parse_math=False)
@@ -1059,6 +1095,12 @@ def _tiles(pictures: Array, captions: Sequence[str], ax: Axes | None, **style: A
     ax.set_anchor("W")
     ax.axis("off")
     return ax
+
+
+def _width(text: str) -> float:
+    """Return the width of a line of text, in font sizes."""
+    width: float = TextToPath().get_text_width_height_descent(text, FontProperties(size=100), ismath=False)[0]
+    return width / 100
 
 
 def _pictures(images: Array, what: str, remedy: str = "", least: int = 1) -> Array:

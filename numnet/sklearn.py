@@ -338,7 +338,8 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
     >>> from sklearn.model_selection import cross_val_score
     >>> from numnet.sklearn import NetClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> bool(cross_val_score(NetClassifier(max_iter=20, random_state=0), X / 16, y, cv=2).mean() > 0.9)
+    >>> model = NetClassifier(max_iter=20, random_state=0)
+    >>> bool(cross_val_score(model, X / 16, y, cv=2).mean() > 0.9)
     True
     """
 

@@ -7,8 +7,8 @@ fades from layer to layer.
 Examples
 --------
 >>> import numnet as nn
->>> layers = nn.Linear(784, 30, start=nn.starts.nielsen), nn.Sigmoid(), nn.Linear(30, 10, start=nn.starts.nielsen)
->>> net = nn.Sequential(*layers, nn.Softmax(), seed=0)
+>>> linear = nn.Linear(784, 10, start=nn.starts.nielsen)
+>>> net = nn.Sequential(linear, nn.Softmax(), seed=0)
 >>> bool(abs(net.layers[0].weight.std() - 784**-0.5) < 0.001)
 True
 """

@@ -190,8 +190,10 @@ class Trainer(Run):
         >>> trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.5), seed=0)
         >>> history = trainer.fit(train, epochs=5, batch_size=64, test=test)
         >>> cost, accuracy = trainer.evaluate(test)
-        >>> round(cost, 4) == round(history.test_cost[-1], 4), accuracy == history.test_accuracy[-1]
-        (True, True)
+        >>> round(cost, 4) == round(history.test_cost[-1], 4)
+        True
+        >>> accuracy == history.test_accuracy[-1]
+        True
         """
         return Samples(self.net, self.pair, data, "data").evaluate()
 
@@ -469,7 +471,8 @@ class Trainer(Run):
         ...     path = os.path.join(folder, "run.npz")
         ...     history = trainer.fit(train, epochs=2, batch_size=64, checkpoint=path)
         ...     again = nn.Trainer.resume(path)
-        >>> again.fit(train, epochs=1, batch_size=64)[-1].train_cost < history[-1].train_cost
+        >>> more = again.fit(train, epochs=1, batch_size=64)
+        >>> more[-1].train_cost < history[-1].train_cost
         True
         """
         if comm is not None:

@@ -545,9 +545,9 @@ class OutWritten(nn.Layer):
 
 NOT_THE_DERIVATIVE = "the backward of {layer}, is not the derivative of its forward:\n    along a random direction of "
 FAULTS = {
-    WrongSign(): NOT_THE_DERIVATIVE + "its input, the backward gives",
-    Mean(4): NOT_THE_DERIVATIVE + "factor, the backward gives",
-    Scale(4, mistake=1e-6): NOT_THE_DERIVATIVE + "factor, the backward gives",
+    WrongSign(): NOT_THE_DERIVATIVE + "its input, backward gives",
+    Mean(4): NOT_THE_DERIVATIVE + "factor, backward gives",
+    Scale(4, mistake=1e-6): NOT_THE_DERIVATIVE + "factor, backward gives",
     Rounding(): "{layer}, rounds to float32",
     RoundingInput(4): "{layer}, rounds to float32",
     Adding(4): "the backward of {layer}, adds to gradients['factor'], or leaves there what was there before: write",

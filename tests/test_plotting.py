@@ -24,6 +24,7 @@ from scipy.special import expit
 
 import numnet as nn
 from numnet.plotting import (
+    _levels,
     activations_and_derivatives,
     confusion_matrix,
     cost_surface,
@@ -996,9 +997,25 @@ def test_the_plateau_is_the_quadratic_costs_alone():
     figure = cost_surface(neuron(4, 4), [[1.0]], [0.0], width=6)
     heights = [sorted(corners.sum(axis=1).mean() for _, corners in contours(ax)) for ax in figure.axes[:2]]
     assert heights[0][-1] < 4  # z = w + b goes on to 20 without a line
-    between = np.diff(heights[1][1:])
-    assert heights[1][-1] > 18
-    np.testing.assert_allclose(between, between.mean(), rtol=0.05)
+    assert heights[1][-3:] == pytest.approx([5, 10, 20], abs=0.01)  # E = ln(1 + e^z) is nearly z
+
+
+def test_levels_are_like_those_of_coins_or_evenly_spaced():
+    """Costs that are all alike, or negative, have no use for powers of ten."""
+    for high in 0.03, 0.5, 1.0, 7.0, 2000.0:
+        for low in 0.0, high / 1e6, high / 200:
+            levels, extend = _levels(low, high)
+            assert extend == "min"
+            assert levels[-1] == high
+            assert max(low, high / 1000) < levels[0] <= 2.5 * max(low, high / 1000)
+            assert all(f"{level:.0e}"[0] in "125" for level in levels[:-1])
+            ratios = levels[1:-1] / levels[:-2]
+            assert set(ratios.round(9)) <= {2, 2.5}
+    for low, high in (0.5, 5.0), (-1.0, 1.0), (0.0, 0.0), (3.0, 3.0):
+        levels, extend = _levels(low, high)
+        assert extend == "neither"
+        assert levels[0] <= low <= high <= levels[-1]
+        np.testing.assert_allclose(np.diff(levels), levels[1] - levels[0])
 
 
 def test_panels_are_named_and_marked():
@@ -1353,6 +1370,33 @@ ONE_AXES = [
     lambda net, h, **ax: activations_and_derivatives(**ax),
     lambda net, h, **ax: saturation([saturated(net, test.images)] * 3, **ax),
 ]
+
+
+def smallest(figure, width):
+    """Return the size of the smallest letters in pixels, where a figure is at most so many pixels wide."""
+    figure.draw_without_rendering()
+    texts = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip() and text.get_visible()]
+    pixels = min(width, figure.bbox.width) / figure.bbox.width * figure.dpi / 72
+    return min(text.get_fontsize() for text in texts if text.get_window_extent().width) * pixels
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        *ONE_AXES,
+        lambda net, h: sample_images(Named(test.images, test.labels, FASHION)),
+        lambda net, h: mistakes(net, Named(test.images, test.labels, FASHION)),
+        lambda net, h: cost_surface(neuron(1, 1), [[1.0]], [0.0]).axes[0],
+    ],
+)
+def test_letters_can_be_read_on_a_page_and_on_a_phone(run, draw):
+    figure = draw(*run).figure
+    assert smallest(figure, 736) >= 8
+    assert smallest(figure, 360) >= 6.5
+
+
+def test_letters_of_a_report_can_be_read_on_a_page(run):
+    assert smallest(report(*run, test), 736) >= 8
 
 
 @pytest.mark.parametrize("draw", ONE_AXES)

@@ -180,8 +180,10 @@ def load_idx(folder: str | os.PathLike[str], name: str | None = None) -> Any:
     >>> from numnet.datasets import load_idx, write_idx
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for part, count in ("train", 3), ("test", 2):
-    ...         write_idx(os.path.join(folder, f"own-{part}-images-idx3-ubyte.gz"), np.zeros((count, 28, 28), np.uint8))
-    ...         write_idx(os.path.join(folder, f"own-{part}-labels-idx1-ubyte.gz"), np.zeros(count, np.uint8))
+    ...         path = os.path.join(folder, f"own-{part}")
+    ...         images = np.zeros((count, 28, 28), np.uint8)
+    ...         write_idx(f"{path}-images-idx3-ubyte.gz", images)
+    ...         write_idx(f"{path}-labels-idx1-ubyte.gz", images[:, 0, 0])
     ...     train, test = load_idx(folder)
     >>> train
     Dataset('own train', 3 images of 28 x 28, 1 classes)

@@ -61,7 +61,8 @@ class Dataset:
     --------
     >>> import numpy as np
     >>> from numnet.datasets import Dataset
-    >>> data = Dataset(np.zeros((3, 28, 28), dtype=np.uint8), np.array([0, 1, 1]), "blank")
+    >>> images = np.zeros((3, 28, 28), dtype=np.uint8)
+    >>> data = Dataset(images, np.array([0, 1, 1]), "blank")
     >>> data
     Dataset('blank', 3 images of 28 x 28, 2 classes)
     >>> len(data)
@@ -139,12 +140,13 @@ class Dataset:
         ------
         ValueError
             If x has anything but numbers, or t has anything but classes. The message names the column. Targets of a
-            regression are no classes: for a regression give the pair ``(x, t)`` to `Trainer.fit`.
+            regression are no classes: for a regression give the pair ``(x, t)`` to `numnet.Trainer.fit`.
 
         Examples
         --------
         >>> from numnet.datasets import Dataset
-        >>> data = Dataset.from_arrays([[5.1, 3.5], [6.7, 3.0], [5.0, 3.4]], ["setosa", "virginica", "setosa"])
+        >>> flowers = [[5.1, 3.5], [6.7, 3.0], [5.0, 3.4]]
+        >>> data = Dataset.from_arrays(flowers, ["setosa", "virginica", "setosa"])
         >>> data
         Dataset(3 images of 2, 2 classes)
         >>> data.labels

@@ -38,8 +38,8 @@ class IdxError(ValueError):
     >>> try:
     ...     nn.datasets.read_idx(io.BytesIO(b"<html>Not found</html>"))
     ... except nn.datasets.IdxError as error:
-    ...     print(str(error).partition(", and")[0])
-    the given file: not an IDX file but a web page (HTML or XML): open it in a browser to see what the server answered
+    ...     print(str(error).rpartition(":")[0])
+    the given file: not an IDX file but a web page (HTML or XML)
     """
 
 
@@ -85,7 +85,8 @@ def read_idx(path: str | os.PathLike[str] | IO[bytes], mmap_mode: _Mode | None =
     --------
     >>> import io
     >>> from numnet.datasets import read_idx
-    >>> read_idx(io.BytesIO(bytes.fromhex("0000 0b 02  00000001 00000003  0001 0002 ffff")))
+    >>> data = bytes.fromhex("0000 0b 02  00000001 00000003  0001 0002 ffff")
+    >>> read_idx(io.BytesIO(data))
     array([[ 1,  2, -1]], dtype=int16)
     """
     _check_file("read", path)
