@@ -1,7 +1,8 @@
 """The costs, and for each (activation, cost) pair the way from targets to dE/dz.
 
-Notation: z the last layer's input, y = f(z) its output, t the target, n the batch size. A cost is the mean over the
-batch, so that the batch size never changes the meaning of the learning rate.
+Notation, as in docs/derivations: z the last layer's input, y = f(z) its output, t the target, n the batch size. As an
+index, i counts samples, j and k count outputs. A cost is the mean over the batch, so that the batch size never changes
+the meaning of the learning rate.
 """
 
 from __future__ import annotations
@@ -310,10 +311,10 @@ class _Independent(Cost):
 class SoftmaxCrossEntropy(Pair):
     """Cross-entropy over a softmax.
 
-    With m the row's maximum, ln y_j = (z_j - m) - ln sum_k exp(z_k - m), and the t of a row sum to 1::
+    With m_i the maximum of row i, ln y_ij = (z_ij - m_i) - ln sum_k exp(z_ik - m_i), and the t of a row sum to 1::
 
-        E       = 1/n sum_i [ln sum_k exp(z_ik - m_i) - sum_j t_ij (z_ij - m_i)]
-        dE/dz_i = 1/n sum_j -t_j ([i = j] - y_i) = (y_i - t_i) / n
+        E        = 1/n sum_i [ln sum_k exp(z_ik - m_i) - sum_j t_ij (z_ij - m_i)]
+        dE/dz_ij = 1/n sum_k -t_ik ([j = k] - y_ij) = (y_ij - t_ij) / n
 
     A gap of 2000 costs 2000, though y is 0 there. If every y is a normal float, ln y is as exact, and faster.
     """

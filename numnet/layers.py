@@ -1,7 +1,9 @@
 """The layers: each a function of a batch, with its derivative beside it.
 
-Notation throughout: x input, z = x w + b pre-activation, y = f(z) output, E cost. Rows are samples. A layer's
-``forward`` keeps what its ``backward`` needs, and ``backward`` turns dE/d(output) into dE/d(input).
+Notation throughout, as in docs/derivations: x input, z = x w + b pre-activation, y = f(z) output, E cost, and g the
+dE/d(output) that comes back. Rows are samples. A layer's ``forward`` keeps what its ``backward`` needs, and
+``backward`` turns g into dE/d(input). In the code, g is ``grad``, and the input of any layer is ``x``, also the z of an
+activation.
 """
 
 from __future__ import annotations
@@ -245,11 +247,11 @@ class Linear(Layer):
 
 
 class Sigmoid(Layer):
-    """y = 1 / (1 + exp(-x)).
+    """y = 1 / (1 + exp(-z)).
 
-    With u = 1 + exp(-x), y = 1/u and dy/dx = exp(-x) / u^2 = (1/u) (u - 1)/u, so::
+    With u = 1 + exp(-z), y = 1/u and dy/dz = exp(-z) / u^2 = (1/u) (u - 1)/u = y (1 - y). With g = dE/dy::
 
-        dy/dx = y (1 - y)
+        dE/dz = y (1 - y) g
 
     Examples
     --------
@@ -280,11 +282,11 @@ class Sigmoid(Layer):
 
 
 class Tanh(Layer):
-    """y = tanh(x).
+    """y = tanh(z).
 
-    From tanh = sinh/cosh by the quotient rule, dy/dx = (cosh^2 - sinh^2) / cosh^2, so::
+    From tanh = sinh/cosh by the quotient rule, dy/dz = (cosh^2 - sinh^2) / cosh^2 = 1 - y^2. With g = dE/dy::
 
-        dy/dx = 1 - y^2
+        dE/dz = (1 - y^2) g
 
     Examples
     --------
@@ -308,11 +310,12 @@ class Tanh(Layer):
 
 
 class ReLU(Layer):
-    """y = max(x, 0).
+    """y = max(z, 0).
 
-    dy/dx is 1 for x > 0 and 0 for x < 0. At x = 0 there is no derivative, and we take 0. Since y >= 0::
+    dy/dz is 1 for z > 0 and 0 for z < 0. At z = 0 there is no derivative, and we take 0. So dy/dz = [y > 0], which is
+    sign(y), because y >= 0. With g = dE/dy::
 
-        dy/dx = sign(y)
+        dE/dz = [y > 0] g
 
     Examples
     --------
@@ -334,12 +337,12 @@ class ReLU(Layer):
 
 
 class Softmax(Layer):
-    """y_j = exp(x_j) / sum_k exp(x_k), each row by itself: positive, and summing to 1.
+    """y_j = exp(z_j) / sum_k exp(z_k), each row by itself: positive, and summing to 1. i, j and k count classes.
 
-    From ln y_j = x_j - ln sum_k exp(x_k) follows d(ln y_j)/dx_i = [i = j] - y_i, hence dy_j/dx_i = y_j ([i = j] - y_i).
+    From ln y_j = z_j - ln sum_k exp(z_k) follows d(ln y_j)/dz_i = [i = j] - y_i, hence dy_j/dz_i = y_j ([i = j] - y_i).
     With g = dE/dy::
 
-        dE/dx_i = sum_j g_j y_j ([i = j] - y_i) = y_i (g_i - sum_j g_j y_j)
+        dE/dz_i = sum_j g_j y_j ([i = j] - y_i) = y_i (g_i - sum_j g_j y_j)
 
     Notes
     -----

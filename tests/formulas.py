@@ -42,7 +42,7 @@ ORDER = sympy.Symbol("O")  # O(h^2) is read as this times h^2
 TOKEN = re.compile(
     r"\\operatorname\{Im\}|\\hat [a-z]|\\(?:begin|end)\{\w+\}|\\\\|\\[a-zA-Z]+|\d+(?:\.\d+)?|[a-zA-Z]|\S"
 )
-LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\q?quad|\\[,;!]|\\(?:begin|end)\{aligned\}")
+LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\cdot|\\q?quad|\\[,;!]|\\(?:begin|end)\{aligned\}")
 
 
 class FormulaError(ValueError):

@@ -20,6 +20,7 @@ IN_DOCS = [
     "literature.md",
     "parallel.md",
     "other-tools.md",
+    "cheat-sheet.md",
     *DERIVATIONS,
 ]
 PAGES = {"README.md": "README.zh-CN.md"} | {f"docs/{page}": f"docs/zh/{page}" for page in IN_DOCS}
@@ -50,10 +51,15 @@ def included(page):
 
 
 def code(page):
-    """Return each line of code, without comments: these may be translated."""
+    """Return each line of code, without comments: these may be translated. The glossary is in English only."""
     fenced = [block for block in FENCED.findall(read(page)) if not block.startswith(("{literalinclude}", "{raw}"))]
     indented = "\n".join(INDENTED.findall(FENCED.sub("", read(page))))
-    return [re.sub(r" *(#| {9}).*", "", line) for block in [*fenced, indented] for line in block.splitlines()]
+    return [
+        re.sub(r" *(#| {9}).*", "", line)
+        for block in [*fenced, indented]
+        for line in block.splitlines()
+        if line != "../glossary"
+    ]
 
 
 def prose(page):
@@ -84,6 +90,14 @@ def test_each_english_page_has_a_chinese_one():
     assert DERIVATIONS
     there = [page.relative_to(ROOT).as_posix() for page in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/zh/**/*.md")]]
     assert sorted(there) == sorted(CHINESE)
+
+
+def test_the_english_glossary_has_each_term_that_is_translated():
+    table = read("docs/zh/index.md").partition("| 中文 | English |\n")[2]
+    words = " ".join(re.findall(r"[a-z-]+", read("docs/glossary.md").lower()))
+    terms = [term for row in TABLE_ROW.findall(table)[1:] for term in row.strip("| ").split("| ")[1].split(", ")]
+    assert len(terms) > 50
+    assert [term for term in terms if term.lower() not in words] == []
 
 
 @in_both_languages

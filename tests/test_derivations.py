@@ -8,11 +8,14 @@ end in the language.
 
 import ast
 import doctest
+import math
 import re
+import runpy
 import textwrap
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import sympy
 import sympy.stats
@@ -23,8 +26,9 @@ import numnet as nn
 from .formulas import World, holds, value_of
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.glob("**/derivations/*.md"))}
-TRANSLATIONS = [page for page in PAGES if not page.startswith("derivations/")]
+SOURCES = sorted([*DOCS.glob("**/derivations/*.md"), *DOCS.glob("**/cheat-sheet.md")])
+PAGES = {page.relative_to(DOCS).as_posix(): page for page in SOURCES}
+TRANSLATIONS = [page for page in PAGES if page.startswith("zh/")]
 
 
 # The worlds. Costs that stand for "any cost" are such as nobody would cancel by accident.
@@ -106,6 +110,22 @@ def linear_example():
     return with_cost(world, "z", sum((z[at] - t[at]) ** 2 for at in z) / 4, "i", "j")
 
 
+def numbers():
+    """The network of numbers.md: two inputs, two sigmoid units, two sigmoid outputs, the quadratic cost; one sample."""
+    world = World(i=2, j=2)
+    x, w = world.given("x", [[1, 2]]), world.given("w", [[2, 1], [-1, -sympy.Rational(1, 2)]])
+    b, t = world.given("b", [[0, log(3)]]), world.given("t", [[0, 1]])
+    weight, bias = world.given("W", [[3, 0], [-2, 4]]), world.given("B", [[0, -3]])
+    world.names[r"\eta"] = sympy.Rational(1, 2)
+    z = world.define("z", lambda j: x[1] * w[1, j] + x[2] * w[2, j] + b[j], "j")
+    h = world.define("h", lambda j: logistic(z[j]), "j")
+    outputs = world.define("Z", lambda j: h[1] * weight[1, j] + h[2] * weight[2, j] + bias[j], "j")
+    y = world.define("y", lambda j: logistic(outputs[j]), "j")
+    world.define("E", ((y[1] - t[1]) ** 2 + (y[2] - t[2]) ** 2) / 2)
+    world.call("f", logistic)
+    return world
+
+
 def activation(function):
     """One z, y as a function of it, and any cost."""
     world = World()
@@ -181,6 +201,16 @@ def sigmoid_batch():
 
 def softmax_batch():
     return batch("softmax", "cross-entropy")
+
+
+def sheet(ending, cost):
+    """A batch as the cheat sheet has it, with the gradient g by y, and the largest z of each sample."""
+    world = batch(ending, cost)
+    world.ranges["k"] = world.ranges["j"]
+    z, y = world.names["z"], world.names["y"]
+    world.define("m", lambda i: sympy.Max(*(z[i, j] for j in (1, 2, 3))), "i")
+    world.define("g", lambda i, j: world.derivative(world.names["E"], y[i, j]), "i", "j")
+    return world
 
 
 def bell_curve():
@@ -346,6 +376,7 @@ WORLDS = {
     "sum-product-quotient": functions,
     "chain-rule": functions,
     "backward": any_layer,
+    "taylor": polynomial,
     "central-differences": polynomial,
     "complex-step": polynomial,
     # linear.md
@@ -368,6 +399,18 @@ WORLDS = {
     "sigmoid-backward": sigmoid,
     "sigmoid-greatest-slope": sigmoid,
     "sigmoid-tail": sigmoid,
+    # numbers.md
+    "numbers-start": numbers,
+    "numbers-hidden": numbers,
+    "numbers-units": numbers,
+    "numbers-outputs": numbers,
+    "numbers-cost": numbers,
+    "numbers-cost-slope": numbers,
+    "numbers-second-sigmoid": numbers,
+    "numbers-second-linear": numbers,
+    "numbers-first-sigmoid": numbers,
+    "numbers-first-linear": numbers,
+    "numbers-step": numbers,
     # tanh-and-relu.md
     "tanh": tanh,
     "tanh-and-sigmoid": tanh,
@@ -446,6 +489,25 @@ TABLES = {  # the worlds of tables whose heads are formulas: the first column is
     "cross-entropy.md": probability,
 }
 
+CHEAT_SHEET = {  # the worlds of the rows of cheat-sheet.md, by the names of the code in their first cells
+    ("Linear",): linear,
+    ("ReLU",): relu,
+    ("Sigmoid",): sigmoid,
+    ("Softmax",): softmax,
+    ("Tanh",): tanh,
+    ("Quadratic",): sigmoid_quadratic,
+    ("Quadratic", "Sigmoid"): sigmoid_quadratic,
+    ("Quadratic", "Softmax"): lambda: sheet("softmax", "quadratic"),
+    ("CrossEntropy", "Sigmoid"): lambda: sheet("sigmoid", "cross-entropy"),
+    ("CrossEntropy", "Softmax"): lambda: sheet("softmax", "cross-entropy"),
+    ("lr",): plain_descent,
+    ("momentum",): momentum,
+    ("nesterov",): nesterov,
+    ("weight_decay",): decaying,
+    ("clip_norm",): clipping,
+    (): plain,
+}
+
 
 # The formulas on the pages.
 
@@ -503,7 +565,7 @@ def slips(latex):
 
 def test_a_translation_has_the_same_formulas():
     for page in TRANSLATIONS:
-        assert formulas_of(page) == formulas_of(f"derivations/{Path(page).name}"), page
+        assert formulas_of(page) == formulas_of(page.removeprefix("zh/")), page
 
 
 def tables(page):
@@ -524,6 +586,68 @@ def test_the_numbers_in_tables_are_right_to_their_last_digit(page):
             for formula, cell in zip(head[1:], row[1:], strict=True):
                 value = value_of(formula, world, {world.names[head[0]]: row[0]})
                 assert f"{value:.{len(cell.partition('.')[2])}f}" == cell, f"{formula} at {head[0]} = {row[0]}"
+
+
+def rows_of_the_sheet(page):
+    """Return (names of code in the first cell, cells) for each row of a cheat sheet."""
+    for row in re.findall(r"^\| ?(.*?) ?\|$", PAGES[page].read_text(encoding="utf-8"), re.MULTILINE):
+        first, *cells = (cell.strip() for cell in row.split("|"))
+        yield tuple(sorted(re.findall(r"`(\w+)`", first.replace("`SGD`", "")))), cells
+
+
+SHEETS = [page for page in PAGES if page.endswith("cheat-sheet.md")]
+ON_SHEETS = [
+    pytest.param(names, latex, id=f"{page}: {latex}", marks=[pytest.mark.slow] * (page in TRANSLATIONS))
+    for page in SHEETS
+    for names, cells in rows_of_the_sheet(page)
+    for latex in re.findall(r"\$([^$]+)\$", " ".join(cells))
+    if re.search(r"=|\\approx", latex)
+]
+
+
+@pytest.mark.parametrize(("names", "latex"), ON_SHEETS)
+def test_every_formula_of_the_cheat_sheet_is_true_and_a_slip_in_it_is_noticed(names, latex):
+    holds(latex, CHEAT_SHEET[names]())
+    for slip in slips(latex):
+        with pytest.raises((ValueError, ArithmeticError, TypeError)):
+            holds(slip, CHEAT_SHEET[names]())
+
+
+@pytest.mark.parametrize("page", SHEETS)
+def test_the_cheat_sheet_has_every_layer_cost_and_option_and_the_ranges_and_shapes(page):
+    rows = list(rows_of_the_sheet(page))
+    assert {names for names, _ in rows} == set(CHEAT_SHEET)
+    public = [item for item in map(nn.__dict__.get, nn.__all__) if isinstance(item, type)]
+    layers = {item.__name__: item for item in public if issubclass(item, nn.Layer) and item is not nn.Layer}
+    costs = {item.__name__ for item in public if issubclass(item, nn.Cost) and item is not nn.Cost}
+    assert {*layers, *costs, *nn.SGD(1).options()} == {name for names in CHEAT_SHEET for name in names}
+    ranges = {names[0]: cells[2] for names, cells in rows if len(cells) == 4 and names and cells[2]}
+    assert set(ranges) == set(layers)
+    for name, cell in ranges.items():
+        low, high = cell.replace(r"\infty", "inf").strip("$[]()").split(",")
+        assert (float(low), float(high)) == (layers[name].range or (-math.inf, math.inf))
+
+    (shapes,) = (cells for _, cells in rows if any("(outputs,)" in cell or "(输出数,)" in cell for cell in cells))
+    layer, x = nn.Sequential(nn.Linear(3, 2), seed=0).layers[0], np.ones((4, 3), np.float32)
+    z = layer.forward(x)
+    gradients = layer.backward(z), layer.gradients["weight"], layer.gradients["bias"], z
+    sizes = {"n": 4, "inputs": 3, "outputs": 2, "输入数": 3, "输出数": 2}
+    for cell, array, gradient in zip(shapes, (x, layer.weight, layer.bias, z), gradients, strict=True):
+        shape = tuple(sizes[word] for word in re.findall(r"\w+", cell))
+        assert shape == array.shape == gradient.shape
+
+
+def test_the_picture_of_the_cheat_sheet_is_of_this_page():
+    program = runpy.run_path(str(DOCS / "cheat_sheet.py"))
+    with PIL.Image.open(DOCS / "cheat_sheet.png") as picture:
+        made_from = picture.text["Keywords"]
+    assert made_from == program["digest"](), "the picture is out of date: python docs/cheat_sheet.py draws it"
+    figure = program["draw"]()
+    right = max(text.get_window_extent(figure.canvas.get_renderer()).x1 for text in figure.texts)
+    assert right <= figure.bbox.x1, "a row is wider than the picture"
+    shown = " ".join(text.get_text() for text in figure.texts)
+    for name in {name for names in CHEAT_SHEET for name in names}:
+        assert name in shown
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -547,7 +671,9 @@ CODE = {  # what must still stand in each excerpt
     ("layers.py", "Linear.backward"): ['product(grad, self.parameters["weight"].T'],
     ("layers.py", "Sigmoid.forward"): ["np.multiply(x, -1.0", "np.exp(y", "np.add(y, 1", "np.divide(1, y"],
     ("layers.py", "Sigmoid.backward"): ["np.subtract(1, self.y", "np.multiply(slope, self.y", "(slope, grad"],
+    ("layers.py", "Tanh.forward"): ["np.tanh(x"],
     ("layers.py", "Tanh.backward"): ["np.multiply(self.y, self.y", "np.subtract(1, slope", "np.multiply(slope, grad"],
+    ("layers.py", "ReLU.forward"): ["np.maximum(x, 0"],
     ("layers.py", "ReLU.backward"): ["np.sign(self.y", "np.multiply(slope, grad"],
     ("layers.py", "Softmax.forward"): ["np.subtract(x, largest", "np.exp(y", "np.divide(y, np.add.reduce(y, axis=1"],
     ("layers.py", "Softmax.backward"): [
@@ -555,6 +681,7 @@ CODE = {  # what must still stand in each excerpt
         "np.subtract(grad, total",
         "np.multiply(dx, self.y",
     ],
+    ("costs.py", "Quadratic.value"): ["np.subtract(y, t", "difference * difference / (2 * len(y))"],
     ("costs.py", "Quadratic.gradient"): ["np.subtract(y, t", "np.multiply(difference, 1 / len(y)"],
     ("costs.py", "SigmoidQuadratic.error"): ["self.cost.gradient(y, t", "np.subtract(1, y", "(error, y", "(error, dy"],
     ("costs.py", "_Independent.value"): ["-(_sum_t_log_y(t, y) + _sum_t_log_y(1 - t, 1 - y)) / len(y)"],
