@@ -189,7 +189,7 @@ def test_the_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = nn.export_onnx.__doc__.replace("# doctest: +SKIP", "")
     example = doctest.DocTestParser().get_doctest(source, {}, "export_onnx", None, 0)
-    assert len(example.examples) == 8
+    assert len(example.examples) == 9
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
