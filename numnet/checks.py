@@ -292,17 +292,24 @@ def no_arguments(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
         raise TypeError(f"{kind.__name__}() takes no arguments, got {', '.join([*map(repr, args), *kwargs])}")
 
 
-def accept_out(kind: Any) -> None:
-    """Let the forward and backward of a class take `out`, and ignore `out`, if they were written without it."""
-    for name in ("forward", "backward"):
+def accept_out(kind: Any, **methods: int) -> None:
+    """Let methods of a class take `out`, and ignore `out`, if they were written without it.
+
+    Each method is given with the number of arrays that it takes beside `out`.
+    """
+    for name, arrays in methods.items():
         method = inspect.getattr_static(kind, name)
         if inspect.isfunction(method):
-            signature = inspect.signature(method)
+            signature, given = inspect.signature(method), ["array"] * arrays
             try:
-                signature.bind("layer", "x", "out")
-                signature.bind("layer", "x", out="out")
+                signature.bind("self", *given, "out")
+                signature.bind("self", *given, out="out")
             except TypeError:
-                setattr(kind, name, lambda self, array, out=None, method=method: method(self, array))
+                setattr(kind, name, _without_out(method, arrays))
+
+
+def _without_out(method: Callable[..., Any], arrays: int) -> Callable[..., Any]:
+    return lambda self, *given, out=None, **named: method(self, *given[:arrays], **named)
 
 
 def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:
