@@ -1007,12 +1007,14 @@ def data_in_one(method: Callable[_P, _Result]) -> Callable[_P, _Result]:
 
 
 def data_in_two(function: Callable[_P, _Result]) -> Callable[_P, _Result]:
-    """Let a function of x and t say what to give instead of a Dataset or a pair, as `fit` takes them."""
-    name, before = function.__name__, list(inspect.signature(function).parameters).index("t")
+    """Let a function of inputs and targets say what to give instead of a Dataset or a pair, as `fit` takes them."""
+    name, names = function.__name__, list(inspect.signature(function).parameters)
+    target = "t" if "t" in names else "targets"
+    before = names.index(target)
 
     @functools.wraps(function)
     def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
-        missing = len(args) <= before and "t" not in kwargs
+        missing = len(args) <= before and target not in kwargs and kwargs.keys() <= set(names)
         if missing or any(hasattr(value, "images") for value in (*args, *kwargs.values())):
             raise TypeError(
                 f"{name} takes inputs and targets as two arguments: of a Dataset give data.images, data.labels"

@@ -196,6 +196,7 @@ class Sequential:
         checks.has_classes(self.layers[-1], self.outputs or rows.shape[1])
         return self._classes(rows)
 
+    @checks.data_in_two
     @checks.quiet
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         """Return the share of samples whose predicted class is the target's.

@@ -724,6 +724,22 @@ REFUSED = {
         for function in (nn.cost_and_gradient, nn.gradcheck)
         for name, data in (("a Dataset", (TRAIN,)), ("a pair", ((SOME, LABELS),)), ("and more", (TRAIN, SOME)))
     },
+    **{
+        f"inputs and targets that are not two arguments of accuracy, {name}": (
+            lambda data=data, named=named: NET.accuracy(*data, **named),
+            "accuracy takes inputs and targets as two arguments: of a Dataset give data.images, data.labels",
+        )
+        for name, data, named in (
+            ("a Dataset", (TRAIN,), {}),
+            ("a named Dataset", (), {"images": TRAIN}),
+            ("a pair", ((SOME, LABELS),), {}),
+            ("and more", (TRAIN,), {"targets": LABELS}),
+        )
+    },
+    "targets by another name": (
+        lambda: NET.accuracy(SOME, t=LABELS),
+        "Sequential.accuracy() got an unexpected keyword argument 't'",
+    ),
     "a step at a rate below 0": (lambda: checks.step_rate(-0.5), "step: lr must be finite and at least 0, got -0.5"),
     "a step at a rate that is a function": (
         lambda: checks.step_rate(print),
@@ -880,6 +896,7 @@ def test_what_is_refused_and_in_which_words(what):
         "as one argument": TypeError,
         "as two arguments": TypeError,
         "no arguments": TypeError,
+        "unexpected keyword": TypeError,
     }
     assert type(raised.value) is next((kinds[word] for word in kinds if word in message), ValueError)
 

@@ -997,6 +997,7 @@ def test_a_dataset_as_one_argument():
         ):
             x, t = eval(message.partition("give ")[2], {"data": data})
             function(net, nn.CrossEntropy(), x, t)
+    assert net.accuracy(*eval(refused(net.accuracy, data).partition("give ")[2])) == net.accuracy(X[:4], T[:4])
 
 
 @hint(
