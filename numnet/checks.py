@@ -292,6 +292,22 @@ def no_arguments(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
         raise TypeError(f"{kind.__name__}() takes no arguments, got {', '.join([*map(repr, args), *kwargs])}")
 
 
+_CALLED_HERE = {  # what Keras, PyTorch and scikit-learn have, and numnet has in another place
+    ("fit", "train", "compile"): "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
+    ("evaluate", "score"): "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
+    ("Adam", "AdamW", "RMSprop", "Adagrad", "optim", "optimizers"): "numnet has one optimizer, nn.SGD(lr=...)",
+    ("Dense",): "use nn.Linear(inputs, outputs)",
+    ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy"): "use nn.CrossEntropy()",
+    ("MSELoss", "MeanSquaredError"): "use nn.Quadratic()",
+    ("Flatten",): "leave it out, since a network flattens its inputs",
+}
+
+
+def called_here(name: str) -> str:
+    """Return what to use for a name that only other libraries have, to be added to an error."""
+    return next((f": {text}" for names, text in _CALLED_HERE.items() if name in names), "")
+
+
 def accept_out(kind: Any, **methods: int) -> None:
     """Let methods of a class take `out`, and ignore `out`, if they were written without it.
 

@@ -60,7 +60,9 @@ def hint(*parts):
 
 def refused(call, *arguments, **options):
     """Return the message of the error that a call ends with."""
-    with pytest.raises((ValueError, TypeError, OSError, IndexError, RuntimeError, ImportError)) as raised:
+    with pytest.raises(
+        (ValueError, TypeError, OSError, IndexError, RuntimeError, ImportError, AttributeError)
+    ) as raised:
         call(*arguments, **options)
     heard.append(str(raised.value))
     return heard[-1]
@@ -985,6 +987,52 @@ def test_inputs_and_targets_as_two_arguments():
         assert called(refused(call))[-1].train_accuracy > 0.85
     for call in (lambda: trainer.evaluate(X, T), lambda: trainer.evaluate(x=X, t=T)):
         assert called(refused(call)) == trainer.evaluate(TRAIN)
+
+
+@hint(
+    "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
+    "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
+)
+def test_what_a_network_of_another_library_does():
+    net = net_of()
+    names = {"net": net, "cost": nn.CrossEntropy(), "optimizer": nn.SGD(0.5), "x": X, "t": T}
+    for name in "fit", "train", "compile":
+        message = refused(getattr, net, name)
+        (call,) = quoted(message.replace("...", "(x, t), epochs=5, batch_size=64"), "Trainer")
+        net.initialize(0)
+        assert eval(call, {"nn": nn}, names)[-1].train_accuracy > 0.85
+    for name in "evaluate", "score":
+        message = refused(getattr, net, name).replace("...", "(x, t)")
+        both = [eval(call, {"nn": nn}, names) for used in ("Trainer", "accuracy") for call in quoted(message, used)]
+        assert both[0][1] == both[1] > 0.85
+    assert refused(getattr, net, "parameter") == "'Sequential' object has no attribute 'parameter'"
+    assert not hasattr(net, "fit")
+
+
+@hint(
+    "numnet has one optimizer, nn.SGD(lr=...)",
+    "use nn.Linear(inputs, outputs)",
+    "use nn.CrossEntropy()",
+    "use nn.Quadratic()",
+    "leave it out, since a network flattens its inputs",
+)
+def test_a_class_of_another_library():
+    def used(name, **names):
+        message = refused(getattr, nn, name)
+        assert message.startswith(f"module 'numnet' has no attribute {name!r}: ")
+        return given(message, "nn", **names)
+
+    for adam, dense in ("Adam", "Dense"), ("RMSprop", "Dense"), ("AdamW", "Dense"):
+        (call,) = quoted(refused(getattr, nn, adam), "SGD")
+        sgd = eval(call.replace("...", "0.5"), {"nn": nn})
+        net = nn.Sequential(used(dense, inputs=64, outputs=10), nn.Softmax(), seed=0)
+        cost = used("CrossEntropyLoss")
+        assert type(cost) is type(used("SparseCategoricalCrossentropy")) is nn.CrossEntropy
+        assert learns(nn.Trainer(net, cost, sgd, seed=0))
+    assert type(used("MSELoss")) is type(used("MeanSquaredError")) is nn.Quadratic
+    refused(getattr, nn, "Flatten")
+    assert net(PIXELS[:3]).shape == (3, 10)
+    assert refused(getattr, nn, "Sequentiel") == "module 'numnet' has no attribute 'Sequentiel'"
 
 
 @hint("takes inputs and targets as two arguments: of a Dataset give data.images, data.labels")
