@@ -1842,7 +1842,8 @@ def published(tmp_path, monkeypatch):
 @hint(
     "To provide the files by hand, put train-images-idx3-ubyte.gz, ",
     "or in another one that you name with data_dir or the environment variable NUMNET_DATA.",
-    "has images.gz, labels.gz.",
+    "it has images.gz, labels.gz.",
+    "Did you mean ",
     "is no folder: give data_dir the folder that has the files, such as",
     "name a folder with data_dir",
     "correct data_dir, or give download=True to fill it",
@@ -1875,6 +1876,13 @@ def test_files_of_mnist_that_are_missing(published, tmp_path, monkeypatch):
     for name, data in zip(("images.gz", "labels.gz"), published.values(), strict=False):
         (other / name).write_bytes(data)
     refused(mnist, other, download=False)
+    monkeypatch.setenv("NUMNET_DATA", str(tmp_path))  # which has the folder with the files
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    named = re.search(r"Did you mean (\S+)\?", refused(mnist, download=False))[1]
+    assert named == str(tmp_path / "here")
+    assert repr(mnist(named, download=False)) == repr((train, test))
+    monkeypatch.delenv("NUMNET_DATA")
     for name, wrong in zip(published, ("images.gz", "labels.gz"), strict=False):
         (other / wrong).rename(other / name)
     folder = re.search(r"such as (\S+)$", refused(mnist, other / "train-images-idx3-ubyte.gz"))[1]
