@@ -1099,10 +1099,12 @@ def keep_best_arguments(by: Any, patience: Any) -> None:
 def recorded(column: str, value: float) -> float:
     """Return a value of the history, which must have been recorded."""
     if math.isnan(value):
-        raise ValueError(
-            f"keep_best: the history has no {column}: give fit test data, test=..., and if the targets are no classes, "
-            'choose by the cost, keep_best("test_cost")'
-        )
+        remedies, cost = [], column.replace("accuracy", "cost")
+        if column.startswith("test"):
+            remedies.append("give fit test data, test=...")
+        if column != cost:
+            remedies.append(f'if the targets are no classes, choose by the cost, keep_best("{cost}")')
+        raise ValueError(f"keep_best: the history has no {column}: {', and '.join(remedies)}")
     return value
 
 

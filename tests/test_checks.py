@@ -758,6 +758,15 @@ REFUSED = {
         "keep_best: the history has no test_accuracy: give fit test data, test=..., and if the targets are no classes, "
         'choose by the cost, keep_best("test_cost")',
     ),
+    "a test cost that is nan": (
+        lambda: checks.recorded("test_cost", math.nan),
+        "keep_best: the history has no test_cost: give fit test data, test=...",
+    ),
+    "a training accuracy that is nan": (
+        lambda: checks.recorded("train_accuracy", math.nan),
+        "keep_best: the history has no train_accuracy: if the targets are no classes, choose by the cost, "
+        'keep_best("train_cost")',
+    ),
     "a new run in the middle of another": (
         lambda: fit(run=run_of(last=5, batch_size=8, samples=20, done=16, epochs=2)),
         "fit: the run is in the middle of epoch 3 of 5, with batches of 8: finish it first, by fit without epochs and "

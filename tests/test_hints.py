@@ -1149,11 +1149,17 @@ def test_a_callback_that_is_no_list():
     assert len(seen) == 2
 
 
-@hint('give fit test data, test=..., and if the targets are no classes, choose by the cost, keep_best("test_cost")')
+@hint("give fit test data, test=...", "if the targets are no classes, choose by the cost, keep_best(")
 def test_a_column_that_was_not_recorded():
     refused(trainer_of().fit, TRAIN, 2, 64, callbacks=[nn.keep_best()])
     trainer_of().fit(TRAIN, 2, 64, callbacks=[nn.keep_best()], test=TEST)
+    assert "keep_best" not in refused(trainer_of().fit, TRAIN, 2, 64, callbacks=[nn.keep_best("test_cost")])[9:]
+    trainer_of().fit(TRAIN, 2, 64, callbacks=[nn.keep_best("test_cost")], test=TEST)
     (train, test), trainer = numbers(), line(lr=0.05)
+    on_train = given(refused(trainer.fit, train, 2, 64, callbacks=[nn.keep_best("train_accuracy")]), "keep_best")
+    trainer.fit(train, 2, 64, callbacks=[on_train])
+    assert trainer.best.epoch == 1 + np.argmin(trainer.history.train_cost)
+    trainer = line(lr=0.05)
     by_cost = given(refused(trainer.fit, train, 2, 64, test, callbacks=[nn.keep_best()]), "keep_best")
     trainer.fit(train, 2, 64, test, callbacks=[by_cost])
     assert trainer.best.epoch == 1 + np.argmin(trainer.history.test_cost)
