@@ -514,6 +514,8 @@ def inputs(x: Any, net: Any) -> Array:
     """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
     if type(x) is not np.ndarray:
         x = net.operations.asarray("inputs", x)
+        if x.dtype == object and all(isinstance(value, Real) for value in x.flat):
+            x = x.astype(float)  # a table with columns of numbers and of True and False
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
