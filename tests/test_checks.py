@@ -311,6 +311,19 @@ REFUSED = {
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",
     ),
+    "samples with five of what is no colour": (
+        lambda: checks.inputs(np.ones((3, 4, 5)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5)",
+    ),
+    "colours of too few pixels": (
+        lambda: checks.inputs(np.ones((9, 1, 3)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3)",
+    ),
+    "colours of a single sample": (
+        lambda: checks.inputs(np.ones((4, 3)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (4, 3): for samples in columns give "
+        "np.transpose(x)",
+    ),
     "an array of one object": (
         lambda: checks.inputs(np.array("a", object), NET),
         "inputs must be real numbers, got dtype object",

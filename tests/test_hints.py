@@ -505,6 +505,27 @@ def test_inputs_that_are_strings(kind):
     np.testing.assert_array_equal(net_of()(given(refused(net_of(), kind(X)), "x", x=kind(X))), net_of()(X))
 
 
+@hint(
+    "the last axis looks like colours: average them, np.mean(x[..., :3], axis=-1).astype(x.dtype), or for digits give "
+    "np.stack([nn.datasets.as_mnist(image) for image in x])"
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_pictures_with_colours(channels):
+    coloured = np.repeat(PIXELS[..., None], channels, axis=-1)
+    coloured[..., 3:] = 255  # opaque
+    for x in coloured, coloured / 255:
+        average, _ = quoted(refused(trainer_of().fit, (x, T), 1, 64), "x")
+        grey = eval(average, {"np": np, "x": x})
+        assert grey.dtype == x.dtype
+        np.testing.assert_allclose(grey, x[..., 0], rtol=1e-15)
+    enlarged = np.zeros((300, 28, 28, channels), np.uint8)
+    enlarged[:, 6:22, 6:22] = np.repeat(np.repeat(coloured[:300], 2, axis=1), 2, axis=2)
+    enlarged[..., 3:] = 255
+    as_mnist = quoted(refused(net_of(nn.Linear(784, 10), nn.Softmax()), enlarged), "x")[1]
+    trainer = trainer_of(nn.Linear(784, 10), nn.Softmax())
+    assert trainer.fit((eval(as_mnist, {"np": np, "nn": nn, "x": enlarged}), T[:300]), 20, 64)[-1].train_accuracy > 0.9
+
+
 @hint("a Dataset is not an array: give its images, data.images, or its labels, data.labels")
 def test_a_data_set_in_place_of_an_array():
     data = Dataset(*TRAIN)
