@@ -14,7 +14,7 @@ True
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import backend, datasets, starts
+from . import backend, checks, datasets, starts
 from .best import keep_best
 from .checkpoint import load
 from .checks import CheckpointError, DataWarning, DeviceError, DivergenceError
@@ -86,4 +86,4 @@ def __getattr__(name: str) -> Any:
     # may be missing.
     if name in ("plotting", "sklearn"):
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{checks.called_here(name)}")

@@ -293,17 +293,40 @@ def no_arguments(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
         raise TypeError(f"{kind.__name__}() takes no arguments, got {', '.join([*map(repr, args), *kwargs])}")
 
 
-def accept_out(kind: Any) -> None:
-    """Let the forward and backward of a class take `out`, and ignore `out`, if they were written without it."""
-    for name in ("forward", "backward"):
+_CALLED_HERE = {  # what Keras, PyTorch and scikit-learn have, and numnet has in another place
+    ("fit", "train", "compile"): "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
+    ("evaluate", "score"): "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
+    ("Adam", "AdamW", "RMSprop", "Adagrad", "optim", "optimizers"): "numnet has one optimizer, nn.SGD(lr=...)",
+    ("Dense",): "use nn.Linear(inputs, outputs)",
+    ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy"): "use nn.CrossEntropy()",
+    ("MSELoss", "MeanSquaredError"): "use nn.Quadratic()",
+    ("Flatten",): "leave it out, since a network flattens its inputs",
+}
+
+
+def called_here(name: str) -> str:
+    """Return what to use for a name that only other libraries have, to be added to an error."""
+    return next((f": {text}" for names, text in _CALLED_HERE.items() if name in names), "")
+
+
+def accept_out(kind: Any, **methods: int) -> None:
+    """Let methods of a class take `out`, and ignore `out`, if they were written without it.
+
+    Each method is given with the number of arrays that it takes beside `out`.
+    """
+    for name, arrays in methods.items():
         method = inspect.getattr_static(kind, name)
         if inspect.isfunction(method):
-            signature = inspect.signature(method)
+            signature, given = inspect.signature(method), ["array"] * arrays
             try:
-                signature.bind("layer", "x", "out")
-                signature.bind("layer", "x", out="out")
+                signature.bind("self", *given, "out")
+                signature.bind("self", *given, out="out")
             except TypeError:
-                setattr(kind, name, lambda self, array, out=None, method=method: method(self, array))
+                setattr(kind, name, _without_out(method, arrays))
+
+
+def _without_out(method: Callable[..., Any], arrays: int) -> Callable[..., Any]:
+    return lambda self, *given, out=None, **named: method(self, *given[:arrays], **named)
 
 
 def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:
@@ -492,6 +515,8 @@ def inputs(x: Any, net: Any) -> Array:
     """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
     if type(x) is not np.ndarray:
         x = net.operations.asarray("inputs", x)
+        if x.dtype == object and all(isinstance(value, Real) for value in x.flat):
+            x = x.astype(float)  # a table with columns of numbers and of True and False
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
@@ -501,6 +526,11 @@ def inputs(x: Any, net: Any) -> Array:
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
+        if x.ndim > 2 and x.shape[-1] in (3, 4) and features == x.shape[-1] * (net.inputs or 0):
+            hint = (
+                ": the last axis looks like colours: average them, np.mean(x[..., :3], axis=-1).astype(x.dtype), or "
+                "for digits give np.stack([nn.datasets.as_mnist(image) for image in x])"
+            )
         raise ValueError(
             f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
         )
@@ -1001,12 +1031,14 @@ def data_in_one(method: Callable[_P, _Result]) -> Callable[_P, _Result]:
 
 
 def data_in_two(function: Callable[_P, _Result]) -> Callable[_P, _Result]:
-    """Let a function of x and t say what to give instead of a Dataset or a pair, as `fit` takes them."""
-    name, before = function.__name__, list(inspect.signature(function).parameters).index("t")
+    """Let a function of inputs and targets say what to give instead of a Dataset or a pair, as `fit` takes them."""
+    name, names = function.__name__, list(inspect.signature(function).parameters)
+    target = "t" if "t" in names else "targets"
+    before = names.index(target)
 
     @functools.wraps(function)
     def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
-        missing = len(args) <= before and "t" not in kwargs
+        missing = len(args) <= before and target not in kwargs and kwargs.keys() <= set(names)
         if missing or any(hasattr(value, "images") for value in (*args, *kwargs.values())):
             raise TypeError(
                 f"{name} takes inputs and targets as two arguments: of a Dataset give data.images, data.labels"
@@ -1075,10 +1107,12 @@ def keep_best_arguments(by: Any, patience: Any) -> None:
 def recorded(column: str, value: float) -> float:
     """Return a value of the history, which must have been recorded."""
     if math.isnan(value):
-        raise ValueError(
-            f"keep_best: the history has no {column}: give fit test data, test=..., and if the targets are no classes, "
-            'choose by the cost, keep_best("test_cost")'
-        )
+        remedies, cost = [], column.replace("accuracy", "cost")
+        if column.startswith("test"):
+            remedies.append("give fit test data, test=...")
+        if column != cost:
+            remedies.append(f'if the targets are no classes, choose by the cost, keep_best("{cost}")')
+        raise ValueError(f"keep_best: the history has no {column}: {', and '.join(remedies)}")
     return value
 
 

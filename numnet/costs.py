@@ -51,6 +51,11 @@ class Cost:
 
     analytic: bool = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a network give `out` also to a `value` or `gradient` that was written without this parameter."""
+        super().__init_subclass__(**kwargs)
+        checks.accept_out(cls, value=2, gradient=2)
+
     @checks.quiet
     def __call__(self, y: npt.ArrayLike, t: npt.ArrayLike) -> float:
         """Return the mean cost of outputs y for targets t.
@@ -78,7 +83,10 @@ class Cost:
         """Raise ValueError if outputs or targets are outside the cost's domain; the name says which of the two."""
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
-        """Return E for outputs and targets of one shape (n, outputs), unchecked; `out` is scratch of that shape."""
+        """Return E for outputs and targets of one shape (n, outputs), unchecked; `out` is scratch of that shape.
+
+        A cost of your own may have a `value` and `gradient` without `out`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no value")
 
     def gradient(self, y: Array, t: Array, out: Array | None = None) -> Array:

@@ -93,7 +93,7 @@ class Layer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let networks give `out` also to a `forward` or `backward` that was written without this parameter."""
         super().__init_subclass__(**kwargs)
-        checks.accept_out(cls)
+        checks.accept_out(cls, forward=1, backward=1)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the starting values of the parameters; a layer that does not override this keeps those it has."""

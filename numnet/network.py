@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -197,6 +197,7 @@ class Sequential:
         checks.has_classes(self.layers[-1], self.outputs or rows.shape[1])
         return self._classes(rows)
 
+    @checks.data_in_two
     @checks.quiet
     def accuracy(self, images: npt.ArrayLike, targets: npt.ArrayLike) -> float:
         """Return the share of samples whose predicted class is the target's.
@@ -378,6 +379,11 @@ class Sequential:
             self._buffers.clear()
         self._buffers[shape] = buffers = _Buffers(forward, backward, error=gradients[-1], dy=np.empty_like(outputs[-1]))
         return buffers
+
+    if not TYPE_CHECKING:  # which could no longer tell a name that is not there
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{checks.called_here(name)}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_buffers", "_batch", "operations")}

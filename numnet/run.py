@@ -64,6 +64,9 @@ class Best(NamedTuple):
     epoch: int
     parameters: Array
 
+    def __repr__(self) -> str:
+        return f"Best(epoch={self.epoch}, parameters of {self.parameters.size:,} numbers)"
+
 
 class Snapshot(NamedTuple):
     """The state of a run at one moment. Nothing in it changes with the run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import os
 import time
@@ -38,7 +39,9 @@ class Trainer(Run):
     Parameters
     ----------
     net : Sequential
+        Trained in place.
     cost : Cost
+        What the training makes small.
     optimizer : SGD
         Copied, with the velocity at 0. `trainer.optimizer` is the copy that this trainer uses.
     seed : int, optional
@@ -105,6 +108,8 @@ class Trainer(Run):
         dtype = getattr(net, "dtype", None)
         checks.trainer_parts(dtype, net=(net, Sequential), cost=(cost, Cost), optimizer=(optimizer, SGD))
         super().__init__(net, cost, optimizer, checks.generator(seed))
+
+    functools.update_wrapper(__new__, __init__, assigned=())  # so that help() shows what __init__ takes
 
     def step(
         self,

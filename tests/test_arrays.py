@@ -655,3 +655,29 @@ def test_a_loop_over_a_loader_of_pytorch():
     costs = [trainer.step(x, t) for x, t in loader]
     assert len(costs) == 3
     assert trainer.net(next(iter(loader))[0]).shape == (5, 3)
+
+
+def test_a_table_with_a_column_of_true_and_false_is_one_of_numbers():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(9, 16)), rng.integers(3, size=9)
+    x[:, 3] = x[:, 3] > 0
+    mixed = pandas.DataFrame(x).astype({3: bool})
+    assert np.asarray(mixed).dtype == object
+    for use in (
+        lambda x: net()(x),
+        lambda x: net().predict(x),
+        lambda x: net().accuracy(x, t),
+        lambda x: trained("fit", (x, t), 2, 4, test=(x, t)),
+        lambda x: trained("step", x, t),
+        lambda x: trained("evaluate", (x, t)),
+        lambda x: differentiated(x, t),
+        lambda x: nn.gradcheck(net(), nn.CrossEntropy(), x, t, samples=1).central.error,
+        lambda x: nn.datasets.Dataset.from_arrays(x, t).images,
+    ):
+        assert same(use(mixed), use(x))
+    for wrong in ("yes", None, 1j):
+        values = np.asarray(mixed).copy()
+        values[1, 3] = wrong
+        with pytest.raises(ValueError, match="inputs must be real numbers, got dtype object"):
+            net()(pandas.DataFrame(values))

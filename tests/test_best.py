@@ -259,6 +259,12 @@ def test_without_it_nothing_is_kept(tmp_path):
     assert nn.Trainer.resume(tmp_path / "run.npz").best is None
 
 
+def test_the_best_is_shown_in_a_few_words():
+    trainer = trainer_of()
+    trainer.fit((X, T), 1, 4, callbacks=[nn.keep_best("train_cost")])
+    assert repr(trainer.best) == "Best(epoch=1, parameters of 8 numbers)"
+
+
 @pytest.mark.parametrize(
     ("column", "test", "t"),
     [
@@ -271,7 +277,7 @@ def test_without_it_nothing_is_kept(tmp_path):
 def test_a_column_that_is_nan_is_refused(column, test, t):
     net = nn.Sequential(nn.Linear(3, 2), seed=0)
     trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.01), seed=0)
-    with pytest.raises(ValueError, match=f"^keep_best: the history has no {column}: give fit test data, test="):
+    with pytest.raises(ValueError, match=f"^keep_best: the history has no {column}: "):
         trainer.fit((X, t), 3, 4, test, callbacks=[nn.keep_best(column)])
     assert len(trainer.history) == 1
     assert trainer.best is None

@@ -311,6 +311,19 @@ REFUSED = {
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",
     ),
+    "samples with five of what is no colour": (
+        lambda: checks.inputs(np.ones((3, 4, 5)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5)",
+    ),
+    "colours of too few pixels": (
+        lambda: checks.inputs(np.ones((9, 1, 3)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3)",
+    ),
+    "colours of a single sample": (
+        lambda: checks.inputs(np.ones((4, 3)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (4, 3): for samples in columns give "
+        "np.transpose(x)",
+    ),
     "an array of one object": (
         lambda: checks.inputs(np.array("a", object), NET),
         "inputs must be real numbers, got dtype object",
@@ -724,6 +737,22 @@ REFUSED = {
         for function in (nn.cost_and_gradient, nn.gradcheck)
         for name, data in (("a Dataset", (TRAIN,)), ("a pair", ((SOME, LABELS),)), ("and more", (TRAIN, SOME)))
     },
+    **{
+        f"inputs and targets that are not two arguments of accuracy, {name}": (
+            lambda data=data, named=named: NET.accuracy(*data, **named),
+            "accuracy takes inputs and targets as two arguments: of a Dataset give data.images, data.labels",
+        )
+        for name, data, named in (
+            ("a Dataset", (TRAIN,), {}),
+            ("a named Dataset", (), {"images": TRAIN}),
+            ("a pair", ((SOME, LABELS),), {}),
+            ("and more", (TRAIN,), {"targets": LABELS}),
+        )
+    },
+    "targets by another name": (
+        lambda: NET.accuracy(SOME, t=LABELS),
+        "Sequential.accuracy() got an unexpected keyword argument 't'",
+    ),
     "a step at a rate below 0": (lambda: checks.step_rate(-0.5), "step: lr must be finite and at least 0, got -0.5"),
     "a step at a rate that is a function": (
         lambda: checks.step_rate(print),
@@ -741,6 +770,15 @@ REFUSED = {
         lambda: checks.recorded("test_accuracy", math.nan),
         "keep_best: the history has no test_accuracy: give fit test data, test=..., and if the targets are no classes, "
         'choose by the cost, keep_best("test_cost")',
+    ),
+    "a test cost that is nan": (
+        lambda: checks.recorded("test_cost", math.nan),
+        "keep_best: the history has no test_cost: give fit test data, test=...",
+    ),
+    "a training accuracy that is nan": (
+        lambda: checks.recorded("train_accuracy", math.nan),
+        "keep_best: the history has no train_accuracy: if the targets are no classes, choose by the cost, "
+        'keep_best("train_cost")',
     ),
     "a new run in the middle of another": (
         lambda: fit(run=run_of(last=5, batch_size=8, samples=20, done=16, epochs=2)),
@@ -880,6 +918,7 @@ def test_what_is_refused_and_in_which_words(what):
         "as one argument": TypeError,
         "as two arguments": TypeError,
         "no arguments": TypeError,
+        "unexpected keyword": TypeError,
     }
     assert type(raised.value) is next((kinds[word] for word in kinds if word in message), ValueError)
 

@@ -437,6 +437,38 @@ def test_a_cost_derived_from_ours_is_used_as_it_is_overridden(base, last, device
         assert nn.gradcheck(net, Tenfold(), np.eye(3), t).complex_step.error < 1e-12
 
 
+def test_a_cost_without_out_trains_as_one_with_out():
+    class Plain(nn.Cost):
+        def value(self, y, t):
+            return ((y - t) ** 4).sum() / len(y)
+
+        def gradient(self, output, target):
+            return 4 * (output - target) ** 3 / len(output)
+
+    class Derived(Plain):
+        def value(self, y, t):
+            return super().value(y, t)
+
+    class WithOut(nn.Cost):
+        def value(self, y, t, out=None):
+            return ((y - t) ** 4).sum() / len(y)
+
+        def gradient(self, y, t, out=None):
+            return np.multiply(4 / len(y), (y - t) ** 3, out=out)
+
+    def trained(cost):
+        net = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2), seed=0, dtype="float64")
+        nn.gradcheck(net, cost, x, t, raise_above=1e-6)
+        return nn.Trainer(net, cost, nn.SGD(0.1), seed=0).fit((x, t), 3, 4, test=(x, t), sample_weight=1 + x[:, 0])
+
+    x, t = np.random.default_rng(0).uniform(-1, 1, (10, 4)), np.random.default_rng(1).random((10, 2))
+    expected = trained(WithOut())
+    for cost in Plain(), Derived():
+        assert cost.value(x, t=2 * x) == pytest.approx((x**4).sum() / 10)
+        for column in "train_cost", "test_cost":
+            np.testing.assert_allclose(getattr(trained(cost), column), getattr(expected, column), rtol=1e-12)
+
+
 def test_a_cost_keeps_nothing_of_the_network_that_it_was_used_for():
     cost = type(
         "Own", (nn.CrossEntropy,), {"value": lambda self, y, t, out=None: super(type(self), self).value(y, t)}

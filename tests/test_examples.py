@@ -78,6 +78,7 @@ def test_a_folder_that_is_named_and_has_no_mnist_is_an_error(tmp_path):
     done = run(tmp_path, "examples/mnist_softmax.py", "--data-dir", tmp_path / "mnits")
     assert done.returncode == 1
     assert done.stderr.startswith("error: train-images-idx3-ubyte.gz could not be downloaded")
+    assert f"\nThere is no folder {tmp_path / 'mnits'}.\n" in done.stderr
 
 
 def test_in_a_file_there_are_no_control_characters_and_80_columns(tmp_path):

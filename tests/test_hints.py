@@ -60,7 +60,9 @@ def hint(*parts):
 
 def refused(call, *arguments, **options):
     """Return the message of the error that a call ends with."""
-    with pytest.raises((ValueError, TypeError, OSError, IndexError, RuntimeError, ImportError)) as raised:
+    with pytest.raises(
+        (ValueError, TypeError, OSError, IndexError, RuntimeError, ImportError, AttributeError)
+    ) as raised:
         call(*arguments, **options)
     heard.append(str(raised.value))
     return heard[-1]
@@ -501,6 +503,27 @@ def test_samples_of_one_feature(kind):
 )
 def test_inputs_that_are_strings(kind):
     np.testing.assert_array_equal(net_of()(given(refused(net_of(), kind(X)), "x", x=kind(X))), net_of()(X))
+
+
+@hint(
+    "the last axis looks like colours: average them, np.mean(x[..., :3], axis=-1).astype(x.dtype), or for digits give "
+    "np.stack([nn.datasets.as_mnist(image) for image in x])"
+)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_pictures_with_colours(channels):
+    coloured = np.repeat(PIXELS[..., None], channels, axis=-1)
+    coloured[..., 3:] = 255  # opaque
+    for x in coloured, coloured / 255:
+        average, _ = quoted(refused(trainer_of().fit, (x, T), 1, 64), "x")
+        grey = eval(average, {"np": np, "x": x})
+        assert grey.dtype == x.dtype
+        np.testing.assert_allclose(grey, x[..., 0], rtol=1e-15)
+    enlarged = np.zeros((300, 28, 28, channels), np.uint8)
+    enlarged[:, 6:22, 6:22] = np.repeat(np.repeat(coloured[:300], 2, axis=1), 2, axis=2)
+    enlarged[..., 3:] = 255
+    as_mnist = quoted(refused(net_of(nn.Linear(784, 10), nn.Softmax()), enlarged), "x")[1]
+    trainer = trainer_of(nn.Linear(784, 10), nn.Softmax())
+    assert trainer.fit((eval(as_mnist, {"np": np, "nn": nn, "x": enlarged}), T[:300]), 20, 64)[-1].train_accuracy > 0.9
 
 
 @hint("a Dataset is not an array: give its images, data.images, or its labels, data.labels")
@@ -987,6 +1010,52 @@ def test_inputs_and_targets_as_two_arguments():
         assert called(refused(call)) == trainer.evaluate(TRAIN)
 
 
+@hint(
+    "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
+    "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
+)
+def test_what_a_network_of_another_library_does():
+    net = net_of()
+    names = {"net": net, "cost": nn.CrossEntropy(), "optimizer": nn.SGD(0.5), "x": X, "t": T}
+    for name in "fit", "train", "compile":
+        message = refused(getattr, net, name)
+        (call,) = quoted(message.replace("...", "(x, t), epochs=5, batch_size=64"), "Trainer")
+        net.initialize(0)
+        assert eval(call, {"nn": nn}, names)[-1].train_accuracy > 0.85
+    for name in "evaluate", "score":
+        message = refused(getattr, net, name).replace("...", "(x, t)")
+        both = [eval(call, {"nn": nn}, names) for used in ("Trainer", "accuracy") for call in quoted(message, used)]
+        assert both[0][1] == both[1] > 0.85
+    assert refused(getattr, net, "parameter") == "'Sequential' object has no attribute 'parameter'"
+    assert not hasattr(net, "fit")
+
+
+@hint(
+    "numnet has one optimizer, nn.SGD(lr=...)",
+    "use nn.Linear(inputs, outputs)",
+    "use nn.CrossEntropy()",
+    "use nn.Quadratic()",
+    "leave it out, since a network flattens its inputs",
+)
+def test_a_class_of_another_library():
+    def used(name, **names):
+        message = refused(getattr, nn, name)
+        assert message.startswith(f"module 'numnet' has no attribute {name!r}: ")
+        return given(message, "nn", **names)
+
+    for adam, dense in ("Adam", "Dense"), ("RMSprop", "Dense"), ("AdamW", "Dense"):
+        (call,) = quoted(refused(getattr, nn, adam), "SGD")
+        sgd = eval(call.replace("...", "0.5"), {"nn": nn})
+        net = nn.Sequential(used(dense, inputs=64, outputs=10), nn.Softmax(), seed=0)
+        cost = used("CrossEntropyLoss")
+        assert type(cost) is type(used("SparseCategoricalCrossentropy")) is nn.CrossEntropy
+        assert learns(nn.Trainer(net, cost, sgd, seed=0))
+    assert type(used("MSELoss")) is type(used("MeanSquaredError")) is nn.Quadratic
+    refused(getattr, nn, "Flatten")
+    assert net(PIXELS[:3]).shape == (3, 10)
+    assert refused(getattr, nn, "Sequentiel") == "module 'numnet' has no attribute 'Sequentiel'"
+
+
 @hint("takes inputs and targets as two arguments: of a Dataset give data.images, data.labels")
 def test_a_dataset_as_one_argument():
     net, data = net_of(), Dataset(X[:4], T[:4])
@@ -997,6 +1066,7 @@ def test_a_dataset_as_one_argument():
         ):
             x, t = eval(message.partition("give ")[2], {"data": data})
             function(net, nn.CrossEntropy(), x, t)
+    assert net.accuracy(*eval(refused(net.accuracy, data).partition("give ")[2])) == net.accuracy(X[:4], T[:4])
 
 
 @hint(
@@ -1100,11 +1170,17 @@ def test_a_callback_that_is_no_list():
     assert len(seen) == 2
 
 
-@hint('give fit test data, test=..., and if the targets are no classes, choose by the cost, keep_best("test_cost")')
+@hint("give fit test data, test=...", "if the targets are no classes, choose by the cost, keep_best(")
 def test_a_column_that_was_not_recorded():
     refused(trainer_of().fit, TRAIN, 2, 64, callbacks=[nn.keep_best()])
     trainer_of().fit(TRAIN, 2, 64, callbacks=[nn.keep_best()], test=TEST)
+    assert "keep_best" not in refused(trainer_of().fit, TRAIN, 2, 64, callbacks=[nn.keep_best("test_cost")])[9:]
+    trainer_of().fit(TRAIN, 2, 64, callbacks=[nn.keep_best("test_cost")], test=TEST)
     (train, test), trainer = numbers(), line(lr=0.05)
+    on_train = given(refused(trainer.fit, train, 2, 64, callbacks=[nn.keep_best("train_accuracy")]), "keep_best")
+    trainer.fit(train, 2, 64, callbacks=[on_train])
+    assert trainer.best.epoch == 1 + np.argmin(trainer.history.train_cost)
+    trainer = line(lr=0.05)
     by_cost = given(refused(trainer.fit, train, 2, 64, test, callbacks=[nn.keep_best()]), "keep_best")
     trainer.fit(train, 2, 64, test, callbacks=[by_cost])
     assert trainer.best.epoch == 1 + np.argmin(trainer.history.test_cost)
@@ -1793,7 +1869,8 @@ def published(tmp_path, monkeypatch):
 @hint(
     "To provide the files by hand, put train-images-idx3-ubyte.gz, ",
     "or in another one that you name with data_dir or the environment variable NUMNET_DATA.",
-    "has images.gz, labels.gz.",
+    "it has images.gz, labels.gz.",
+    "Did you mean ",
     "is no folder: give data_dir the folder that has the files, such as",
     "name a folder with data_dir",
     "correct data_dir, or give download=True to fill it",
@@ -1826,6 +1903,13 @@ def test_files_of_mnist_that_are_missing(published, tmp_path, monkeypatch):
     for name, data in zip(("images.gz", "labels.gz"), published.values(), strict=False):
         (other / name).write_bytes(data)
     refused(mnist, other, download=False)
+    monkeypatch.setenv("NUMNET_DATA", str(tmp_path))  # which has the folder with the files
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    named = re.search(r"Did you mean (\S+)\?", refused(mnist, download=False))[1]
+    assert named == str(tmp_path / "here")
+    assert repr(mnist(named, download=False)) == repr((train, test))
+    monkeypatch.delenv("NUMNET_DATA")
     for name, wrong in zip(published, ("images.gz", "labels.gz"), strict=False):
         (other / wrong).rename(other / name)
     folder = re.search(r"such as (\S+)$", refused(mnist, other / "train-images-idx3-ubyte.gz"))[1]

@@ -1,8 +1,11 @@
 import contextlib
 import copy
 import csv
+import inspect
 import itertools
 import math
+import pickle
+import re
 import threading
 import time
 import tracemalloc
@@ -33,6 +36,16 @@ def classifier(*sizes, seed=0, lr=0.1, cost=None, **options):
     layers = [nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
     net = nn.Sequential(*layers, nn.Softmax(), seed=seed, **options)
     return nn.Trainer(net, cost or nn.CrossEntropy(), nn.SGD(lr), seed=seed)
+
+
+def test_the_signature_names_what_a_trainer_takes_and_copies_need_none_of_it():
+    signature = inspect.signature(nn.Trainer)
+    given = "net, cost, optimizer, seed=None, *, comm=None, average_every=None, sharded=False"
+    assert re.sub(r": '.*?'| -> .*", "", str(signature)).replace(" = ", "=") == f"({given})"
+    trainer = classifier(3, 2)
+    for twin in (copy.copy(trainer), copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+        assert type(twin) is nn.Trainer
+        assert (twin.net.parameters == trainer.net.parameters).all()
 
 
 @pytest.mark.parametrize("device", DEVICES)

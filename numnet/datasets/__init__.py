@@ -320,11 +320,9 @@ def _load(
     target = folders[-1] / published.places[0]
     paths = [_find(published, role, folders, cache) for role in range(len(_ROLES))]
     missing = [next(iter(forms)) for forms, path in zip(published.files, paths, strict=True) if path is None]
-    there = "".join(
-        f"{folder} has {listed(sorted(folder.iterdir()))}.\n"
-        for folder in folders
-        if folder.is_dir() and any(folder.iterdir())
-    )
+    there = "".join(_there(published, folder) for folder in folders) if missing else ""
+    if data_dir is not None and not folders[0].is_dir():
+        there = f"There is no folder {folders[0]}.\n"
     remedy = (
         f"{there}To provide the files by hand, put {', '.join(missing)} in the folder {target}, "
         "or in another one that you name with data_dir or the environment variable NUMNET_DATA."
@@ -365,6 +363,24 @@ def _folders(data_dir: str | os.PathLike[str] | None, download: bool) -> Sequenc
             "for the user's cache folder, unset it"
         )
     return [folder, _cache()]
+
+
+def _there(published: _Published, folder: Path) -> str:
+    """Return a line that says what a folder has in place of missing files; nothing of a folder that has nothing."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    if listed(files) == "nothing":
+        return ""
+    lacks = [f"{role.part} {role.kind}" for i, role in enumerate(_ROLES) if not _has(published, folder, i)]
+    below = next((file for file in files if all(_has(published, file, i) for i in range(len(_ROLES)))), None)
+    hint = "" if below is None else f" Did you mean {below}?"
+    return f"{folder} has no {' and no '.join(lacks)} of {published.title}: it has {listed(files)}.{hint}\n"
+
+
+def _has(published: _Published, folder: Path, role: int) -> bool:
+    """Return whether a folder has one of the four files; also False if the folder cannot be read."""
+    with suppress(DownloadError, OSError):
+        return _find(published, role, [folder], None) is not None
+    return False
 
 
 def _expanded(folder: str | os.PathLike[str]) -> Path:

@@ -76,8 +76,9 @@ def arrays(folder: Path, name: str | None) -> dict[str, tuple[NDArray[Any], NDAr
 
 
 def listed(paths: Sequence[Path]) -> str:
-    """Return the names of files, at most twenty."""
-    return ", ".join([path.name for path in paths[:20]] + ["..."] * (len(paths) > 20)) or "nothing"
+    """Return the names of files, at most twenty, without what a download has left."""
+    names = [path.name for path in paths if path.suffix not in (".lock", ".part")]
+    return ", ".join(names[:20] + ["..."] * (len(names) > 20)) or "nothing"
 
 
 def _one_of(paths: Sequence[Path]) -> NDArray[Any]:

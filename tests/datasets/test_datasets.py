@@ -245,18 +245,53 @@ def test_what_is_missing_and_what_is_there_is_told(
     arrays, below = small(SEEDS[loader]), cache / "numnet" / "mnist"
     folder = put(tmp_path / "named" / place, {name: arrays[name] for name in NAMES[:2]})
     below.mkdir(parents=True)
-    (below / "notes").touch()
+    for file in "notes", "t10k-labels-idx1-ubyte.gz.lock", "t10k-labels-idx1-ubyte.gz.part":
+        (below / file).touch()
     monkeypatch.setenv("NUMNET_DATA", str(tmp_path / "named"))
     with pytest.raises(DownloadError) as info:
         loader(download=False)
     missing = ", ".join(f"{name}.gz" for name in NAMES[2:])
+    title = {mnist: "MNIST", fashion_mnist: "Fashion-MNIST"}[loader]
+    there = ", ".join(sorted(os.listdir(tmp_path / "named")))
     assert str(info.value).splitlines() == [
         f"{missing} of {name} missing in {folder}, {below / place}, and download is False.",
-        f"{tmp_path / 'named'} has {', '.join(sorted(os.listdir(tmp_path / 'named')))}.",
-        f"{below} has notes.",
+        f"{tmp_path / 'named'} has no test images and no test labels of {title}: it has {there}.",
+        f"{below} has no train images and no train labels and no test images and no test labels of {title}: it has "
+        "notes.",
         f"To provide the files by hand, put {missing} in the folder {below / place}, or in another one that you name "
         "with data_dir or the environment variable NUMNET_DATA.",
     ]
+
+
+@pytest.mark.parametrize("loader", [mnist, fashion_mnist])
+def test_a_folder_one_too_high_is_told_and_the_right_one_is_named(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Loader
+) -> None:
+    published.answers.clear()
+    data = tmp_path / "data"
+    put(data / "a part", {name: small(SEEDS[loader])[name] for name in NAMES[:3]})
+    put(data / "other", small(3 - SEEDS[loader]))  # the other set, under the same names
+    put(data / "own", small(3))
+    put(data / "set" / "raw", small(SEEDS[loader]))
+    (data / "a file").touch()
+    monkeypatch.setenv("NUMNET_DATA", str(data))
+    for call in (lambda: loader(download=False), loader, lambda: loader(data)):
+        with pytest.raises(DownloadError, match=r": it has a file, a part, other, own, set\. Did you mean ") as info:
+            call()
+        named = re.findall(r"Did you mean (.*)\?$", str(info.value), re.MULTILINE)
+        assert named == [str(data / "set")]
+        assert same(loader(named[0], download=False), small(SEEDS[loader]))
+    shutil.rmtree(data / "set")
+    with pytest.raises(DownloadError, match="it has a file, a part, other, own\\.\n"):
+        loader()
+
+
+def test_a_given_folder_that_is_not_there_is_told_when_the_download_fails(published: Any, tmp_path: Path) -> None:
+    published.answers.clear()
+    for folder, says in (tmp_path, False), (tmp_path / "mnits", True):
+        with pytest.raises(DownloadError, match="could not be downloaded") as info:
+            mnist(folder)
+        assert (f"\nThere is no folder {folder}.\nTo provide" in str(info.value)) == says
 
 
 @pytest.mark.parametrize("download", [True, False])
@@ -663,7 +698,7 @@ def test_the_error_says_how_to_provide_the_files(published: Any, tmp_path: Path)
     with pytest.raises(DownloadError) as info:
         mnist(tmp_path / "here", timeout=5)
     message = str(info.value)
-    *transfer, remedy = message.splitlines()
+    *transfer, _, remedy = message.splitlines()
     assert "train-images-idx3-ubyte.gz could not be downloaded" in transfer[0]
     assert [line.split(": ")[1] for line in transfer[1:]] == ["HTTP 404 Not Found"] * 2
     for words in (*GZIPPED, str(tmp_path / "here"), "NUMNET_DATA"):
