@@ -52,6 +52,6 @@ trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr=1.0), seed=0)
 try:
     trainer.fit(train, epochs=10, batch_size=64)
 except nn.DivergenceError as error:
-    print(textwrap.fill(str(error), 88))
+    print(textwrap.fill(str(error), 86))
 
 plt.show()

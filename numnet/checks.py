@@ -883,6 +883,11 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
             f"size of about 1 that suits a network: {remedy}"
         )
+    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high):
+        warn(
+            "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give "
+            f"{255 if is_bytes else f'{high:.6g}'} - images, and test images alike"
+        )
     if _too_large(x, t, train.net):
         no_divergence("before the first step", 0.0, train.evaluate(train.spread)[0], before=(x, t, train.net))
     if labels is None:
@@ -894,6 +899,20 @@ def data_warnings(train: Any, tests: Any) -> None:
             warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
     if tests is not None:
         _compare(train, x, seen, tests)
+
+
+def _bright_ground(x: Array, low: float, high: float) -> bool:
+    """Return whether inputs are square images, bright for the most part, and their dark pixels are not at the border.
+
+    The columns of a table that could be bright are in no such order.
+    """
+    side = math.isqrt(x.shape[1])
+    if side < 8 or side * side != x.shape[1] or low < 0 or float(x.mean()) <= high / 2:
+        return False
+    images = x.reshape(-1, side, side)
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    darker = high - float(border.mean()) < 0.75 * (high - float(x.mean()))
+    return darker and float((border >= 0.9 * high).mean()) > 0.5
 
 
 def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:

@@ -189,7 +189,8 @@ class Quadratic(Cost):
 
     def value(self, y: Array, t: Array, out: Array | None = None) -> Any:
         difference = np.subtract(y, t, out=out)
-        return np.add.reduce(difference * difference / (2 * len(y)), axis=None)  # divided first: the sum could overflow
+        squares = difference * difference / (2 * len(y))  # divided first: the sum could overflow
+        return np.add.reduce(squares, axis=None)
 
     def values(self, y: Array, t: Array) -> Any:
         if type(self).value is not Quadratic.value:
@@ -337,7 +338,8 @@ class SoftmaxCrossEntropy(Pair):
     def values(self, z: Array, y: Array, t: Array) -> Any:
         with np.errstate(all="ignore"):
             shifted = z - z.max(axis=1, keepdims=True)
-            chosen = np.where(t == 0, 0, t * shifted)  # 0 times a gap beyond the largest float is nan
+            # 0 times a gap beyond the largest float is nan.
+            chosen = np.where(t == 0, 0, t * shifted)
         return np.log(np.exp(shifted).sum(axis=1)) - chosen.sum(axis=1)
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
@@ -363,7 +365,8 @@ class SigmoidCrossEntropy(Pair):
         return self._terms(z, t).sum(axis=1)
 
     def _terms(self, z: Array, t: Array) -> Any:
-        below = np.minimum(z, -z)  # -|z|, also for the complex step: NumPy compares real parts first
+        # This is -|z|, also for the complex step: NumPy compares real parts first.
+        below = np.minimum(z, -z)
         return np.maximum(z, 0) - z * t + np.log1p(np.exp(below))
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:

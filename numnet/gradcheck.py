@@ -239,7 +239,8 @@ def gradcheck(
         twin_pair = cost.pair(twin.layers)
         if sample_weight is not None:
             twin_pair = Weighted(twin_pair, weight)
-        steps = [_cost_at(twin, twin_pair, point, t, move, _COMPLEX_STEP * 1j) for move in _bar(moves)]
+        h = _COMPLEX_STEP * 1j
+        steps = [_cost_at(twin, twin_pair, point, t, move, h) for move in _bar(moves)]
         complex_step, _ = _worst(arrays, moves, analytic, np.imag(steps) / _COMPLEX_STEP)
 
     cause, limit = "", _TOLERANCE if raise_above is None else raise_above

@@ -402,4 +402,5 @@ class Sequential:
 
 def classes(y: Array, last: Layer) -> npt.NDArray[np.intp]:
     """Return each row's class: its largest output, or for a single output 1 if it is above the last layer's middle."""
-    return y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > checks.middle(last)).astype(np.intp)
+    largest: npt.NDArray[np.intp] = y.argmax(axis=1)
+    return largest if y.shape[1] > 1 else (y[:, 0] > checks.middle(last)).astype(np.intp)

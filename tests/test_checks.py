@@ -4,6 +4,7 @@ import _thread
 import abc
 import contextlib
 import inspect
+import itertools
 import linecache
 import math
 import os
@@ -23,7 +24,7 @@ import numnet as nn
 import numnet.data
 from numnet import checks
 
-from .devices import place
+from .devices import DEVICES, place
 
 RNG = np.random.default_rng(0)
 NET = nn.Sequential(nn.Linear(4, 2), nn.Softmax(), seed=0)
@@ -1280,6 +1281,20 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
         "that the ground is 0. Try a smaller learning rate than 1, or standardize the inputs",
         (both(lambda x: 255 - (255 - x)), {"lr": 1, "hidden": None}),
     ),
+    "a bright ground and a hidden layer, bytes": (
+        both(lambda x: 255 - x),
+        {},
+        "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give 255 - "
+        "images, and test images alike",
+        (both(lambda x: 255 - (255 - x)), {}),
+    ),
+    "a bright ground and a hidden layer, intensities": (
+        both(lambda x: (255 - x) / 102),
+        {},
+        "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give 2.5 - "
+        "images, and test images alike",
+        (both(lambda x: 2.5 - (255 - x) / 102), {}),
+    ),
     "a learning rate that is too large": (
         both(lambda x: x),
         {"lr": 50},
@@ -1400,7 +1415,7 @@ HEALTHY = {  # data and options that no warning is for
     "floats of 0 and 1": (both(lambda x: (x > 127) * 1.0), {}),
     "True and False": (both(lambda x: x > 127), {}),
     "from -1 to 1": (both(lambda x: x / 127.5 - 1), {}),
-    "a bright ground and a network that copes": (both(lambda x: 255 - x), {}),
+    "a bright ground and a linear layer that copes": (both(lambda x: 255 - x), {"hidden": None}),
     "standardized": ((((TABLE - MEAN) / STD, CLASSES), ((TEST_TABLE - MEAN) / STD, TEST_CLASSES)), {}),
     "a table in cm": ((table(150, *IRIS), table(50, *IRIS, seed=1)), {"outputs": 3, "lr": 0.1}),
     "a table in cm and a linear layer": ((table(150, *IRIS), None), {"outputs": 3, "lr": 0.1, "hidden": None}),
@@ -1578,6 +1593,56 @@ def test_a_rate_is_too_large_for_two_classes_too_and_for_another_cost():
 )
 def test_the_ground_is_bright_if_most_of_an_image_is(x, bright):
     assert ("The ground of the images is bright: invert them" in worse(x)) == bright
+
+
+PAGE = np.ones((20, 28, 28))
+PAGE[:, 9:11, 5:23] = 0  # a thin line
+VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).uniform(0.5, 1, 64)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("x", "bright"),
+    [
+        (1 - IMAGES / 255, True),
+        (255 - IMAGES, True),
+        (PAGE, True),
+        (PAGE * 0.7 + 0.3, True),
+        (IMAGES / 255, False),
+        (1 - PAGE, False),
+        (0 * PAGE + 1, False),  # nothing is on it
+        (2 * PAGE - 1, False),  # what is below 0 is no brightness
+        (PAGE[:, :26], False),  # no square
+        (PAGE[:, :7, 1:8], False),  # too small
+        (PAGE * 0.85 + (np.arange(20) == 0)[:, None, None] * PAGE * 0.15, False),  # grey, and one image brighter
+        (VOTES, False),  # a table in which most are 1
+        (np.sort(np.random.default_rng(0).random((200, 64)), axis=1) ** 0.2, False),
+    ],
+)
+def test_the_ground_is_bright_if_the_border_is_and_the_inside_is_darker(x, bright, device):
+    trainer = network_for((x, None), outputs=2, lr=1e-3, device=device)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        trainer.fit((x, np.arange(len(x)) % 2), 1, 64)
+    assert any("the ground of the images is bright" in str(warning.message) for warning in given) == bright
+
+
+def test_photographs_have_no_bright_ground():
+    load_sample_image = pytest.importorskip("sklearn.datasets").load_sample_image
+    pytest.importorskip("PIL", reason="scikit-learn reads photographs with Pillow: pip install pillow")
+    for name, side in itertools.product(("china.jpg", "flower.jpg"), (8, 16, 28)):
+        photograph = load_sample_image(name)[: 400 // side * side, : 600 // side * side].mean(axis=2)
+        rows, columns = (size // side for size in photograph.shape)
+        pieces = photograph.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side) / 255
+        network_for((pieces, None), outputs=2, lr=1e-3).fit((pieces, np.arange(len(pieces)) % 2), 1, 64)
+
+
+@pytest.mark.slow
+def test_mnist_has_a_dark_ground_and_inverted_a_bright_one(mnist):
+    train, _ = mnist
+    network_for((train.images, None), lr=0.1).fit(train, 1, 64)
+    with pytest.warns(nn.DataWarning, match="the ground of the images is bright"):
+        network_for((train.images, None), lr=0.1).fit((255 - train.images, train.labels), 1, 64)
 
 
 def test_a_warning_in_a_thread_that_has_no_call_outside_numnet():

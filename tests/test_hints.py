@@ -735,6 +735,18 @@ def test_worse_than_guessing():
     assert learns(trainer_of(lr=0.1), ((x - mean) / std, t), ((test[0] - mean) / std, test[1]))
 
 
+@hint("and hidden layers learn badly from many large inputs: give ", " - images, and test images alike")
+def test_a_bright_ground():
+    def hidden():
+        return trainer_of(nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 10), nn.Softmax())
+
+    (images, t), (tests, test_t) = pixels(lambda x: 255 - x)
+    trainer = hidden()
+    code = quoted(warned(trainer.fit, (images, t), 5, 64), "images")[-1]
+    assert learns(hidden(), *((eval(code, {"images": x}), t) for x, t in ((images, t), (tests, test_t))))
+    assert trainer.net.accuracy(tests, test_t) < 0.7
+
+
 # Divergence: what is to blame, and what helps
 
 

@@ -445,12 +445,12 @@ def test_bright_ground(row):
 
 
 def test_dead_relus(row):
-    before = healthy(*changed(lambda x: 255 - x, TRAIN, TEST), 30, lr=1.0)
+    before, (warning,) = classify(*changed(lambda x: 255 - x, TRAIN, TEST), 30, lr=1.0)
     row(
         DATA,
         "a network with ReLU units gives one answer for every image, and the cost stays where it was",
         "large inputs and large steps have put all units below 0, and there the slope of a ReLU is 0",
-        "nothing",
+        warning,
         "make the ground dark, standardize the inputs, or take a smaller learning rate. Here `255 - images`: accuracy "
         f"{before:.1f} → {healthy(TRAIN, TEST, 30, lr=1.0):.2f}",
     )

@@ -242,5 +242,5 @@ def _read(file: File, start: bytearray, name: str, mmap_mode: _Mode | None = Non
         )
     if mode:
         return np.memmap(name, dtype, mode, file.tell(), shape)
-    array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data).astype(dtype.newbyteorder("="), copy=False)
-    return array
+    array: NDArray[Any] = np.ndarray(shape, dtype, buffer=data)
+    return array.astype(dtype.newbyteorder("="), copy=False)
