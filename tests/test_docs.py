@@ -139,14 +139,11 @@ def test_the_quick_start_on_mnist(mnist, monkeypatch):
 
 BLOCK = re.compile(r"^( *)```(?:python|pycon|text|sh|c|{code-block}.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
 INDENTED = re.compile(r"^ {4}(.*)$", re.MULTILINE)
-LONGER = "derivations/index.md", "sgd.md", "closed-forms.md"
 PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", [*PAGES, "../CONTRIBUTING.md"])
 def test_code_and_outputs_fit_the_page(page):
-    if page.endswith(LONGER):
-        pytest.skip("this page has longer lines")
     lines = "".join(block for _, block in BLOCK.findall(text(page))).splitlines()
     lines += INDENTED.findall(re.sub(r"^ *```.*?^ *```$", "", text(page), flags=re.DOTALL | re.MULTILINE))
     assert [line for line in lines if len(line) > WIDTH] == []
