@@ -1,4 +1,4 @@
-"""Train a network on MNIST on several processes, each of which runs this program.
+"""Train a network on MNIST with several processes. Each process runs this program.
 
 mpiexec -n 2 python -m mpi4py examples/mnist_parallel.py
 mpiexec -n 2 python -m mpi4py examples/mnist_parallel.py --hidden 512 --batch-size 1024 --checkpoint run.npz

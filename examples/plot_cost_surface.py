@@ -20,10 +20,10 @@ for ax in figure.axes:
     ax.set(xlabel="w", ylabel="b")
 
 # %%
-# The yellow part of the quadratic cost is a plateau. There the neuron is saturated and wrong: y is near 1, and E is
-# near 1/2, whatever w and b are. So there is no line on the plateau, and the gradient is nearly 0: a dot that starts
-# there hardly moves. Cross-entropy has no plateau. Its lines at 1, 2, 5 and 10 show that E keeps rising as the neuron
-# becomes more wrong, so from every place there is a slope to go down.
+# The yellow part of the quadratic cost is a plateau. On the plateau, the neuron is saturated and wrong: y is near 1,
+# and E is near 1/2, whatever w and b are. So there is no line on the plateau, and the gradient is nearly 0. A dot that
+# starts on the plateau hardly moves. Cross-entropy has no plateau. Its lines at 1, 2, 5 and 10 show that E keeps rising
+# as the neuron becomes more wrong, so from every place there is a slope to go down.
 #
 # So two neurons that start equally wrong, with w = b = 2 and y = 0.98, learn in different ways. The learning rates are
 # chosen so that both curves can be seen.

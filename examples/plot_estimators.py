@@ -48,14 +48,15 @@ ax.spines[:].set_visible(False)
 # %%
 # Each number is the mean of five networks. Each of the five was judged on the fifth of the training images that it was
 # not trained on. The best number is bold. The learning rate counts for more than the activation: with its best rate,
-# each activation comes to about 95 %. "logistic", which is the sigmoid, needs larger rates: with 0.1 it is at 90 %, the
-# others at 95 %. With a rate of 3, "relu" learns nothing: 10 % is what guessing gives. Differences of less than 1 % may
-# be chance. Here are the best options, and how many of the test images are right, in %:
+# each activation reaches about 95 %. "logistic", which is the sigmoid, needs larger rates: with a rate of 0.1,
+# "logistic" reaches 90 %, and the others reach 95 %. With a rate of 3, "relu" learns nothing: 10 % is what guessing
+# gives. Differences of less than 1 % may be chance. Here are the best options, and the share of the test images that
+# the network reads correctly, in %:
 print(search.best_params_)
 print(f"{100 * search.score(x_test, y_test):.1f}")
 
 # %%
-# Now the best network gets a question of yes or no: is it an 8? Every tenth image is an 8. With
+# Now the best network answers a question of yes or no: is the digit an 8? Every tenth image is an 8. With
 # ``class_weight="balanced"``, the 8s count as much in training as all other digits together. So the network learns as
 # if every second image were an 8, and its probabilities of an 8 come out too high.
 #
@@ -92,9 +93,10 @@ ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False, loc="upper left")
 
 # %%
-# Before, the curve is below the diagonal: of the images to which the network gives about 0.7, only about a quarter are
-# 8s. After, the curve is near the diagonal. Groups of 30 images still have some chance in them. The printed lines have
-# the price: the limit of 1/2 now means what it says, so the network takes fewer digits for an 8, and misses more of the
-# 8s. If a missed 8 is worse than a false alarm, keep the right probabilities, and choose a lower limit than 1/2.
+# Before the correction, the curve is below the diagonal: of the images to which the network gives about 0.7, only about
+# a quarter are 8s. After the correction, the curve is near the diagonal. Chance still moves a point a little if its
+# group has only about 30 images. The printed lines show the price of the correction. The limit of 1/2 now means what it
+# says, so the network takes fewer digits for an 8, and misses more of the 8s. If a missed 8 is worse than a false
+# alarm, keep the right probabilities, and choose a lower limit than 1/2.
 
 plt.show()

@@ -3,9 +3,9 @@ From pixels to probabilities
 ============================
 
 One picture shows all that a softmax network does with an image: from x to z = x w + b, and from z to y = softmax(z).
-The middle shows x times the weights of each class, pixel by pixel. Yellow pixels speak for the class, dark blue pixels
-speak against the class. Pixels without ink are white, since they count for nothing. The number z above each class is
-the sum over the pixels plus the bias. The softmax turns the ten numbers z into ten probabilities y.
+The middle shows x times the weights of each class, pixel by pixel. Yellow pixels speak for the class, and dark blue
+pixels speak against the class. Pixels without ink are white, because these pixels add nothing. The number z above each
+class is the sum over the pixels plus the bias. The softmax turns the ten numbers z into ten probabilities y.
 """
 
 import matplotlib.pyplot as plt

@@ -4,8 +4,8 @@ How to judge a derivative
 
 A derivative that was derived by hand can be compared with differences of the cost. But a difference has errors of its
 own: with a large step h, the difference is not yet the derivative, and with a small h, rounding errors are large. So
-only a number of digits agree, and one must know how many digits to expect. The complex step, Im E(w + ih) / h,
-subtracts nothing, so its h can be as small as one likes.
+the derivative and the difference agree only in their first digits, and you must know how many digits to expect. The
+complex step, Im E(w + ih) / h, subtracts nothing, so its h can be as small as you like.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +14,8 @@ import numpy as np
 import numnet as nn
 
 # %%
-# One sigmoid neuron with cross-entropy, E = ln(1 + exp(z)) for target 0, and its derivative by hand, dE/dw = x (y - t).
+# Here is one sigmoid neuron with cross-entropy. For the target 0, its cost is E = ln(1 + exp(z)). The derivative by
+# hand is dE/dw = x (y - t).
 w, x = 0.7, 1.3
 
 
@@ -43,8 +44,9 @@ ax.grid(color="0.92")
 ax.legend(frameon=False)
 
 # %%
-# :func:`numnet.gradcheck` compares with central differences and with the complex step, for every parameter and every
-# input of a network, and chooses h by itself. Here it judges tanh, and a tanh with a wrong sign in its derivative.
+# :func:`numnet.gradcheck` compares the derivatives with central differences and with the complex step, for every
+# parameter and every input of a network. The function chooses h by itself. Here it judges tanh, and a tanh with a wrong
+# sign in its derivative.
 
 
 class WrongTanh(nn.Tanh):
@@ -65,7 +67,8 @@ for activation in nn.Tanh(), WrongTanh():
     print(f"    the complex step by {report.complex_step.error:.0e}")
 
 # %%
-# The last network had the wrong sign. If a limit is given, an error names the place of the largest error:
+# The last network had the wrong sign. If you give a limit, ``gradcheck`` raises an error that names the place of the
+# largest difference:
 try:
     nn.gradcheck(net, nn.CrossEntropy(), images, labels, raise_above=1e-7)
 except nn.GradientError as error:

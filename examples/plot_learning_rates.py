@@ -31,8 +31,8 @@ ax = nn.plotting.learning_curves(histories)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %%
-# In between, a range of learning rates works, here about 0.3 to 3. Try powers of ten first, and then numbers between
-# the powers.
+# Between too small and too large, a range of learning rates works: here, from about 0.3 to 3. Try powers of ten first,
+# and then numbers between the powers.
 lrs = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 accuracies = [100 * run(lr).test_accuracy[-1] for lr in lrs]
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
@@ -44,9 +44,9 @@ ax.spines[["top", "right"]].set_visible(False)
 ax.grid(axis="y", color="0.9")
 
 # %%
-# A softmax with cross-entropy has bounded gradients, (y - t) / n. So with too large a learning rate, the accuracy only
-# gets worse. A linear output with the quadratic cost has gradients without a bound: each step overshoots by more than
-# the step before. numnet notices this, and undoes the epoch.
+# A softmax with cross-entropy has bounded gradients, (y - t) / n. So if the learning rate is too large, the accuracy
+# only gets worse. A linear output with the quadratic cost has gradients without a bound: each step overshoots by more
+# than the step before. numnet notices that the cost grows without end, and undoes the epoch.
 net = nn.Sequential(nn.Linear(64, 10), seed=0)
 trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(lr=1.0), seed=0)
 try:

@@ -2,10 +2,10 @@ r"""
 Momentum in a narrow valley
 ===========================
 
-In a narrow valley, a cost is steep across the valley and flat along it. Plain gradient descent then leaps from wall to
-wall, and makes little progress along the valley. Momentum adds up past steps: the steps across the valley cancel, and
-the steps along the valley add up. Nesterov's variant looks one step ahead and swings less. :doc:`/derivations/sgd` has
-the formulas.
+In a narrow valley, a cost is steep across the valley, and flat along the valley. Plain gradient descent then leaps from
+wall to wall, and makes little progress along the valley. Momentum adds up past steps: the steps across the valley
+cancel, and the steps along the valley add up. Nesterov's variant looks one step ahead and swings less.
+:doc:`/derivations/sgd` has the formulas.
 
 The valley is a real cost, E = 1/4 (w1\ :sup:`2` + 25 w2\ :sup:`2`): a linear neuron of two weights, whose inputs
 differ in scale by a factor of 5. For each optimizer, twenty learning rates are tried. Each picture shows the path with
@@ -65,7 +65,7 @@ def draw(label, color, **options):
 draw("plain", "#D55E00")
 
 # %%
-# With momentum, the swings across the valley become smaller, and the steps along it larger.
+# With momentum, the swings across the valley become smaller, and the steps along the valley become larger.
 draw("momentum 0.7", "#0072B2", momentum=0.7)
 
 # %%

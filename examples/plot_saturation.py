@@ -6,9 +6,9 @@ A sigmoid unit is saturated if y (1 - y) is nearly 0. Then hardly any gradient g
 saturated in each layer, and does training free them? This network has three sigmoid layers, and starts with weights
 that are ten times too large. Epoch 0 is the start.
 
-Training hardly frees the hidden units, since little gradient gets through them. The softmax starts saturated, too, and
-mostly wrong. But with cross-entropy the gradient of the softmax, (y - t) / n, does not vanish, so one epoch frees the
-softmax. Later the softmax saturates again, since the network becomes certain with good reason.
+Training hardly frees the hidden units, since little gradient gets through them. At the start, the softmax is saturated,
+too, and mostly wrong. But with cross-entropy the gradient of the softmax, (y - t) / n, does not vanish, so one epoch
+frees the softmax. Later the softmax saturates again, since the network becomes certain with good reason.
 """
 
 import matplotlib.pyplot as plt

@@ -27,14 +27,14 @@ net = trained(nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0))
 nn.plotting.weight_images(net)
 
 # %%
-# No digit has ink in the corners. There a weight gets no gradient, and keeps its starting value. Starting weights that
-# are ten times larger than usual make this visible:
+# No digit has ink in the corners. A weight in a corner gets no gradient, and keeps its starting value. Starting weights
+# that are ten times larger than usual make this visible:
 net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
 net.parameters *= 10
 nn.plotting.weight_images(trained(net))
 
 # %%
-# Weight decay makes the weights small for which the data give no reason:
+# Weight decay makes a weight small if the data give no reason for a large weight:
 net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
 net.parameters *= 10
 nn.plotting.weight_images(trained(net, weight_decay=0.01))

@@ -1,4 +1,7 @@
-"""Why cross-entropy? The quadratic cost beside it: on one neuron, and on MNIST at equal, at best and from bad starts.
+"""Compare the quadratic cost with cross-entropy, on one neuron and on MNIST.
+
+On MNIST, both costs first have the same learning rate. Then each cost has its best learning rate, from the usual start
+and from a saturated start.
 
     python examples/quadratic_vs_cross_entropy.py --plot costs.png
 

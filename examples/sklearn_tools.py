@@ -1,6 +1,6 @@
-"""scikit-learn's tools on networks of numnet: pipeline, search, cross-validation, calibration, importance, bagging.
+"""Use scikit-learn's tools on networks of numnet: pipeline, search, cross-validation, calibration, importance, bagging.
 
-Everything is learned from 1,797 digits of 8 x 8 pixels. It needs ``pip install 'numnet[sklearn]'``.
+All networks learn from 1,797 digits of 8 x 8 pixels. The program needs ``pip install 'numnet[sklearn]'``.
 """
 
 from __future__ import annotations
