@@ -28,7 +28,7 @@ TABLE = Table(
     "docs/when-it-does-not-learn.md",
     """# When it does not learn
 
-First make three checks, which take a minute. Then find your symptom in the tables below.
+First make three checks. They take a minute. Then find your symptom in the tables below.
 
 ## Three checks
 
@@ -75,9 +75,9 @@ for lr in 0.05, 0.5, 5:
 
 ## How to read the tables
 
-Each row has a symptom, its cause, what numnet says, and the remedy. Of a message of numnet, the row has the first two
-lines. An ellipsis (…) stands for what differs from run to run. A `DataWarning` says that the data are legal, but are
-most often a mistake.
+Each row has a symptom, its cause, what numnet says, and the remedy. If a message of numnet is longer than two lines,
+the row has the first two lines. An ellipsis (…) stands for what differs from run to run. A `DataWarning` says that
+the data are legal, but are most often a mistake.
 
 An arrow (→) stands between the result with the mistake and the result with the remedy. Each accuracy is measured on
 the test data. R2 is the share of the variance of the targets that a regression explains. If a row names no data, the
@@ -173,9 +173,9 @@ def test_labels_of_other_images(row):
     row(
         FIRST,
         "the cost stays at about ln 10 = 2.303, as if the network guessed among ten classes",
-        "the labels are those of other images. Here the images were shuffled, and the labels were not",
+        "the labels belong to other images. Here the images were shuffled, and the labels were not",
         "nothing",
-        "shuffle both in one order, `x, t = x[order], t[order]`: accuracy "
+        "shuffle both in the same order, `x, t = x[order], t[order]`: accuracy "
         f"{before:.1f} → {healthy((x[order], t[order]), TEST, 30):.2f}",
     )
 
@@ -191,8 +191,8 @@ def test_a_learning_rate_that_is_too_small(row):
         "the cost falls in each epoch, but by less than 0.01",
         "the learning rate is too small, here 0.001",
         "nothing",
-        "ten times the rate, and again, until a larger rate brings nothing more. Here `SGD(lr=0.5)`: accuracy "
-        f"{trainer.history.test_accuracy[-1]:.1f} → {healthy(TRAIN, TEST):.2f}",
+        "multiply the rate by ten, again and again, until a larger rate brings nothing more. Here "
+        f"`SGD(lr=0.5)`: accuracy {trainer.history.test_accuracy[-1]:.1f} → {healthy(TRAIN, TEST):.2f}",
     )
 
 
@@ -233,7 +233,7 @@ def test_no_activation_between_two_linear_layers(row):
     assert before == pytest.approx(one, abs=0.05)
     row(
         FIRST,
-        "more `Linear` layers learn no more than one. Here they do not learn which points lie within a circle",
+        "more `Linear` layers learn no more than one layer. Here they do not learn which points lie within a circle",
         "`Linear` layers in a row are together only one linear function, which separates by straight lines",
         "nothing",
         f"an activation between them, here `Tanh()`: accuracy {before:.1f} → {after:.2f}",
@@ -282,9 +282,9 @@ def test_one_tanh_for_minus_1_and_1(row):
     row(
         MEANING,
         "`net.predict` refuses for one tanh trained on -1 and 1",
-        "classes are whole numbers from 0 up, and -1 is none of them",
+        "classes are whole numbers from 0 up, and -1 is no such number",
         refused(trainer.net.predict, test[0]),
-        f"`np.sign(net(x))`; the history and `net.accuracy` count so: accuracy {by_sign:.2f}",
+        f"`np.sign(net(x))`; the history and `net.accuracy` count in this way: accuracy {by_sign:.2f}",
     )
 
 
@@ -380,7 +380,7 @@ def test_bytes_of_few_levels(row):
     before, (warning,) = classify(*sixteen, 30)
     row(
         DATA,
-        "nothing is learned from images whose bytes go to 16, as those of scikit-learn's digits",
+        "nothing is learned from images whose bytes go only to 16, such as scikit-learn's digits",
         "numnet takes bytes as intensities from 0 to 255, and scales them to 0 to 1",
         warning,
         f"do as numnet says: accuracy {before:.1f} → {healthy(*changed(lambda x: x / 16, *sixteen), 30):.2f}",
@@ -419,10 +419,11 @@ def test_test_data_of_another_kind(row):
     before, (warning,) = classify(TRAIN, *sixteen, 30)
     row(
         DATA,
-        "wrong on the test data or on images of one's own, right on the training data",
+        "wrong on the test data or on your own images, right on the training data",
         "in these images, ink has another number than in the training images",
         warning,
-        "here the bytes went to 16 among bytes to 255. `(x / 16 * 255).astype(np.uint8)`: accuracy "
+        "here the bytes of the test data went to 16, and the bytes of the training data to 255. "
+        f"`(x / 16 * 255).astype(np.uint8)`: accuracy "
         f"{before:.2f} → {healthy(TRAIN, *changed(lambda x: (x / 16 * 255).astype(np.uint8), *sixteen), 30):.2f}",
     )
 
@@ -570,7 +571,7 @@ def test_drawings_of_ones_own(row, mnist):
     after = healthy(train, (np.stack([nn.datasets.as_mnist(page) for page in pages]), labels), epochs=3)
     row(
         MNIST,
-        "drawings of one's own are read wrongly",
+        "your own drawings are read wrongly",
         "MNIST's digits are 20 pixels high, with their centre of mass in the middle",
         warning,
         f"`nn.datasets.as_mnist(image)` for each image: accuracy {before:.2f} → {after:.2f}, softmax",
@@ -637,7 +638,7 @@ def test_a_test_cost_that_rises(row):
         "the network learns its samples by heart. Here there are 100 samples",
         "nothing; the columns and curves of the history show it",
         '`fit(..., callbacks=[nn.keep_best("test_cost", patience=20)])`: test cost '
-        f"{before:.2f} → {after:.2f}, with {len(trainer.history)} epochs of 300",
+        f"{before:.2f} → {after:.2f}, after {len(trainer.history)} of 300 epochs",
     )
 
 
@@ -653,7 +654,8 @@ def test_to_stop_at_a_goal(row):
         "the training goes on after it is good enough",
         "`fit` trains as many epochs as you ask for",
         "nothing",
-        f"a callback that raises `StopIteration`, here at an accuracy above 0.9: {len(trainer.history)} epochs of 100",
+        "a callback that raises `StopIteration`, here at an accuracy above 0.9: "
+        f"after {len(trainer.history)} of 100 epochs",
     )
 
 
@@ -832,7 +834,7 @@ def checked(layer, x=None, **options):
     ("symptom", "cause", "wrong", "remedy", "right"),
     [
         (
-            "the backward of a layer of one's own is wrong",
+            "the backward of your own layer is wrong",
             "the derivative in `backward` is wrong. Here its sign is wrong",
             WrongSign(),
             "derive dE/dx of the layer that is named",
@@ -840,7 +842,7 @@ def checked(layer, x=None, **options):
         ),
         (
             "the gradient of a parameter is wrong",
-            "the derivative in `backward` is wrong. Here it is a mean over the batch in place of a sum",
+            "the derivative in `backward` is wrong. Here it is a mean over the batch, and a sum would be right",
             Mean(4),
             "derive dE/d(parameter) of the layer that is named",
             Scale(4),
@@ -891,7 +893,7 @@ def test_a_kink(row):
     row(
         LAYERS,
         "a layer that is right is said to be wrong",
-        "an input is just where a ReLU has no derivative",
+        "an input of a ReLU is exactly 0, and there a ReLU has no derivative",
         report.cause,
         "here `x + 0.05`: relative errors below 1e-7",
     )
@@ -905,7 +907,7 @@ def test_a_gradcheck_that_takes_minutes(row):
     report = nn.gradcheck(net, nn.CrossEntropy(), x, t, samples=10, raise_above=1e-7)
     row(
         LAYERS,
-        "`gradcheck` does not come back",
+        "`gradcheck` does not end",
         "it moves each number of the network, one by one",
         warning,
         f"here `samples=10`: {report.checked} derivatives of {report.total:,}",
@@ -926,7 +928,7 @@ def test_ones_own_files(row, mnist, tmp_path):
     after = healthy(*((data.images, data.labels) for data in nn.datasets.load_idx(own)))
     row(
         MNIST,
-        "`nn.datasets.mnist(folder)` refuses files of one's own with MNIST's names",
+        "`nn.datasets.mnist(folder)` refuses your own files with MNIST's names",
         "the files are not MNIST. Here they have 900 and 100 other images",
         error,
         f"do as numnet says: accuracy {after:.2f}, softmax",
