@@ -16,6 +16,7 @@ from typing import Any
 import latex2mathml.converter
 import sphinx.locale
 import sphinx.search
+import threadpoolctl
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -29,6 +30,7 @@ from sphinx_gallery.sorting import ExplicitOrder
 import numnet
 
 logger = logging.getLogger(__name__)
+threadpoolctl.threadpool_limits(1)  # with more threads, numnet warns on a busy machine, and the gallery shows the warning
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"
 

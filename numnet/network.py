@@ -401,6 +401,9 @@ class Sequential:
 
 
 def classes(y: Array, last: Layer) -> npt.NDArray[np.intp]:
-    """Return each row's class: its largest output, or for a single output 1 if it is above the last layer's middle."""
+    """Return each row's class: its largest output.
+
+    For a single output, the class is 1 if the output is above the last layer's middle.
+    """
     largest: npt.NDArray[np.intp] = y.argmax(axis=1)
     return largest if y.shape[1] > 1 else (y[:, 0] > checks.middle(last)).astype(np.intp)
