@@ -30,7 +30,7 @@ from sphinx_gallery.sorting import ExplicitOrder
 import numnet
 
 logger = logging.getLogger(__name__)
-threadpoolctl.threadpool_limits(1)  # with more threads, numnet warns on a busy machine, and the gallery shows the warning
+threadpoolctl.threadpool_limits(1)  # with more threads, numnet warns on a busy machine, and the gallery shows that
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"
 
