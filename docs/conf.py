@@ -218,7 +218,9 @@ def write_drawing_page(app: Sphinx, error: Exception | None) -> None:
         return
     (lines,) = re.findall(r"^```python\n(.*?)^```$", (HERE / "draw.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
     lines = lines.replace("nn.datasets.mnist()", f"nn.datasets.{DIGITS}")
-    subprocess.run([sys.executable, "-c", lines], cwd=app.outdir / "_static", stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+    this = {**os.environ, "PYTHONPATH": str(Path(numnet.__file__).parents[1])}  # in another folder, this numnet as well
+    options = {"cwd": app.outdir / "_static", "env": this, "stdout": subprocess.DEVNULL}
+    subprocess.run([sys.executable, "-c", lines], **options, check=True)  # noqa: S603
 
 
 CHINESE = {

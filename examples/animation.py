@@ -8,6 +8,7 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 
 import numnet as nn
 
+path = sys.argv[1]
 BLUE, ORANGE = "#8db3d9", "#e07b39"
 train, test = nn.datasets.mnist()
 net = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10), nn.Softmax(), seed=0)
@@ -35,4 +36,4 @@ def draw(i: int) -> None:
         bar.set(height=y[i, digit], color=ORANGE if digit == y[i].argmax() else BLUE)
 
 
-FuncAnimation(figure, draw, len(frames)).save(sys.argv[1], PillowWriter(fps=12))
+FuncAnimation(figure, draw, len(frames)).save(path, PillowWriter(fps=12))

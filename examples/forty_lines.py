@@ -17,7 +17,7 @@ def read(path: Path) -> np.ndarray:
 digits = Path(__file__).parents[1] / "numnet" / "datasets" / "data"
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else digits
 arrays = [read(path) for path in sorted(folder.glob("*.gz"))]
-if folder == digits:  # two files, in which every fifth digit is for the test
+if len(arrays) == 2:  # the digits, of which every fifth is for the test
     test, train = np.arange(1797) % 5 == 0, np.arange(1797) % 5 > 0
     arrays = [a[part] for part in (test, train) for a in arrays]
 test_images, test_labels, images, labels = arrays

@@ -136,10 +136,14 @@ class Layer:
         twin.training = False
         return twin
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a deep copy and a pickle have. The layers here leave out what the last batch has left behind."""
-        kept = ("x", "y", "out", "column") if type(self).__module__ == __name__ else ()
-        return {name: value for name, value in vars(self).items() if name not in kept}
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy deeply, and pickle. The layers here leave out what the last batch has left behind."""
+        parts: Any = super().__reduce_ex__(protocol)
+        made, args, *state = parts
+        if type(self).__module__ == __name__:
+            batch = ("x", "y", "out", "column")
+            state[0] = {name: value for name, value in vars(self).items() if name not in batch}
+        return (made, args, *state)
 
     def __repr__(self) -> str:
         sizes = [] if self.inputs is None else [str(n) for n in (self.inputs, self.outputs) if n is not None]

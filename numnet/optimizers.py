@@ -48,6 +48,8 @@ class SGD:
     0.405
     """
 
+    _step: Array | None = None
+
     @checks.sgd_arguments
     def __init__(
         self,
@@ -78,6 +80,8 @@ class SGD:
         """
         if self.clip_norm is not None and (norm := _norm(gradients)) > self.clip_norm:
             np.multiply(gradients, float(self.clip_norm) / norm, out=gradients)
+        if self._step is None:  # in a copy
+            self._step = np.empty_like(parameters)
         step, direction = self._step, gradients
         if self.weight_decay:
             np.multiply(self._decay_mask, parameters, out=step)
@@ -92,18 +96,17 @@ class SGD:
             direction = self.velocity
         np.subtract(parameters, np.multiply(direction, lr, out=step), out=parameters)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_step"}  # only used within an update
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if "velocity" in state:
-            self._step = np.empty_like(self.velocity)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        parts: Any = super().__reduce_ex__(protocol)
+        made, args, *state = parts
+        if type(state[0]) is dict:  # otherwise a subclass has slots
+            state[0] = {name: value for name, value in vars(self).items() if name != "_step"}
+        return (made, args, *state)
 
     def to(self, device: str) -> None:
         """Move what `start` has allocated to a device."""
-        arrays = (self.velocity, self._step, self._decay_mask)
-        self.velocity, self._step, self._decay_mask = (backend.to(array, device) for array in arrays)
+        self.velocity, self._decay_mask = (backend.to(array, device) for array in (self.velocity, self._decay_mask))
+        self._step = np.empty_like(self.velocity)
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments, as numbers of Python's; if lr is a function, its entry is None."""

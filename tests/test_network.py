@@ -276,6 +276,7 @@ def test_a_copy_and_a_pickle_of_a_trainer_have_no_buffers_in_them(twin):
     size = len(pickle.dumps(trainer))
     trainer.step(x, t)
     assert len(pickle.dumps(trainer)) < size + 100
+    assert vars(twin(trainer.optimizer)).keys() == vars(trainer.optimizer).keys() - {"_step"}
     assert b"numnet.backend" not in pickle.dumps(net)  # where it is, and not what this version calls there
     other = twin(trainer)
     assert vars(other.net).keys() == vars(nn.Sequential(nn.Linear(4, 2))).keys()
@@ -284,12 +285,34 @@ def test_a_copy_and_a_pickle_of_a_trainer_have_no_buffers_in_them(twin):
     np.testing.assert_array_equal(net.parameters, other.net.parameters)
 
 
-def test_a_layer_of_your_own_is_copied_as_a_whole():
-    class Bent(nn.Sigmoid):
-        def __init__(self):
-            self.x = 3
+class Bent(nn.Sigmoid):
+    __slots__ = ("q",)
 
-    assert copy.deepcopy(Bent()).x == 3
+    def __init__(self):
+        self.x, self.q = 3, 4
+
+
+class Slotted(nn.SGD):
+    __slots__ = ("q",)
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+def test_a_layer_and_an_optimizer_of_your_own_are_copied_as_a_whole(twin):
+    layer, optimizer = Bent(), Slotted(lr=0.1)
+    optimizer.q = 3
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(4, 2), layer, seed=0), nn.Quadratic(), optimizer)
+    other = twin(trainer)
+    assert (other.net.layers[1].x, other.net.layers[1].q, other.optimizer.q) == (3, 4, 3)
+
+
+def test_the_error_in_a_property_is_told():
+    class Mine(nn.Sequential):
+        @property
+        def mean(self):
+            return self.layers[0].wieght.mean()
+
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'wieght'"):
+        _ = Mine(nn.Linear(2, 2)).mean
 
 
 def test_a_refused_network_leaves_its_layers_free():
