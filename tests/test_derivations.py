@@ -493,7 +493,7 @@ CHEAT_SHEET = {  # the worlds of the rows of cheat-sheet.md, by the names of the
     ("Linear",): linear,
     ("ReLU",): relu,
     ("Sigmoid",): sigmoid,
-    ("Softmax",): softmax,
+    ("Softmax",): lambda: sheet("softmax", "quadratic"),
     ("Tanh",): tanh,
     ("Quadratic",): sigmoid_quadratic,
     ("Quadratic", "Sigmoid"): sigmoid_quadratic,
