@@ -1414,6 +1414,7 @@ def test_threads_that_wait_for_one_another(monkeypatch):
     clock = itertools.chain.from_iterable([now, now + took] for now in range(100) for took in (0.001, 0.05))
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(threads, "_TIMED", 1)
+    monkeypatch.setattr(threads, "warned", False)
     with threadpoolctl.threadpool_limits(2, "blas"):
         if threads.number() == 1:
             pytest.skip("BLAS has one thread in any case")
