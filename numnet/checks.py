@@ -297,10 +297,22 @@ _CALLED_HERE = {  # what Keras, PyTorch and scikit-learn have, and numnet has in
     ("fit", "train", "compile"): "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
     ("evaluate", "score"): "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
     ("Adam", "AdamW", "RMSprop", "Adagrad", "optim", "optimizers"): "numnet has one optimizer, nn.SGD(lr=...)",
+    ("predict_proba",): "call the network, net(x)",
+    ("summary",): "write print(net)",
+    ("state_dict",): "the parameters are net.parameters, and net.save(path) saves the network",
+    ("save",): "save a network by net.save(path)",
     ("Dense",): "use nn.Linear(inputs, outputs)",
+    ("Relu",): "use nn.ReLU()",
     ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy"): "use nn.CrossEntropy()",
-    ("MSELoss", "MeanSquaredError"): "use nn.Quadratic()",
+    ("MSE", "MSELoss", "MeanSquaredError"): "use nn.Quadratic()",
     ("Flatten",): "leave it out, since a network flattens its inputs",
+    ("Dropout",): "copy the Dropout that is in docs/coming-from.md of numnet's repository",
+    ("Conv2d", "Conv2D", "BatchNorm1d", "BatchNorm2d", "BatchNormalization"): (
+        "numnet has dense layers only, nn.Linear(inputs, outputs)"
+    ),
+    ("DataLoader",): "give fit the arrays, fit((x, t), ...), or a Dataset: fit makes the batches",
+    ("EarlyStopping",): "give fit callbacks=[nn.keep_best(patience=...)]",
+    ("train_test_split",): "split a Dataset by train, test = data.split(0.2, seed=0)",
 }
 
 
@@ -421,7 +433,7 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
             f"{name} must have no masked entries, since numnet takes every entry for a number: fill them in, "
             f"{held}.filled(value)" + (_LEAVE_OUT.format(held) if name in _BY_SAMPLE else "")
         )
-    there = on_gpu(values)
+    there, give = on_gpu(values), ""
     convert: Any = np.from_dlpack if hasattr(values, "__dlpack__") and not hasattr(values, "__array__") else np.asarray
     try:
         found: Array = (take if there and take else convert)(values)
@@ -435,6 +447,9 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
         if type(values).__module__.startswith("numnet."):  # a Dataset says itself what to give
             raise ValueError(f"{name}: {error}") from None
         why = str(error).partition("\n")[0].rstrip(".")
+        if len(shapes := _shapes(values)) > 1:
+            why = f"its entries have different shapes, such as {shapes[0]} and {shapes[1]}"
+            give = ": give all entries the same shape"
     if _device(values) == "meta":
         why = "on the device meta it has a shape, but no numbers: make it on the CPU"
     kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
@@ -442,8 +457,15 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     if there and take is None:
         give = f"{name}{calls}" if calls else f"a copy of {name} on the CPU"
         raise DeviceError(f"{name} must be on the CPU, but this {kind} is on a GPU: give {give}{hint}")
-    give = f": give {name}{calls}" if calls else ""
+    give = f": give {name}{calls}" if calls else give
     raise ValueError(f"{name} must be an array, but NumPy makes none of this {kind} ({why}){give}")
+
+
+def _shapes(values: Any) -> list[tuple[int, ...]]:
+    """Return the different shapes of the entries of a list; none if an entry has no shape."""
+    with suppress(TypeError, ValueError, RuntimeError):
+        return list({np.shape(value): None for value in values}) if isinstance(values, (list, tuple)) else []
+    return []
 
 
 _BY_SAMPLE = ("inputs", "targets", "images", "labels", "x", "y", "t")
@@ -523,6 +545,7 @@ def inputs(x: Any, net: Any) -> Array:
     features = math.prod(x.shape[1:])
     if x.ndim < 2 or not features or (net.inputs is not None and features != net.inputs):
         takes = net.inputs or ("any number of" if features else "one or more")
+        which = f", which is {features} a sample" if x.ndim > 2 else ""
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
@@ -532,7 +555,7 @@ def inputs(x: Any, net: Any) -> Array:
                 "for digits give np.stack([nn.datasets.as_mnist(image) for image in x])"
             )
         raise ValueError(
-            f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
+            f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{which}{hint}"
         )
     mapped.refuse_cut("inputs", x)  # before reshape, which may copy
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
@@ -1026,7 +1049,10 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
     ("verbose",): "progress=False hides the bar",
     ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
     ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",
-    ("class_weight", "class_weights"): "give sample_weight=w[t], w an array of one weight for each class",
+    ("class_weight", "class_weights"): (
+        "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w "
+        "an array of one weight for each class, such as w = 1 / np.bincount(labels)"
+    ),
     ("sample_weights", "weights", "weight"): "give sample_weight=..., an array of one weight for each sample",
 }
 

@@ -78,7 +78,7 @@ def number() -> int:
 
 
 def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
-    """Warn if a product of a batch and a weight takes longer with all of BLAS's threads than with one: the first time in a process."""
+    """Warn, once in a process, if a product of a batch and a weight takes longer with all of BLAS's threads."""
     global warned
     most = number()
     if warned or most == 1:

@@ -86,7 +86,7 @@ NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
 try:
-    np.asarray([[1], [1, 2]])
+    np.asarray([[[1], [1, 2]]])
 except ValueError as error:
     UNEVEN = str(error).rstrip(".")
 
@@ -314,11 +314,11 @@ REFUSED = {
     ),
     "samples with five of what is no colour": (
         lambda: checks.inputs(np.ones((3, 4, 5)), NET),
-        "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5)",
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5), which is 20 a sample",
     ),
     "colours of too few pixels": (
         lambda: checks.inputs(np.ones((9, 1, 3)), NET),
-        "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3)",
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3), which is 3 a sample",
     ),
     "colours of a single sample": (
         lambda: checks.inputs(np.ones((4, 3)), NET),
@@ -351,6 +351,11 @@ REFUSED = {
     ),
     "a list of lists of several lengths": (
         lambda: checks.targets([[1], [1, 2]], 2, "float32"),
+        "targets must be an array, but NumPy makes none of this list (its entries have different shapes, such as (1,) "
+        "and (2,)): give all entries the same shape",
+    ),
+    "a list of lists with lists of several lengths": (
+        lambda: checks.targets([[[1], [1, 2]]], 2, "float32"),
         f"targets must be an array, but NumPy makes none of this list ({UNEVEN})",
     ),
     "another number of features": (
@@ -716,7 +721,11 @@ REFUSED = {
             ("verbose", "progress=False hides the bar"),
             ("shuffle", "every epoch is shuffled, by Trainer(..., seed=...)"),
             ("patience", "give callbacks=[numnet.keep_best(patience=...)]"),
-            ("class_weight", "give sample_weight=w[t], w an array of one weight for each class"),
+            (
+                "class_weight",
+                "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, "
+                "and w an array of one weight for each class, such as w = 1 / np.bincount(labels)",
+            ),
             ("weights", "give sample_weight=..., an array of one weight for each sample"),
         ]
     },

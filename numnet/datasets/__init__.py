@@ -70,10 +70,10 @@ def mnist(
     DownloadError
         If a file is missing and is not downloaded or cannot be downloaded, `data_dir` is a file, or the folder that
         NUMNET_DATA names is not there. If a file is missing and a folder directly below has all files, the message
-        names that folder, and nothing is downloaded. Also if a file has the name of a published file and other contents, unless the
-        folder has the published file in another form, too. Every load compares the SHA-256 of each file, or of what the
-        file unpacks to, with the published one. In the user's cache folder, only the first load does so, and a later
-        load if the size or the time of the file has changed.
+        names that folder, and nothing is downloaded. Also if a file has the name of a published file and other
+        contents, unless the folder has the published file in another form, too. Every load compares the SHA-256 of each
+        file, or of what the file unpacks to, with the published one. In the user's cache folder, only the first load
+        does so, and a later load if the size or the time of the file has changed.
     OSError
         If a folder or a file is there and cannot be read.
 

@@ -399,7 +399,7 @@ X = np.zeros((4, 2))
         ),
         (X, 3, "t must have a row for each sample, got int"),
         ({"a": [1]}, [0], r"x must be an array, but NumPy makes none of this dict \(it is no array\)"),
-        ([[1, 2], [3]], [0, 1], r"x must be an array, but NumPy makes none of this list \(.*inhomogeneous"),
+        ([[1, 2], [3]], [0, 1], r"x must be an array, but NumPy makes none of this list \(its entries have different"),
         ([[1, 2], [3, "a"]], [0, 1], "x must be numbers, but column 1 holds 'a': make numbers of this column first"),
         ([["1", "2"], ["3", "4"]], [0, 1], "x must be numbers, but column 0 holds '1'"),
         ([[1.0, None]], [0], "x must be numbers, but column 1 holds None"),
