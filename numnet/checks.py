@@ -906,7 +906,7 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
             f"size of about 1 that suits a network: {remedy}"
         )
-    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high):
+    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high, train.shape):
         warn(
             "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give "
             f"{255 if is_bytes else f'{high:.6g}'} - images, and test images alike"
@@ -924,18 +924,21 @@ def data_warnings(train: Any, tests: Any) -> None:
         _compare(train, x, seen, tests)
 
 
-def _bright_ground(x: Array, low: float, high: float) -> bool:
-    """Return whether inputs are square images, bright for the most part, and their dark pixels are not at the border.
+def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) -> bool:
+    """Return whether inputs are images, bright for the most part, and their dark pixels are not at the border.
 
-    The columns of a table that could be bright are in no such order.
+    The images are grey or coloured, of the shape in which they were given, or square if they were given as rows. The
+    columns of a table that could be bright are in no such order.
     """
-    side = math.isqrt(x.shape[1])
-    if side < 8 or side * side != x.shape[1] or low < 0 or float(x.mean()) <= high / 2:
+    shape, side = tuple(size for size in shape if size > 1), math.isqrt(x.shape[1])
+    height, width = shape[:2] if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)) else (side, side)
+    if min(height, width) < 8 or x.shape[1] % (height * width) or low < 0:
         return False
-    images = x.reshape(-1, side, side)
+    images = x.reshape(len(x), height, width, -1)[..., :3]  # of RGBA without the alpha
+    mean = float(images.mean())
     border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
-    darker = high - float(border.mean()) < 0.75 * (high - float(x.mean()))
-    return darker and float((border >= 0.9 * high).mean()) > 0.5
+    darker = high - float(border.mean()) < 0.75 * (high - mean)
+    return mean > high / 2 and darker and float((border >= 0.9 * high).mean()) > 0.5
 
 
 def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:

@@ -1621,7 +1621,15 @@ VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).un
         (1 - PAGE, False),
         (0 * PAGE + 1, False),  # nothing is on it
         (2 * PAGE - 1, False),  # what is below 0 is no brightness
-        (PAGE[:, :26], False),  # no square
+        (PAGE[:, :26], True),
+        (PAGE[:, :26].reshape(20, -1), False),  # rows that make no square
+        (PAGE[:, None], True),
+        (PAGE[..., None], True),
+        (PAGE.astype(np.uint8)[:, 2:, :, None] * np.uint8([255, 255, 255, 255]), True),
+        (1 - (1 - PAGE[..., None]) * [0.2, 1, 1], True),  # red ink
+        (1 - (1 - PAGE[..., None]) * [0.2, 1, 1, 0], True),
+        (np.stack([PAGE, PAGE, PAGE, 1 - PAGE], axis=3), True),  # the ground is white and transparent
+        (np.stack([PAGE, PAGE, PAGE, PAGE, PAGE], axis=3), False),  # five are no colours
         (PAGE[:, :7, 1:8], False),  # too small
         (PAGE * 0.85 + (np.arange(20) == 0)[:, None, None] * PAGE * 0.15, False),  # grey, and one image brighter
         (VOTES, False),  # a table in which most are 1
@@ -1640,10 +1648,11 @@ def test_photographs_have_no_bright_ground():
     load_sample_image = pytest.importorskip("sklearn.datasets").load_sample_image
     pytest.importorskip("PIL", reason="scikit-learn reads photographs with Pillow: pip install pillow")
     for name, side in itertools.product(("china.jpg", "flower.jpg"), (8, 16, 28)):
-        photograph = load_sample_image(name)[: 400 // side * side, : 600 // side * side].mean(axis=2)
-        rows, columns = (size // side for size in photograph.shape)
-        pieces = photograph.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side) / 255
-        network_for((pieces, None), outputs=2, lr=1e-3).fit((pieces, np.arange(len(pieces)) % 2), 1, 64)
+        photograph = load_sample_image(name)[: 400 // side * side, : 600 // side * side]
+        rows, columns = (size // side for size in photograph.shape[:2])
+        pieces = photograph.reshape(rows, side, columns, side, -1).swapaxes(1, 2).reshape(-1, side, side, 3) / 255
+        for x in pieces, pieces.mean(axis=3):
+            network_for((x, None), outputs=2, lr=1e-3).fit((x, np.arange(len(x)) % 2), 1, 64)
 
 
 @pytest.mark.slow
