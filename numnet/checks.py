@@ -561,6 +561,16 @@ def inputs(x: Any, net: Any) -> Array:
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
 
 
+def batch_shape(shape: tuple[int, ...], inputs: int | None) -> tuple[int, int]:
+    """Return the shape of a batch for `forward`, which takes less than a network that is called takes."""
+    if len(shape) != 2 or inputs not in (None, shape[1]):
+        raise ValueError(
+            f"forward takes batches of shape (n, {inputs or 'features'}), got {shape}: flatten the samples, or call "
+            "net(x), which does so"
+        )
+    return shape[0], shape[1]
+
+
 def floats(values: Array) -> Array | None:
     """Return strings or objects as floats; None if they are no real numbers."""
     with suppress(TypeError, ValueError):

@@ -325,6 +325,18 @@ REFUSED = {
         "the network takes batches of shape (n, ...) with 4 features a sample, got (4, 3): for samples in columns give "
         "np.transpose(x)",
     ),
+    "images for forward": (
+        lambda: NET.forward(np.ones((3, 2, 2))),
+        "forward takes batches of shape (n, 4), got (3, 2, 2): flatten the samples, or call net(x), which does so",
+    ),
+    "too few features for forward": (
+        lambda: NET.forward(np.ones((3, 3))),
+        "forward takes batches of shape (n, 4), got (3, 3): flatten the samples, or call net(x), which does so",
+    ),
+    "a vector for forward": (
+        lambda: ANY.forward(np.ones(3)),
+        "forward takes batches of shape (n, features), got (3,): flatten the samples, or call net(x), which does so",
+    ),
     "an array of one object": (
         lambda: checks.inputs(np.array("a", object), NET),
         "inputs must be real numbers, got dtype object",

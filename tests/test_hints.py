@@ -1110,6 +1110,16 @@ def test_a_function_of_another_library(tmp_path):
     np.testing.assert_array_equal(nn.load(path)(X), trainer.net(X))
 
 
+@hint("flatten the samples, or call net(x), which does so")
+def test_a_batch_for_forward():
+    net, x = net_of(dtype="float64"), PIXELS[:9] / 255
+    message = refused(net.forward, x)
+    assert message.startswith("forward takes batches of shape (n, 64), got (9, 8, 8): ")
+    np.testing.assert_array_equal(net.forward(X[:9])[1], given(message, "net", net=net, x=x))
+    assert "(n, 64), got (9, 8): " in refused(net.forward, x[:, 0])
+    assert "(n, features), got (9, 8, 8): " in refused(net_of(nn.Tanh(), dtype="float64").forward, x)
+
+
 @hint("give all entries the same shape")
 def test_images_of_several_sizes():
     images = [image[: 8 - i % 2] for i, image in enumerate(PIXELS)]  # every other has a row less
