@@ -103,7 +103,8 @@ def choose(device: str) -> str:
     'cpu'
     """
     if device not in ("cpu", "gpu", "auto"):
-        raise ValueError(f"device must be one of cpu, gpu, auto, got {device!r}")
+        hint = ": write 'gpu'" if str(device).startswith("cuda") else ""
+        raise ValueError(f"device must be one of cpu, gpu, auto, got {device!r}{hint}")
     if device == "cpu":
         return device
     try:

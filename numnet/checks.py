@@ -297,10 +297,22 @@ _CALLED_HERE = {  # what Keras, PyTorch and scikit-learn have, and numnet has in
     ("fit", "train", "compile"): "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
     ("evaluate", "score"): "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
     ("Adam", "AdamW", "RMSprop", "Adagrad", "optim", "optimizers"): "numnet has one optimizer, nn.SGD(lr=...)",
+    ("predict_proba",): "call the network, net(x)",
+    ("summary",): "write print(net)",
+    ("state_dict",): "the parameters are net.parameters, and net.save(path) saves the network",
+    ("save",): "save a network by net.save(path)",
     ("Dense",): "use nn.Linear(inputs, outputs)",
+    ("Relu",): "use nn.ReLU()",
     ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy"): "use nn.CrossEntropy()",
-    ("MSELoss", "MeanSquaredError"): "use nn.Quadratic()",
+    ("MSE", "MSELoss", "MeanSquaredError"): "use nn.Quadratic()",
     ("Flatten",): "leave it out, since a network flattens its inputs",
+    ("Dropout",): "copy the Dropout that is in docs/coming-from.md of numnet's repository",
+    ("Conv2d", "Conv2D", "BatchNorm1d", "BatchNorm2d", "BatchNormalization"): (
+        "numnet has dense layers only, nn.Linear(inputs, outputs)"
+    ),
+    ("DataLoader",): "give fit the arrays, fit((x, t), ...), or a Dataset: fit makes the batches",
+    ("EarlyStopping",): "give fit callbacks=[nn.keep_best(patience=...)]",
+    ("train_test_split",): "split a Dataset by train, test = data.split(0.2, seed=0)",
 }
 
 
@@ -421,7 +433,7 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
             f"{name} must have no masked entries, since numnet takes every entry for a number: fill them in, "
             f"{held}.filled(value)" + (_LEAVE_OUT.format(held) if name in _BY_SAMPLE else "")
         )
-    there = on_gpu(values)
+    there, give = on_gpu(values), ""
     convert: Any = np.from_dlpack if hasattr(values, "__dlpack__") and not hasattr(values, "__array__") else np.asarray
     try:
         found: Array = (take if there and take else convert)(values)
@@ -435,6 +447,9 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
         if type(values).__module__.startswith("numnet."):  # a Dataset says itself what to give
             raise ValueError(f"{name}: {error}") from None
         why = str(error).partition("\n")[0].rstrip(".")
+        if len(shapes := _shapes(values)) > 1:
+            why = f"its entries have different shapes, such as {shapes[0]} and {shapes[1]}"
+            give = ": give all entries the same shape"
     if _device(values) == "meta":
         why = "on the device meta it has a shape, but no numbers: make it on the CPU"
     kind = f"{type(values).__module__.partition('.')[0]}.{type(values).__name__}".removeprefix("builtins.")
@@ -442,8 +457,15 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     if there and take is None:
         give = f"{name}{calls}" if calls else f"a copy of {name} on the CPU"
         raise DeviceError(f"{name} must be on the CPU, but this {kind} is on a GPU: give {give}{hint}")
-    give = f": give {name}{calls}" if calls else ""
+    give = f": give {name}{calls}" if calls else give
     raise ValueError(f"{name} must be an array, but NumPy makes none of this {kind} ({why}){give}")
+
+
+def _shapes(values: Any) -> list[tuple[int, ...]]:
+    """Return the different shapes of the entries of a list; none if an entry has no shape."""
+    with suppress(TypeError, ValueError, RuntimeError):
+        return list({np.shape(value): None for value in values}) if isinstance(values, (list, tuple)) else []
+    return []
 
 
 _BY_SAMPLE = ("inputs", "targets", "images", "labels", "x", "y", "t")
@@ -523,6 +545,7 @@ def inputs(x: Any, net: Any) -> Array:
     features = math.prod(x.shape[1:])
     if x.ndim < 2 or not features or (net.inputs is not None and features != net.inputs):
         takes = net.inputs or ("any number of" if features else "one or more")
+        which = f", which is {features} a sample" if x.ndim > 2 else ""
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
@@ -532,10 +555,20 @@ def inputs(x: Any, net: Any) -> Array:
                 "for digits give np.stack([nn.datasets.as_mnist(image) for image in x])"
             )
         raise ValueError(
-            f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{hint}"
+            f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{which}{hint}"
         )
     mapped.refuse_cut("inputs", x)  # before reshape, which may copy
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
+
+
+def batch_shape(shape: tuple[int, ...], inputs: int | None) -> tuple[int, int]:
+    """Return the shape of a batch for `forward`, which takes less than a network that is called takes."""
+    if len(shape) != 2 or inputs not in (None, shape[1]):
+        raise ValueError(
+            f"forward takes batches of shape (n, {inputs or 'features'}), got {shape}: flatten the samples, or call "
+            "net(x), which does so"
+        )
+    return shape[0], shape[1]
 
 
 def floats(values: Array) -> Array | None:
@@ -883,7 +916,7 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
             f"size of about 1 that suits a network: {remedy}"
         )
-    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high):
+    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high, train.shape):
         warn(
             "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give "
             f"{255 if is_bytes else f'{high:.6g}'} - images, and test images alike"
@@ -901,18 +934,21 @@ def data_warnings(train: Any, tests: Any) -> None:
         _compare(train, x, seen, tests)
 
 
-def _bright_ground(x: Array, low: float, high: float) -> bool:
-    """Return whether inputs are square images, bright for the most part, and their dark pixels are not at the border.
+def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) -> bool:
+    """Return whether inputs are images, bright for the most part, and their dark pixels are not at the border.
 
-    The columns of a table that could be bright are in no such order.
+    The images are grey or coloured, of the shape in which they were given, or square if they were given as rows. The
+    columns of a table that could be bright are in no such order.
     """
-    side = math.isqrt(x.shape[1])
-    if side < 8 or side * side != x.shape[1] or low < 0 or float(x.mean()) <= high / 2:
+    shape, side = tuple(size for size in shape if size > 1), math.isqrt(x.shape[1])
+    height, width = shape[:2] if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)) else (side, side)
+    if min(height, width) < 8 or x.shape[1] % (height * width) or low < 0:
         return False
-    images = x.reshape(-1, side, side)
+    images = x.reshape(len(x), height, width, -1)[..., :3]  # of RGBA without the alpha
+    mean = float(images.mean())
     border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
-    darker = high - float(border.mean()) < 0.75 * (high - float(x.mean()))
-    return darker and float((border >= 0.9 * high).mean()) > 0.5
+    darker = high - float(border.mean()) < 0.75 * (high - mean)
+    return mean > high / 2 and darker and float((border >= 0.9 * high).mean()) > 0.5
 
 
 def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
@@ -1026,7 +1062,10 @@ _ELSEWHERE = {  # how fit's arguments are called in Keras, PyTorch and scikit-le
     ("verbose",): "progress=False hides the bar",
     ("shuffle", "seed", "random_state"): "every epoch is shuffled, by Trainer(..., seed=...)",
     ("patience", "early_stopping"): "give callbacks=[numnet.keep_best(patience=...)]",
-    ("class_weight", "class_weights"): "give sample_weight=w[t], w an array of one weight for each class",
+    ("class_weight", "class_weights"): (
+        "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w "
+        "an array of one weight for each class, such as w = 1 / np.bincount(labels)"
+    ),
     ("sample_weights", "weights", "weight"): "give sample_weight=..., an array of one weight for each sample",
 }
 

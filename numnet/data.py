@@ -53,6 +53,8 @@ class Samples:
         Class indices; None if the targets have no classes.
     targets : ndarray of shape (n, outputs), or None
         Targets that were given as rows; None if they were given as class indices.
+    shape : tuple of int
+        The shape of one input as it was given, such as (28, 28) for an image; empty for a list.
     names : tuple of str, or None
         The names of the classes.
     weight : ndarray of shape (n,), or None
@@ -69,6 +71,7 @@ class Samples:
         self.net, self.pair, self.operations = net, pair, net.operations
         self.name, self.names = f"{name} has changed while in use", getattr(data, "classes", None)
         self.x, t = checked(net, pair, data, name)
+        self.shape = getattr(checks.images_and_labels(data)[0], "shape", ())[1:]
         self.size, self.outputs = len(self.x), net.outputs or self.x.shape[1]
         self.weight = None if weight is None else self._normalized(checks.sample_weight(weight, self.size))
         self.files = [(path, checks.file_state(path)) for array in (self.x, t) if (path := mapped.file_of(array))]

@@ -266,6 +266,11 @@ class Sequential:
         -------
         z, y : ndarray
             The last layer's input and output, in arrays that the network keeps. The next batch overwrites them.
+
+        Raises
+        ------
+        ValueError
+            If x has another shape.
         """
         self._batch = self._buffers.get(x.shape) or self._allocate(x.shape)
         z = y = x
@@ -369,7 +374,7 @@ class Sequential:
 
     def _allocate(self, shape: tuple[int, ...]) -> _Buffers:
         """Make the arrays of a training step for batches of this shape, and keep them."""
-        n, width = shape
+        n, width = checks.batch_shape(shape, self.inputs)
         outputs = [self.empty(n, after or width) for after in self.widths[1:]]
         # Gradients of the inputs: nobody needs that of the first layer, unless the first layer is the last.
         gradients = [np.empty_like(out) for out in outputs[:-1]] or [self.empty(*shape)]

@@ -41,6 +41,7 @@ lock = threading.Lock()
 running: weakref.WeakSet[Token] = weakref.WeakSet()
 usual: list[int] = []
 busy: weakref.WeakValueDictionary[int, Token] = weakref.WeakValueDictionary()
+warned = False  # once in a process is enough, and Python would show the warning again, since its times differ
 
 
 @contextmanager
@@ -77,9 +78,10 @@ def number() -> int:
 
 
 def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
-    """Warn if a product of a batch and a weight takes longer with all of BLAS's threads than with one."""
+    """Warn, once in a process, if a product of a batch and a weight takes longer with all of BLAS's threads."""
+    global warned
     most = number()
-    if most == 1:
+    if warned or most == 1:
         return
     rows = min(batch_size, max(1, _TIMED // weight.size))
     products = max(1, _TIMED // (rows * weight.size))
@@ -102,3 +104,4 @@ def warn_if_slow(weight: npt.NDArray[Any], batch_size: int) -> None:
             "threadpoolctl.threadpool_limits(1)",
             RuntimeWarning,
         )
+        warned = True

@@ -86,7 +86,7 @@ NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
 try:
-    np.asarray([[1], [1, 2]])
+    np.asarray([[[1], [1, 2]]])
 except ValueError as error:
     UNEVEN = str(error).rstrip(".")
 
@@ -314,16 +314,28 @@ REFUSED = {
     ),
     "samples with five of what is no colour": (
         lambda: checks.inputs(np.ones((3, 4, 5)), NET),
-        "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5)",
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5), which is 20 a sample",
     ),
     "colours of too few pixels": (
         lambda: checks.inputs(np.ones((9, 1, 3)), NET),
-        "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3)",
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3), which is 3 a sample",
     ),
     "colours of a single sample": (
         lambda: checks.inputs(np.ones((4, 3)), NET),
         "the network takes batches of shape (n, ...) with 4 features a sample, got (4, 3): for samples in columns give "
         "np.transpose(x)",
+    ),
+    "images for forward": (
+        lambda: NET.forward(np.ones((3, 2, 2))),
+        "forward takes batches of shape (n, 4), got (3, 2, 2): flatten the samples, or call net(x), which does so",
+    ),
+    "too few features for forward": (
+        lambda: NET.forward(np.ones((3, 3))),
+        "forward takes batches of shape (n, 4), got (3, 3): flatten the samples, or call net(x), which does so",
+    ),
+    "a vector for forward": (
+        lambda: ANY.forward(np.ones(3)),
+        "forward takes batches of shape (n, features), got (3,): flatten the samples, or call net(x), which does so",
     ),
     "an array of one object": (
         lambda: checks.inputs(np.array("a", object), NET),
@@ -351,6 +363,11 @@ REFUSED = {
     ),
     "a list of lists of several lengths": (
         lambda: checks.targets([[1], [1, 2]], 2, "float32"),
+        "targets must be an array, but NumPy makes none of this list (its entries have different shapes, such as (1,) "
+        "and (2,)): give all entries the same shape",
+    ),
+    "a list of lists with lists of several lengths": (
+        lambda: checks.targets([[[1], [1, 2]]], 2, "float32"),
         f"targets must be an array, but NumPy makes none of this list ({UNEVEN})",
     ),
     "another number of features": (
@@ -716,7 +733,11 @@ REFUSED = {
             ("verbose", "progress=False hides the bar"),
             ("shuffle", "every epoch is shuffled, by Trainer(..., seed=...)"),
             ("patience", "give callbacks=[numnet.keep_best(patience=...)]"),
-            ("class_weight", "give sample_weight=w[t], w an array of one weight for each class"),
+            (
+                "class_weight",
+                "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, "
+                "and w an array of one weight for each class, such as w = 1 / np.bincount(labels)",
+            ),
             ("weights", "give sample_weight=..., an array of one weight for each sample"),
         ]
     },
@@ -1612,7 +1633,15 @@ VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).un
         (1 - PAGE, False),
         (0 * PAGE + 1, False),  # nothing is on it
         (2 * PAGE - 1, False),  # what is below 0 is no brightness
-        (PAGE[:, :26], False),  # no square
+        (PAGE[:, :26], True),
+        (PAGE[:, :26].reshape(20, -1), False),  # rows that make no square
+        (PAGE[:, None], True),
+        (PAGE[..., None], True),
+        (PAGE.astype(np.uint8)[:, 2:, :, None] * np.uint8([255, 255, 255, 255]), True),
+        (1 - (1 - PAGE[..., None]) * [0.2, 1, 1], True),  # red ink
+        (1 - (1 - PAGE[..., None]) * [0.2, 1, 1, 0], True),
+        (np.stack([PAGE, PAGE, PAGE, 1 - PAGE], axis=3), True),  # the ground is white and transparent
+        (np.stack([PAGE, PAGE, PAGE, PAGE, PAGE], axis=3), False),  # five are no colours
         (PAGE[:, :7, 1:8], False),  # too small
         (PAGE * 0.85 + (np.arange(20) == 0)[:, None, None] * PAGE * 0.15, False),  # grey, and one image brighter
         (VOTES, False),  # a table in which most are 1
@@ -1631,10 +1660,11 @@ def test_photographs_have_no_bright_ground():
     load_sample_image = pytest.importorskip("sklearn.datasets").load_sample_image
     pytest.importorskip("PIL", reason="scikit-learn reads photographs with Pillow: pip install pillow")
     for name, side in itertools.product(("china.jpg", "flower.jpg"), (8, 16, 28)):
-        photograph = load_sample_image(name)[: 400 // side * side, : 600 // side * side].mean(axis=2)
-        rows, columns = (size // side for size in photograph.shape)
-        pieces = photograph.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side) / 255
-        network_for((pieces, None), outputs=2, lr=1e-3).fit((pieces, np.arange(len(pieces)) % 2), 1, 64)
+        photograph = load_sample_image(name)[: 400 // side * side, : 600 // side * side]
+        rows, columns = (size // side for size in photograph.shape[:2])
+        pieces = photograph.reshape(rows, side, columns, side, -1).swapaxes(1, 2).reshape(-1, side, side, 3) / 255
+        for x in pieces, pieces.mean(axis=3):
+            network_for((x, None), outputs=2, lr=1e-3).fit((x, np.arange(len(x)) % 2), 1, 64)
 
 
 @pytest.mark.slow

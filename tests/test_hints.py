@@ -850,6 +850,7 @@ FOLLOWED |= dict.fromkeys(
         (lambda v: nn.Linear(v, 2), 0, r"at least (\d)"),
         (lambda v: net_of(dtype=v), "float16", r"float32|float64|complex128"),
         (lambda v: net_of(device=v), "cuda", r"\bcpu\b"),
+        (lambda v: net_of(device=v), "cuda:0", r"write '(gpu)'"),
         (lambda v: nn.Sequential(nn.Tanh(), seed=v), -1, r"at least (\d)|None"),
         (lambda v: nn.SGD(v), 0, r"above (0), or a function"),
         (lambda v: nn.SGD(0.5, momentum=v), 1, r"from (0)"),
@@ -1025,8 +1026,11 @@ def test_inputs_and_targets_as_two_arguments():
 @hint(
     "train a network by nn.Trainer(net, cost, optimizer).fit(...)",
     "give nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)",
+    "call the network, net(x)",
+    "write print(net)",
+    "the parameters are net.parameters, and net.save(path) saves the network",
 )
-def test_what_a_network_of_another_library_does():
+def test_what_a_network_of_another_library_does(tmp_path, capsys):
     net = net_of()
     names = {"net": net, "cost": nn.CrossEntropy(), "optimizer": nn.SGD(0.5), "x": X, "t": T}
     for name in "fit", "train", "compile":
@@ -1038,6 +1042,13 @@ def test_what_a_network_of_another_library_does():
         message = refused(getattr, net, name).replace("...", "(x, t)")
         both = [eval(call, {"nn": nn}, names) for used in ("Trainer", "accuracy") for call in quoted(message, used)]
         assert both[0][1] == both[1] > 0.85
+    np.testing.assert_array_equal(given(refused(getattr, net, "predict_proba"), "net", net=net, x=X), net(X))
+    given(refused(getattr, net, "summary"), "print", net=net)
+    assert capsys.readouterr().out == f"{net!r}\n"
+    parameters, saved = quoted(refused(getattr, net, "state_dict"), "net")
+    names |= {"path": tmp_path / "net.npz"}
+    eval(saved, {}, names)
+    np.testing.assert_array_equal(nn.load(tmp_path / "net.npz").parameters, eval(parameters, {}, names))
     assert refused(getattr, net, "parameter") == "'Sequential' object has no attribute 'parameter'"
     assert not hasattr(net, "fit")
 
@@ -1048,6 +1059,9 @@ def test_what_a_network_of_another_library_does():
     "use nn.CrossEntropy()",
     "use nn.Quadratic()",
     "leave it out, since a network flattens its inputs",
+    "use nn.ReLU()",
+    "copy the Dropout that is in docs/coming-from.md of numnet's repository",
+    "numnet has dense layers only, nn.Linear(inputs, outputs)",
 )
 def test_a_class_of_another_library():
     def used(name, **names):
@@ -1062,10 +1076,60 @@ def test_a_class_of_another_library():
         cost = used("CrossEntropyLoss")
         assert type(cost) is type(used("SparseCategoricalCrossentropy")) is nn.CrossEntropy
         assert learns(nn.Trainer(net, cost, sgd, seed=0))
-    assert type(used("MSELoss")) is type(used("MeanSquaredError")) is nn.Quadratic
+    assert type(used("MSELoss")) is type(used("MeanSquaredError")) is type(used("MSE")) is nn.Quadratic
+    assert type(used("Relu")) is nn.ReLU
+    for layer in "Conv2d", "Conv2D", "BatchNorm1d", "BatchNorm2d", "BatchNormalization":
+        assert repr(used(layer, inputs=64, outputs=10)) == repr(nn.Linear(64, 10))
+    page = Path(__file__).parent.parent / re.search(r"docs/\S+", refused(getattr, nn, "Dropout"))[0]
+    names = {}
+    code = page.read_text("utf-8").partition("### Dropout")[2].partition("```python\n")[2].partition("\n\n\ntrain, ")[0]
+    exec(code, names)
+    layers = nn.Linear(64, 64), nn.ReLU(), names["Dropout"](0.2), nn.Linear(64, 10), nn.Softmax()
+    assert learns(trainer_of(*layers), epochs=20)
     refused(getattr, nn, "Flatten")
     assert net(PIXELS[:3]).shape == (3, 10)
     assert refused(getattr, nn, "Sequentiel") == "module 'numnet' has no attribute 'Sequentiel'"
+
+
+@hint(
+    "give fit the arrays, fit((x, t), ...), or a Dataset: fit makes the batches",
+    "give fit callbacks=[nn.keep_best(patience=...)]",
+    "split a Dataset by train, test = data.split(0.2, seed=0)",
+    "save a network by net.save(path)",
+)
+def test_a_function_of_another_library(tmp_path):
+    train, test = given(refused(getattr, nn, "train_test_split"), "split", data=nn.datasets.digits()[0])
+    (call,) = quoted(refused(getattr, nn, "DataLoader"), "fit")
+    callbacks = re.search(r"callbacks=.*", refused(getattr, nn, "EarlyStopping"))[0].replace("...", "3")
+    trainer = trainer_of()
+    call = call.replace("...", f"500, 64, test=test, {callbacks}")
+    eval(call, {"nn": nn, "fit": trainer.fit, "x": train.images, "t": train.labels, "test": test})
+    assert len(trainer.history) == trainer.best.epoch + 3 < 500
+    path = tmp_path / "net.npz"
+    given(refused(getattr, nn, "save"), "net", net=trainer.net, path=path)
+    np.testing.assert_array_equal(nn.load(path)(X), trainer.net(X))
+
+
+@hint("flatten the samples, or call net(x), which does so")
+def test_a_batch_for_forward():
+    net, x = net_of(dtype="float64"), PIXELS[:9] / 255
+    message = refused(net.forward, x)
+    assert message.startswith("forward takes batches of shape (n, 64), got (9, 8, 8): ")
+    np.testing.assert_array_equal(net.forward(X[:9])[1], given(message, "net", net=net, x=x))
+    assert "(n, 64), got (9, 8): " in refused(net.forward, x[:, 0])
+    assert "(n, features), got (9, 8, 8): " in refused(net_of(nn.Tanh(), dtype="float64").forward, x)
+
+
+@hint("give all entries the same shape")
+def test_images_of_several_sizes():
+    images = [image[: 8 - i % 2] for i, image in enumerate(PIXELS)]  # every other has a row less
+    for call in (
+        lambda images: Dataset.from_arrays(images, T),
+        lambda images: Dataset.from_arrays(tuple(images), T),
+        lambda images: learns(trainer_of(nn.Linear(56, 10), nn.Softmax()), (images, T), (TEST[0][:, :56], TEST[1])),
+    ):
+        assert "such as (8, 8) and (7, 8)): give all entries the same shape" in refused(call, images)
+        assert call([image[:7] for image in images])
 
 
 @hint("takes inputs and targets as two arguments: of a Dataset give data.images, data.labels")
@@ -1092,7 +1156,7 @@ def test_a_dataset_as_one_argument():
     "progress=False hides the bar",
     "every epoch is shuffled, by Trainer(..., seed=...)",
     "give callbacks=[numnet.keep_best(patience=...)]",
-    "give sample_weight=w[t], w an array of one weight for each class",
+    "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w ",
     "give sample_weight=..., an array of one weight for each sample",
 )
 def test_arguments_of_other_libraries():
@@ -1131,8 +1195,17 @@ def test_arguments_of_other_libraries():
     for wrong in ({"class_weight": dict(enumerate(w))}, {"weights": w[t]}):
         trainer = trainer_of()
         option = re.search(r"give (sample_weight=[^,]*),", refused(trainer.fit, TRAIN, 5, 64, **wrong))[1]
-        trainer.fit(TRAIN, 5, 64, **eval(f"dict({option.replace('...', 'w[t]')})", {"w": w, "t": t}))
+        trainer.fit(TRAIN, 5, 64, **eval(f"dict({option.replace('...', 'w[labels]')})", {"w": w, "labels": t}))
         assert set(trainer.net.predict(X)) <= set(range(5))  # the others have no weight
+    train = nn.datasets.digits()[0][np.sort(np.argsort(T, kind="stable")[:600])]
+    message = refused(trainer.fit, train, 5, 64, class_weight="balanced")
+    labels = eval(re.search(r"such as (train\.\w+)", message)[1], {"train": train})
+    w = eval(re.search(r"w = (.*)$", message)[1], {"np": np, "labels": labels})
+    np.testing.assert_allclose(np.bincount(labels, w[labels]), 1)
+    option = re.search(r"give (sample_weight=[^,]*),", message)[1]
+    trainer_of(nn.Linear(64, len(w)), nn.Softmax()).fit(
+        train, 5, 64, **eval(f"dict({option})", {"w": w, "labels": labels})
+    )
 
 
 @hint(
@@ -1414,6 +1487,7 @@ def test_threads_that_wait_for_one_another(monkeypatch):
     clock = itertools.chain.from_iterable([now, now + took] for now in range(100) for took in (0.001, 0.05))
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(threads, "_TIMED", 1)
+    monkeypatch.setattr(threads, "warned", False)
     with threadpoolctl.threadpool_limits(2, "blas"):
         if threads.number() == 1:
             pytest.skip("BLAS has one thread in any case")

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,17 @@ def quick(**options):
 
 def regressor(**options):
     return NetRegressor(**{"hidden_layer_sizes": (16,), "max_iter": 10, "random_state": 0, **options})
+
+
+@pytest.mark.parametrize("page", ["other-tools.md", "zh/other-tools.md"])
+def test_a_page_says_what_to_give_for_each_option_that_is_only_scikit_learns(page):
+    text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
+    table = text.partition("| `MLPClassifier` | `NetClassifier` |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = [row.split(" | ") for row in table.splitlines()]
+    theirs, ours = MLPClassifier().get_params(), NetClassifier().get_params()
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(listed) == sorted(theirs.keys() - ours.keys())
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[1])} <= {*ours, "alpha"}
 
 
 # scikit-learn's checks

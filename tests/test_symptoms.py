@@ -1023,6 +1023,7 @@ def test_threads_that_wait_for_one_another(row, monkeypatch):
     clock = itertools.chain.from_iterable([now, now + took] for now in range(100) for took in (0.001, 0.05))
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(threads, "_TIMED", 1)
+    monkeypatch.setattr(threads, "warned", False)
     with threadpoolctl.threadpool_limits(2, "blas"), pytest.warns(RuntimeWarning) as seen:
         threads.warn_if_slow(np.zeros((2, 2)), 1)
     row(

@@ -26,8 +26,9 @@ X, T = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
-    """Let BLAS have two threads, also if the tests run with one."""
+def two_threads(monkeypatch):
+    """Let BLAS have two threads, also if the tests run with one, and numnet warn of them as in a new process."""
+    monkeypatch.setattr(threads, "warned", False)
     with threads.BLAS.limit(limits=2, user_api="blas"):
         if counts() != {2}:
             pytest.skip("this BLAS cannot have two threads")
@@ -202,21 +203,31 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("calls", [("fit", "step"), ("step", "fit")])
-def test_only_a_large_network_on_the_cpu_is_timed_and_only_once_with_a_warning_of_the_callers_line(
+def test_only_a_large_network_on_the_cpu_is_timed_with_one_warning_in_a_process_of_the_callers_line(
     calls, small, device, monkeypatch
 ):
     monkeypatch.setattr(threads, "_COSTS", 0.0)
     monkeypatch.setattr(threads, "_TIMED", 1)
     if not small:
         monkeypatch.setattr(threads, "SMALL", 1)
-    trainer = trainer_of()
-    trainer.net.to(device)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for call in 2 * calls:
-            trainer.fit((X, T), 2, 8) if call == "fit" else trainer.step(X, T)
+        for trainer in trainer_of(), trainer_of():
+            trainer.net.to(device)
+            for call in 2 * calls:
+                trainer.fit((X, T), 2, 8) if call == "fit" else trainer.step(X, T)
     assert all("threads of BLAS make the training slower" in str(warning.message) for warning in caught)
     assert [warning.filename for warning in caught] == [__file__] * (device == "cpu" and not small)
+
+
+def test_a_network_is_timed_once(monkeypatch):
+    timed = []
+    monkeypatch.setattr(threads, "SMALL", 1)
+    monkeypatch.setattr(threads, "warn_if_slow", lambda weight, batch_size: timed.append(weight.shape))
+    trainer = trainer_of()
+    for _ in range(2):
+        trainer.fit((X, T), 2, 8)
+    assert timed == [(3, 2)]
 
 
 def test_a_layer_that_refuses_leaves_the_threads_as_they_were():

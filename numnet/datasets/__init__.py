@@ -69,10 +69,11 @@ def mnist(
     ------
     DownloadError
         If a file is missing and is not downloaded or cannot be downloaded, `data_dir` is a file, or the folder that
-        NUMNET_DATA names is not there. Also if a file has the name of a published file and other contents, unless the
-        folder has the published file in another form, too. Every load compares the SHA-256 of each file, or of what the
-        file unpacks to, with the published one. In the user's cache folder, only the first load does so, and a later
-        load if the size or the time of the file has changed.
+        NUMNET_DATA names is not there. If a file is missing and a folder directly below has all files, the message
+        names that folder, and nothing is downloaded. Also if a file has the name of a published file and other
+        contents, unless the folder has the published file in another form, too. Every load compares the SHA-256 of each
+        file, or of what the file unpacks to, with the published one. In the user's cache folder, only the first load
+        does so, and a later load if the size or the time of the file has changed.
     OSError
         If a folder or a file is there and cannot be read.
 
@@ -366,14 +367,19 @@ def _folders(data_dir: str | os.PathLike[str] | None, download: bool) -> Sequenc
 
 
 def _there(published: _Published, folder: Path) -> str:
-    """Return a line that says what a folder has in place of missing files; nothing of a folder that has nothing."""
+    """Return a line that says what a folder has in place of missing files; nothing of a folder that has nothing.
+
+    DownloadError, before any download, if a folder directly below has all files.
+    """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     if listed(files) == "nothing":
         return ""
     lacks = [f"{role.part} {role.kind}" for i, role in enumerate(_ROLES) if not _has(published, folder, i)]
     below = next((file for file in files if all(_has(published, file, i) for i in range(len(_ROLES)))), None)
-    hint = "" if below is None else f" Did you mean {below}?"
-    return f"{folder} has no {' and no '.join(lacks)} of {published.title}: it has {listed(files)}.{hint}\n"
+    has = f"{folder} has no {' and no '.join(lacks)} of {published.title}: it has {listed(files)}."
+    if below:
+        raise DownloadError(f"{has} Did you mean {below}?")
+    return f"{has}\n"
 
 
 def _has(published: _Published, folder: Path, role: int) -> bool:

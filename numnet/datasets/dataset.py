@@ -148,7 +148,7 @@ class Dataset:
         >>> flowers = [[5.1, 3.5], [6.7, 3.0], [5.0, 3.4]]
         >>> data = Dataset.from_arrays(flowers, ["setosa", "virginica", "setosa"])
         >>> data
-        Dataset(3 images of 2, 2 classes)
+        Dataset(3 samples of 2 numbers, 2 classes)
         >>> data.labels
         array([0, 1, 0])
         >>> data.classes
@@ -239,7 +239,8 @@ class Dataset:
         """Return the name, the number and size of the images and the number of classes, on one line."""
         name = f"{self.name!r}, " if self.name else ""
         size = " x ".join(map(str, self.images.shape[1:])) or "1"
-        return f"Dataset({name}{len(self)} images of {size}, {len(np.unique(self.labels))} classes)"
+        kind = f"images of {size}" if self.images.ndim > 2 else f"samples of {size} numbers"
+        return f"Dataset({name}{len(self)} {kind}, {len(np.unique(self.labels))} classes)"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the classes, with counts and sample images."""

@@ -54,8 +54,11 @@ def arrays(folder: Path, name: str | None) -> dict[str, tuple[NDArray[Any], NDAr
         )
     if not names or name not in (None, *names):
         whose = "" if name is None else f" of {name!r}"
+        below = next((paths[0].parent for paths in roles(folder.glob("*/*")).values()), None)
+        hint = "" if name is not None or below is None else f". Did you mean {below}?"
         raise IdxError(
-            f"{folder} has no files{whose} with names such as train-images-idx3-ubyte.gz and labels.idx1-ubyte: {has}"
+            f"{folder} has no files{whose} with names such as train-images-idx3-ubyte.gz and labels.idx1-ubyte: "
+            f"{has}{hint}"
         )
     name = names[0] if name is None else name
     parts = [part for part in ("train", "test", "") if any(role[:2] == (name, part) for role in files)]

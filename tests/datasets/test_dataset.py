@@ -20,7 +20,8 @@ def test_a_dataset_keeps_its_arrays(count: int, shape: list[int], dtype: str) ->
     assert data.images is images
     assert data.labels is labels
     assert len(data) == count
-    assert repr(data) == f"Dataset('some', {count} images of {' x '.join(map(str, shape)) or 1}, {count} classes)"
+    kind = f"images of {' x '.join(map(str, shape))}" if len(shape) > 1 else f"samples of {[*shape, 1][0]} numbers"
+    assert repr(data) == f"Dataset('some', {count} {kind}, {count} classes)"
 
 
 def test_mapped_arrays_stay_mapped(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_mapped_arrays_stay_mapped(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_a_name() -> None:
-    assert repr(Dataset(np.zeros((2, 3)), np.array([4, 4]))) == "Dataset(2 images of 3, 1 classes)"
+    assert repr(Dataset(np.zeros((2, 3)), np.array([4, 4]))) == "Dataset(2 samples of 3 numbers, 1 classes)"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_names_of_classes_are_kept_as_a_tuple(names: Any) -> None:
     data = Dataset(np.zeros((2, 3)), np.array([0, 1]), "pets", classes=names)
     assert data.classes == tuple(names)
     assert {type(name) for name in data.classes} == {str}
-    assert repr(data) == "Dataset('pets', 2 images of 3, 2 classes)"
+    assert repr(data) == "Dataset('pets', 2 samples of 3 numbers, 2 classes)"
     assert Dataset(np.zeros((2, 3)), np.array([0, 1])).classes is None
 
 
@@ -399,7 +400,7 @@ X = np.zeros((4, 2))
         ),
         (X, 3, "t must have a row for each sample, got int"),
         ({"a": [1]}, [0], r"x must be an array, but NumPy makes none of this dict \(it is no array\)"),
-        ([[1, 2], [3]], [0, 1], r"x must be an array, but NumPy makes none of this list \(.*inhomogeneous"),
+        ([[1, 2], [3]], [0, 1], r"x must be an array, but NumPy makes none of this list \(its entries have different"),
         ([[1, 2], [3, "a"]], [0, 1], "x must be numbers, but column 1 holds 'a': make numbers of this column first"),
         ([["1", "2"], ["3", "4"]], [0, 1], "x must be numbers, but column 0 holds '1'"),
         ([[1.0, None]], [0], "x must be numbers, but column 1 holds None"),
@@ -436,8 +437,8 @@ def test_many_numbers_are_taken_for_measurements() -> None:
     with pytest.raises(ValueError, match=r"^from_arrays: t has 214 different numbers, from 0 to 639: for a regression"):
         Dataset.from_arrays(x, t)
     for classes in t.astype(str), np.unique(t, return_inverse=True)[1]:
-        assert repr(Dataset.from_arrays(x, classes)) == "Dataset(442 images of 3, 214 classes)"
-    assert repr(Dataset.from_arrays(x[:200], np.arange(1, 201))) == "Dataset(200 images of 3, 200 classes)"
+        assert repr(Dataset.from_arrays(x, classes)) == "Dataset(442 samples of 3 numbers, 214 classes)"
+    assert repr(Dataset.from_arrays(x[:200], np.arange(1, 201))) == "Dataset(200 samples of 3 numbers, 200 classes)"
     for kind in "HilQfd":
         with pytest.raises(ValueError, match="t has 201 different numbers, from 1 to 201"):
             Dataset.from_arrays(x[:201], np.arange(1, 202).astype(kind))

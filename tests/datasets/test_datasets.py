@@ -278,8 +278,10 @@ def test_a_folder_one_too_high_is_told_and_the_right_one_is_named(
     for call in (lambda: loader(download=False), loader, lambda: loader(data)):
         with pytest.raises(DownloadError, match=r": it has a file, a part, other, own, set\. Did you mean ") as info:
             call()
-        named = re.findall(r"Did you mean (.*)\?$", str(info.value), re.MULTILINE)
+        named = re.findall(r"Did you mean (.*)\?$", str(info.value))
         assert named == [str(data / "set")]
+        assert "To provide the files" not in str(info.value)
+        assert published.asked == []
         assert same(loader(named[0], download=False), small(SEEDS[loader]))
     shutil.rmtree(data / "set")
     with pytest.raises(DownloadError, match="it has a file, a part, other, own\\.\n"):

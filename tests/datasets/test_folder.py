@@ -103,6 +103,18 @@ def test_if_files_are_missing_or_unclear_what_is_there_is_told(tmp_path: Path, n
     assert sorted(os.listdir(tmp_path)) == sorted(names)
 
 
+def test_a_folder_below_that_has_images_or_labels_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "own").mkdir()
+    files(tmp_path / "own", "images.idx", "labels.idx")
+    with pytest.raises(IdxError, match=r": it has a file, empty, own\. Did you mean ") as info:
+        load_idx(tmp_path)
+    assert len(load_idx(str(info.value).partition("Did you mean ")[2].removesuffix("?"))) == 3
+    with pytest.raises(IdxError, match=r"of 'emnist' with .*: it has a file, empty, own$"):
+        load_idx(tmp_path, "emnist")
+
+
 def test_two_forms_that_are_equal_are_one_also_if_there_is_nan(tmp_path: Path) -> None:
     files(tmp_path, "labels.idx")
     for name in ("images.idx", "images.gz"):
