@@ -511,12 +511,17 @@ def named(name: str) -> Iterator[None]:
         raise (DeviceError if isinstance(error, DeviceError) else ValueError)(f"{name}: {error}") from None
 
 
+def is_dataset(data: Any) -> bool:
+    """Return whether this is a Dataset, and not a table with a column of such a name."""
+    return hasattr(data, "images") and hasattr(data, "labels")
+
+
 def images_and_labels(data: Any) -> tuple[Any, Any]:
     """Return the inputs and targets of a Dataset, or of a pair of arrays."""
-    if hasattr(data, "images") and hasattr(data, "labels"):
+    if is_dataset(data):
         return data.images, data.labels
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        if hasattr(data[0], "images"):
+        if is_dataset(data[0]):
             raise ValueError(
                 "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each"
             )
@@ -537,7 +542,7 @@ def inputs(x: Any, net: Any) -> Array:
     """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
     if type(x) is not np.ndarray:
         x = net.operations.asarray("inputs", x)
-        if x.dtype == object and all(isinstance(value, Real) for value in x.flat):
+        if x.dtype == object and all(issubclass(kind, Real) for kind in set(map(type, x.flat))):
             x = x.astype(float)  # a table with columns of numbers and of True and False
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
@@ -549,7 +554,7 @@ def inputs(x: Any, net: Any) -> Array:
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
-        if x.ndim > 2 and x.shape[-1] in (3, 4) and features == x.shape[-1] * (net.inputs or 0):
+        if x.ndim == 4 and x.shape[-1] in (3, 4) and features == x.shape[-1] * (net.inputs or 0):
             hint = (
                 ": the last axis looks like colours: average them, np.mean(x[..., :3], axis=-1).astype(x.dtype), or "
                 "for digits give np.stack([nn.datasets.as_mnist(image) for image in x])"
@@ -937,14 +942,12 @@ def data_warnings(train: Any, tests: Any) -> None:
 def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) -> bool:
     """Return whether inputs are images, bright for the most part, and their dark pixels are not at the border.
 
-    The images are grey or coloured, of the shape in which they were given, or square if they were given as rows. The
-    columns of a table that could be bright are in no such order.
+    Rows are not judged, since they may be those of a table, whatever their length is.
     """
-    shape, side = tuple(size for size in shape if size > 1), math.isqrt(x.shape[1])
-    height, width = shape[:2] if len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)) else (side, side)
-    if min(height, width) < 8 or x.shape[1] % (height * width) or low < 0:
+    shape = tuple(size for size in shape if size > 1)
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))) or min(shape[:2]) < 8 or low < 0:
         return False
-    images = x.reshape(len(x), height, width, -1)[..., :3]  # of RGBA without the alpha
+    images = x.reshape(len(x), *shape[:2], -1)[..., :3]  # of RGBA without the alpha
     mean = float(images.mean())
     border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
     darker = high - float(border.mean()) < 0.75 * (high - mean)
@@ -1096,8 +1099,8 @@ def data_in_two(function: Callable[_P, _Result]) -> Callable[_P, _Result]:
 
     @functools.wraps(function)
     def called(*args: _P.args, **kwargs: _P.kwargs) -> _Result:
-        missing = len(args) <= before and target not in kwargs and kwargs.keys() <= set(names)
-        if missing or any(hasattr(value, "images") for value in (*args, *kwargs.values())):
+        pair = len(args) <= before and target not in kwargs and isinstance(args[-1], tuple)
+        if pair or any(is_dataset(value) for value in (*args, *kwargs.values())):
             raise TypeError(
                 f"{name} takes inputs and targets as two arguments: of a Dataset give data.images, data.labels"
             )

@@ -312,7 +312,8 @@ class Trainer(Run):
             if epochs is not None and batch_size is not None:
                 plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size, weighted=weighted)
             else:
-                checks.same_weights(self.progress.weighted, weighted)
+                if len(self.history) < self.progress.last:
+                    checks.same_weights(self.progress.weighted, weighted)
                 plan = replace(self.progress, samples=samples.size, weighted=weighted)
             saver = None
             if checkpoint is not None:

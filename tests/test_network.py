@@ -889,3 +889,16 @@ def test_wide_rows_go_forward_a_few_at_a_time(device, n, wide, wrong):
         x[wrong % n, 1] = np.nan
         with pytest.raises(ValueError, match=f"feature 1 of sample {wrong % n} is nan"):
             net.predict(x)
+
+
+def test_a_table_with_a_column_of_images_is_no_dataset():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed: pip install pandas")
+    x, t = pd.DataFrame({"images": [1.0, 2.0, 3.0], "words": [2.0, 3.0, 1.0]}), [0, 1, 0]
+    net = nn.Sequential(nn.Linear(2, 2), nn.Softmax(), seed=0)
+    assert net.accuracy(x, t) == net.accuracy(x.to_numpy(), t)
+    trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.1), seed=0)
+    assert trainer.evaluate((x, t)) == trainer.evaluate((x.to_numpy(), t))
+    with pytest.raises(TypeError, match="accuracy takes inputs and targets as two arguments"):
+        net.accuracy(images=nn.datasets.digits()[0], targets=t)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 't'"):
+        nn.gradcheck(net, x, t)

@@ -327,3 +327,12 @@ def test_weights_can_be_large_and_may_change_under_training():
         run.fit((TRAIN.images[:200], TRAIN.labels[:200]), 3, 64, callbacks=callbacks, sample_weight=given)
     np.testing.assert_array_equal(runs[0].net.parameters, runs[1].net.parameters)
     assert runs[0].history[-1].train_cost < runs[0].history[0].train_cost
+
+
+def test_a_run_that_has_ended_was_not_interrupted():
+    train, _ = nn.datasets.digits()
+    for weight, other in ((np.ones(len(train)), None), (None, np.ones(len(train)))):
+        net = nn.Sequential(nn.Linear(64, 10), nn.Softmax(), seed=0)
+        trainer = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(lr=0.1), seed=0)
+        trainer.fit(train, 1, 64, sample_weight=weight)
+        assert len(trainer.fit(train, sample_weight=other)) == 1
