@@ -687,7 +687,8 @@ def test_interrupted_at_any_moment_there_is_no_traceback(program, options, tmp_p
             nn.load(tmp_path / "net.npz")
 
 
-@pytest.mark.parametrize(("epochs", "seeds"), [(1, 1), pytest.param(3, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("epochs", "seeds"), [(1, 1), (3, 2)])
 def test_quadratic_vs_cross_entropy(epochs, seeds, tmp_path, largest):
     options = ["--dataset", "digits", "--epochs", epochs, "--seeds", seeds, "--plot", tmp_path / "costs.png"]
     done = run(tmp_path, "examples/quadratic_vs_cross_entropy.py", *options)

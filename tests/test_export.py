@@ -405,10 +405,10 @@ def test_forward_refuses_the_wrong_number_of_pixels(page, digits_net):
     ("data", "kind"),
     [
         ("digits", "mouse"),
-        pytest.param("digits", "touch", marks=pytest.mark.slow),
-        ("digits", "pen"),
-        pytest.param("mnist", "mouse", marks=pytest.mark.slow),
-        ("mnist", "touch"),
+        *(
+            pytest.param(data, kind, marks=pytest.mark.slow)
+            for data, kind in (("digits", "touch"), ("digits", "pen"), ("mnist", "mouse"), ("mnist", "touch"))
+        ),
     ],
 )
 def test_a_drawn_digit_is_read(page, data, kind, request):

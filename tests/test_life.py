@@ -706,7 +706,7 @@ SOMETIMES = {
 
 
 def test_a_life(request):
-    examples = settings().max_examples * (2 if request.config.getoption("--slow") else 1)
+    examples = round(settings().max_examples * (2 if request.config.getoption("--slow") else 0.5))
     SEEN.clear()
     run_state_machine_as_test(
         Life,

@@ -373,6 +373,7 @@ def test_a_file_of_the_same_kind_is_replaced_and_its_permissions_are_kept(
     assert sorted(os.listdir(folder)) == there
 
 
+@pytest.mark.slow
 @every_output
 @given(data=st.data())
 @in_folder
@@ -391,6 +392,7 @@ def test_a_damaged_file_loses_nothing_more(name, data, tmp_path_factory):
         refused(folder, name, path, FileExistsError, "damaged")
 
 
+@pytest.mark.slow
 @every_output
 @given(place=st.integers(0), change=st.integers(1, 255))
 @in_folder

@@ -74,7 +74,7 @@ def outcome(trainer):
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize(
     "every",
-    [1, pytest.param(2, marks=pytest.mark.slow), pytest.param("1 batches", marks=pytest.mark.slow), "3 batches"],
+    [*(pytest.param(every, marks=pytest.mark.slow) for every in (1, 2, "1 batches")), "3 batches"],
 )
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_run_cut_off_anywhere_ends_with_the_same_bits(options, every, device, tmp_path, small_blocks):

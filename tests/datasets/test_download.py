@@ -654,6 +654,7 @@ def start(server: Any, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", TINY, server.mirror("one"), str(folder)], stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_downloads(server: Any, tmp_path: Path) -> None:
     def slow(request: BaseHTTPRequestHandler) -> None:
         time.sleep(1)
