@@ -727,7 +727,8 @@ def test_the_moving_picture_of_the_readme(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["animation.py", str(tmp_path / "new.gif")])
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    runpy.run_path("examples/animation.py")
+    with plt.rc_context():  # the program sets a size of letters
+        runpy.run_path("examples/animation.py")
     for gif in (tmp_path / "new.gif", "docs/reading.gif"):
         with Image.open(gif) as picture:
             assert picture.size == (720, 300)
