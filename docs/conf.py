@@ -177,7 +177,8 @@ def take_commas(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         after = node.next_node(descend=False, siblings=True)
         if isinstance(after, nodes.Text) and unicodedata.category(after.astext()[0]) in ("Pe", "Po"):
             node["comma"] = after.astext()[0]
-            after.parent.replace(after, nodes.Text(after.astext()[1:]))
+            place = next(i for i, child in enumerate(after.parent) if child is after)  # replace() finds an equal text
+            after.parent[place] = nodes.Text(after.astext()[1:])
 
 
 def visit_math(self: HTML5Translator, node: nodes.math) -> None:

@@ -414,6 +414,7 @@ WORLDS = {
     # tanh-and-relu.md
     "tanh": tanh,
     "tanh-and-sigmoid": tanh,
+    "tanh-from-sigmoid": tanh,
     "tanh-parts": tanh,
     "tanh-derivative": tanh,
     "tanh-backward": tanh,
