@@ -3,8 +3,9 @@ Momentum in a narrow valley
 ===========================
 
 In a narrow valley, a cost is steep across the valley, and flat along the valley. Plain gradient descent then leaps from
-wall to wall, and makes little progress along the valley. Momentum adds up past steps: the steps across the valley
-cancel, and the steps along the valley add up. Nesterov's variant looks one step ahead and swings less.
+wall to wall, and makes little progress along the valley. Momentum adds up past steps, and the steps along the valley
+all have the same direction. So with momentum about half the learning rate is enough to get along the valley, and with
+the smaller rate the swings across the valley die out sooner. Nesterov's variant looks one step ahead and swings less.
 :doc:`/derivations/sgd` has the formulas.
 
 The valley is a real cost, E = 1/4 (w1\ :sup:`2` + 25 w2\ :sup:`2`): a linear neuron of two weights, whose inputs
