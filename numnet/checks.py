@@ -592,10 +592,12 @@ def parts(rows: int, *widths: int | None) -> list[slice]:
     return [slice(start, start + size) for start in range(0, rows or 1, size)]
 
 
-def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None) -> None:
+def finite(
+    values: Array, given: Array, start: int = 0, rows: Array | None = None, x: Array | None = None
+) -> None:
     """Refuse values that are not finite; `given` are the numbers that they came from.
 
-    They are those of the samples from `start` on, or of the samples `rows`.
+    They are those of the samples from `start` on, or of the samples `rows`. `x` has all samples.
 
     The sum of the squares is finite only if every value is finite, and takes one pass. If the sum is not finite, every
     value is looked at.
@@ -605,6 +607,11 @@ def finite(values: Array, given: Array, start: int = 0, rows: Array | None = Non
         row, feature = map(int, np.argwhere(~np.isfinite(values))[0])  # `values` may be on a GPU, and `given` not
         sample = start + row if rows is None else rows[row]
         value, hint = given[row, feature], ""
+        if x is not None and len(x) > 1 and all(np.isnan(x[part, feature]).all() for part in parts(len(x))):
+            raise ValueError(
+                f"inputs must be finite, but feature {feature} is nan in every sample: leave the feature out, or, if "
+                "the feature was divided by a standard deviation of 0, divide by 1"
+            )
         if np.isfinite(value):
             hint = f", and {values.dtype} ends at {np.finfo(values.dtype).max:.3g}: standardize the inputs"
         elif rows is None:
@@ -623,7 +630,7 @@ def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
     for rows in parts(len(x), x.shape[1]) if x.dtype.kind in "fc" else ():  # x may be larger than memory
         part: Any = x[rows]
         with np.errstate(all="ignore"):
-            finite(part.astype(dtype, copy=False), part, rows.start)
+            finite(part.astype(dtype, copy=False), part, rows.start, x=x)
     if len(x) == 0 or t.ndim == 0 or len(x) != len(t):
         columns = ": for samples in columns give np.transpose(t)" * (t.ndim == 2 and t.shape[1] == len(x))
         raise ValueError(

@@ -409,6 +409,21 @@ REFUSED = {
         lambda: checks.finite(*[np.array([[1, 2], [np.nan, 2]])] * 2, rows=np.array([5, 3])),
         "inputs must be finite, but feature 0 of sample 3 is nan",
     ),
+    "a feature that is nan in every sample": (
+        lambda: checks.samples(np.array([[1, np.nan], [3, np.nan]]), LABELS[:2], np.dtype("float32")),
+        "inputs must be finite, but feature 1 is nan in every sample: leave the feature out, or, if the feature was "
+        "divided by a standard deviation of 0, divide by 1",
+    ),
+    "a feature that is nan in the first thousands of samples": (
+        lambda: checks.samples(np.where(np.arange(5000) < 4999, np.nan, 1)[:, None], np.zeros(5000), np.dtype("f4")),
+        "inputs must be finite, but feature 0 of sample 0 is nan: fill in numbers, or keep only samples without nan "
+        "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
+    ),
+    "a single sample that is nan": (
+        lambda: checks.samples(np.array([[np.nan]]), LABELS[:1], np.dtype("float32")),
+        "inputs must be finite, but feature 0 of sample 0 is nan: fill in numbers, or keep only samples without nan "
+        "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
+    ),
     "what becomes infinite": (
         lambda: checks.samples(np.array([[0.0, 1e39]]), LABELS[:1], np.dtype("float32")),
         "inputs must be finite, but feature 1 of sample 0 is 1e+39, and float32 ends at 3.4e+38: standardize the "

@@ -257,6 +257,22 @@ def test_inputs_that_are_missing():
         assert learns(trainer_of(), (np.where(np.isfinite(x), x, 0), T))
 
 
+@hint("is nan in every sample: leave the feature out, or, if the feature was divided by a standard deviation of 0, ")
+def test_a_feature_that_is_missing_in_every_sample():
+    raw = np.insert(X, 4, 0.25, axis=1)
+    mean, std = raw.mean(axis=0), raw.std(axis=0)
+    std[[i for i in range(65) if i != 4 and std[i] == 0]] = 1
+    with np.errstate(invalid="ignore"):
+        x = (raw - mean) / std
+    message = refused(trainer_of(nn.Linear(65, 10), nn.Softmax()).fit, (x, T), 5, 64)
+    feature = int(re.search(r"feature (\d+) is nan in every sample", message)[1])
+    train = np.delete(x, feature, axis=1), T
+    assert learns(trainer_of(lr=0.1), train, train)
+    std[feature] = float(re.search(r"divide by (\d)", message)[1])
+    train = (raw - mean) / std, T
+    assert learns(trainer_of(nn.Linear(65, 10), nn.Softmax(), lr=0.1), train, train)
+
+
 @hint("and float32 ends at 3.4e+38: standardize the inputs")
 def test_inputs_beyond_float32():
     x = X * 1e39
