@@ -592,9 +592,7 @@ def parts(rows: int, *widths: int | None) -> list[slice]:
     return [slice(start, start + size) for start in range(0, rows or 1, size)]
 
 
-def finite(
-    values: Array, given: Array, start: int = 0, rows: Array | None = None, x: Array | None = None
-) -> None:
+def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None, x: Array | None = None) -> None:
     """Refuse values that are not finite; `given` are the numbers that they came from.
 
     They are those of the samples from `start` on, or of the samples `rows`. `x` has all samples.
@@ -718,7 +716,11 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
         return (labels(t, outputs)[:, None] == np.arange(outputs)).astype(dtype)  # type: ignore[no-any-return]
     column = ": for a column of class indices give np.ravel(t)" if t.ndim == 2 and t.shape[1] == 1 else ""
     if t.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        hint = f": {_remedy_for_labels(t)}" if t.ndim == 1 else ": give np.asarray(t, float)" * (floats(t) is not None)
+        numbers = floats(t)
+        if numbers is not None and (t.ndim > 1 or np.isfinite(numbers).all()):
+            hint = ": give np.asarray(t, float)"
+        else:
+            hint = f": {_remedy_for_labels(t)}" if t.ndim == 1 else ""
         raise ValueError(f"targets must be real numbers, got dtype {t.dtype}{column or hint}")
     t = t[:, None] if t.ndim == 1 else t
     if t.ndim != 2 or t.shape[1] != outputs:

@@ -505,6 +505,15 @@ REFUSED = {
         f"targets must be real numbers, got dtype <U1: number the classes, {NUMBERED}, or give "
         "nn.datasets.Dataset.from_arrays(x, t)",
     ),
+    "decimals that are strings for a single output": (
+        lambda: checks.targets(["0.5", "1"], 1, "float32"),
+        "targets must be real numbers, got dtype <U3: give np.asarray(t, float)",
+    ),
+    "missing targets among strings for a single output": (
+        lambda: checks.targets(["0.5", "nan"], 1, "float32"),
+        "targets must be real numbers, got dtype <U3: keep only samples with a label, those with "
+        "np.isfinite(np.asarray(t, float))",
+    ),
     "a target of one object": (
         lambda: checks.targets(np.array("a", object), 2, "float32"),
         "targets must be real numbers, got dtype object",

@@ -335,6 +335,18 @@ def test_numbers_for_classes():
     assert explains(trainer_of(*layers, cost=cost, lr=0.05), (X, t))
 
 
+@hint("targets must be real numbers, got dtype ", ": give np.asarray(t, float)")
+def test_numbers_that_are_strings():
+    t = X[:, 20:44].mean(axis=1) * 10
+    for given_t in (t.astype(str), t.astype(str).tolist(), t.astype(object), np.rint(t).astype(int).astype(str)):
+        trainer = trainer_of(nn.Linear(64, 1), cost=nn.Quadratic(), lr=0.05)
+        assert explains(trainer, (X, given(refused(trainer.fit, (X, given_t), 5, 64), "t", t=given_t)))
+    yes = (T % 2).astype(str)
+    trainer = trainer_of(nn.Linear(64, 1), nn.Sigmoid())
+    train = X, given(refused(trainer.fit, (X, yes), 5, 64), "t", t=yes)
+    assert learns(trainer, train, train)
+
+
 @hint(
     "or give nn.datasets.Dataset.from_arrays(x, t)",
     "number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)",

@@ -173,7 +173,7 @@ def test_ink_is_dark_on_one_scale():
             (train.images, train.labels / 2),
             r"numbers from 0 to 4.5, not classes: .* np\.unique\(t, return_inverse=True\)",
         ),
-        ((train.images, train.labels.astype(str)), "targets must be real numbers"),
+        ((train.images, train.labels.astype(str)), "class indices and must be integers, got dtype <U1"),
         ((np.zeros(3), np.zeros(3, int)), "each image is 1 numbers, not a picture"),
         (
             (np.zeros((3, 13)), np.zeros(3, int)),
