@@ -348,6 +348,24 @@ def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"the forward of {layer!r} must return an array of shape {shape}, got {got}")
 
 
+def cost_value(cost: Any, value: Any) -> Any:
+    """Return the value of a cost, which must be one number."""
+    if getattr(value, "shape", None) != () and not isinstance(value, Number):
+        got = f"an array of shape {value.shape}: is .sum() / len(y) missing?" if hasattr(value, "shape") else ""
+        got = got or f"{value!r}{': is its return missing?' * (value is None)}"
+        raise ValueError(f"the value of {cost!r} must be one number, the mean over the batch, got {got}")
+    return value
+
+
+def cost_gradient(cost: Any, gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Return the gradient of a cost, which must have the shape of the outputs."""
+    if (found := getattr(gradient, "shape", None)) != shape:
+        got = f"one of shape {found}: leave out sums over samples and outputs, and write / len(y) for a mean"
+        got = f"{gradient!r}{': is its return missing?' * (gradient is None)}" if found is None else got
+        raise ValueError(f"the gradient of {cost!r} must be an array of shape {shape}, as y, got {got}")
+    return gradient
+
+
 # The options of SGD
 
 

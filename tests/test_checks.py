@@ -265,6 +265,24 @@ REFUSED = {
         f"the network takes probabilities twice, by Sigmoid() and then Softmax(): {SPREAD}CrossEntropy needs them "
         "taken once: remove one of the two layers, or put a Linear between them",
     ),
+    "a value that is a list": (
+        lambda: checks.cost_value(nn.Quadratic(), [1.0, 2.0]),
+        "the value of Quadratic() must be one number, the mean over the batch, got [1.0, 2.0]",
+    ),
+    "a value for each sample": (
+        lambda: checks.cost_value(nn.Quadratic(), np.ones(5)),
+        "the value of Quadratic() must be one number, the mean over the batch, got an array of shape (5,): is .sum() / "
+        "len(y) missing?",
+    ),
+    "a gradient that is a number of Python's": (
+        lambda: checks.cost_gradient(nn.Quadratic(), 0.5, (5, 2)),
+        "the gradient of Quadratic() must be an array of shape (5, 2), as y, got 0.5",
+    ),
+    "a gradient that is a number of NumPy's": (
+        lambda: checks.cost_gradient(nn.Quadratic(), np.float64(0.5), (5, 2)),
+        "the gradient of Quadratic() must be an array of shape (5, 2), as y, got one of shape (): leave out sums over "
+        "samples and outputs, and write / len(y) for a mean",
+    ),
     # SGD
     "lr": (lambda: sgd(lr=0), "SGD: lr must be a finite number above 0, or a function of the epoch, got 0"),
     "momentum": (lambda: sgd(momentum=1), "SGD: momentum must be from 0 to below 1, got 1"),

@@ -1008,6 +1008,58 @@ def test_a_softmax_over_one_output():
     assert learns(trainer_of(nn.Linear(64, 2), softmax), data, test)
 
 
+def fourth_power(value, gradient):
+    """Return a cost of the user's own."""
+
+    class Fourth(nn.Cost):
+        pass
+
+    Fourth.value, Fourth.gradient = value, gradient
+    return Fourth()
+
+
+@hint(
+    "must be one number, the mean over the batch, got an array of shape (5,): is .sum() / len(y) missing?",
+    "the value of Fourth() must be one number, the mean over the batch, got None: is its return missing?",
+    "as y, got one of shape (): leave out sums over samples and outputs, and write / len(y) for a mean",
+    "the gradient of Fourth() must be an array of shape (5, 2), as y, got None: is its return missing?",
+)
+def test_a_cost_of_ones_own_that_gives_no_number_or_no_array():
+    x, t = np.random.default_rng(0).uniform(-1, 1, (5, 3)), np.random.default_rng(1).random((5, 2))
+    values = lambda self, y, t, out=None: ((y - t) ** 4).sum(axis=1)  # noqa: E731
+    gradients = lambda self, y, t, out=None: 4 * (y - t) ** 3  # noqa: E731
+    nothing = lambda self, y, t, out=None: None  # noqa: E731
+
+    def net():
+        return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), seed=0)
+
+    def told(value, gradient):
+        cost = fourth_power(value, gradient)
+        message = refused(nn.gradcheck, net(), cost, x, t)
+        data = x, t
+        assert refused(nn.Trainer(net(), cost, nn.SGD(0.1)).fit, data, 1, 5) == message
+        assert refused(nn.Trainer(net(), cost, nn.SGD(0.1)).step, x, t) == message
+        assert refused(nn.cost_and_gradient, net(), cost, x, t) == message
+        if "gradient" in message:
+            assert refused(nn.Trainer(net(), cost, nn.SGD(0.1)).fit, data, 1, 5, sample_weight=np.arange(5)) == message
+        else:
+            assert refused(cost, net()(x), t) == message
+        return message
+
+    message = told(values, lambda self, y, t, out=None: gradients(self, y, t) / len(y))
+    total = re.search(r"is (\.sum\(\) / len\(y\)) missing", message)[1]
+    whole = lambda self, y, t, out=None: eval(f"v{total}", {"v": values(self, y, t), "y": y})  # noqa: E731
+    message = told(whole, lambda self, y, t, out=None: gradients(self, y, t).mean())
+    end = re.search(r"write (/ len\(y\)) for a mean", message)[1]
+    each = lambda self, y, t, out=None: eval(f"g {end}", {"g": gradients(self, y, t), "y": y})  # noqa: E731
+    for wrong in (nothing, lambda self, y, t, out=None: each(self, y, t).sum(axis=1)):
+        told(whole, wrong)
+    told(nothing, each)
+    assert nn.gradcheck(net(), fourth_power(whole, each), x, t, raise_above=1e-7).cause == ""
+    history = nn.Trainer(net(), fourth_power(whole, each), nn.SGD(0.1), seed=0).fit((x, t), 50, 5)
+    assert history.train_cost[-1] < history.train_cost[0] / 2
+
+
 # Options and arguments under the names of other libraries
 
 
