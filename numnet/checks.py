@@ -371,6 +371,8 @@ def cost_gradient(cost: Any, gradient: Any, shape: tuple[int, ...]) -> Any:
 
 def sgd_options(lr: Any, momentum: Any, nesterov: Any, weight_decay: Any, clip_norm: Any) -> None:
     """Refuse options that SGD cannot work with."""
+    if hasattr(lr, "gradients") or getattr(lr, "shape", ()):  # a network, a layer or an array
+        raise ValueError("SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network")
     if not callable(lr):
         _sgd_option("lr", lr, is_finite(lr) and lr > 0, "a finite number above 0, or a function of the epoch")
     _sgd_option("momentum", momentum, is_finite(momentum) and 0 <= momentum < 1, "from 0 to below 1")

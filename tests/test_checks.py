@@ -285,6 +285,10 @@ REFUSED = {
     ),
     # SGD
     "lr": (lambda: sgd(lr=0), "SGD: lr must be a finite number above 0, or a function of the epoch, got 0"),
+    "a network for lr": (
+        lambda: sgd(lr=NET),
+        "SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network",
+    ),
     "momentum": (lambda: sgd(momentum=1), "SGD: momentum must be from 0 to below 1, got 1"),
     "weight_decay": (lambda: sgd(weight_decay=-1), "SGD: weight_decay must be finite and at least 0, got -1"),
     "clip_norm": (lambda: sgd(clip_norm=0), "SGD: clip_norm must be a finite number above 0, or None, got 0"),

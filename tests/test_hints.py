@@ -1075,6 +1075,15 @@ def test_options_of_other_libraries():
             assert getattr(nn.SGD(**{"lr": 0.5, option: 0.25}), option) == 0.25
 
 
+@hint("SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network")
+def test_a_network_in_place_of_the_learning_rate():
+    net = net_of()
+    for wrong in (net, net.parameters, net.layers[0], net.layers[0].weight):
+        for message in (refused(nn.SGD, wrong), refused(nn.SGD, wrong, momentum=0.9)):
+            assert learns(nn.Trainer(net_of(), nn.CrossEntropy(), given(message, "SGD"), seed=0))
+    assert nn.SGD(np.float32(0.5)).lr == 0.5
+
+
 PAIR = "as one argument, a Dataset or a pair of inputs and targets: "
 
 
