@@ -313,12 +313,39 @@ _CALLED_HERE = {  # what Keras, PyTorch and scikit-learn have, and numnet has in
     ("DataLoader",): "give fit the arrays, fit((x, t), ...), or a Dataset: fit makes the batches",
     ("EarlyStopping",): "give fit callbacks=[nn.keep_best(patience=...)]",
     ("train_test_split",): "split a Dataset by train, test = data.split(0.2, seed=0)",
+    ("BCELoss", "BCEWithLogitsLoss", "BinaryCrossentropy"): "use nn.CrossEntropy() after nn.Sigmoid()",
+    ("LeakyReLU",): (
+        "use nn.ReLU(), or copy the LeakyReLU that is in examples/03-write-your-own-layer.ipynb of numnet's repository"
+    ),
+    ("Module",): "write a class derived from nn.Layer, with a forward and a backward",
+    ("functional",): "write layers and costs as objects, such as nn.ReLU() and nn.CrossEntropy()",
+    ("manual_seed",): "give Sequential and Trainer seed=0",
+    ("lr_scheduler",): "give SGD a function of the epoch, nn.SGD(lr=lambda epoch: 0.5 * 0.9**epoch)",
+    ("load_model",): "load a network by nn.load(path)",
+    ("StandardScaler",): "use that of scikit-learn, or (x - mean) / std with the mean and std of the training data",
+    ("MLPClassifier", "NetClassifier"): "use nn.sklearn.NetClassifier()",
+    ("MLPRegressor", "NetRegressor"): "use nn.sklearn.NetRegressor()",
+    ("eval",): "leave it out, since only a Trainer sets layers to training, and sets them back",
+    ("zero_grad",): "leave it out, since each batch replaces the gradients",
+    ("cuda",): "move a network by net.to('gpu')",
+    ("load_state_dict",): "assign the parameters, net.parameters = values, or load a network by nn.load(path)",
+    ("predict",): "call net.predict(x), with the net of a trainer, trainer.net",
+    ("network", "model"): "the network is trainer.net",
+    ("load",): "go on with a run by nn.Trainer.resume(path), or load a network by nn.load(path)",
+    ("history",): "the columns are attributes, such as history.train_cost",
 }
 
 
 def called_here(name: str) -> str:
     """Return what to use for a name that only other libraries have, to be added to an error."""
     return next((f": {text}" for names, text in _CALLED_HERE.items() if name in names), "")
+
+
+def attribute(thing: Any, name: str) -> Any:
+    """Say what to use for an attribute that is not there, as the `__getattr__` of a class."""
+    if hint := called_here(name):
+        raise AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
+    return object.__getattribute__(thing, name)  # which raises the error again, also one that a property raised
 
 
 def accept_out(kind: Any, **methods: int) -> None:
@@ -371,7 +398,7 @@ def cost_gradient(cost: Any, gradient: Any, shape: tuple[int, ...]) -> Any:
 
 def sgd_options(lr: Any, momentum: Any, nesterov: Any, weight_decay: Any, clip_norm: Any) -> None:
     """Refuse options that SGD cannot work with."""
-    if hasattr(lr, "gradients") or getattr(lr, "shape", ()):  # a network, a layer or an array
+    if hasattr(lr, "gradients") or getattr(lr, "ndim", 0) > 0:  # a network, a layer or an array
         raise ValueError("SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network")
     if not callable(lr):
         _sgd_option("lr", lr, is_finite(lr) and lr > 0, "a finite number above 0, or a function of the epoch")

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -492,6 +492,9 @@ class Trainer(Run):
         trainer.file = checks.file_state(os.path.expanduser(path))
         checks.same_threads(path, threads_then, trainer.threads())
         return trainer
+
+    if not TYPE_CHECKING:  # which could no longer tell a name that is not there
+        __getattr__ = checks.attribute
 
     def __repr__(self) -> str:
         return trainer_text(self)

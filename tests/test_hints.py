@@ -12,7 +12,9 @@ import importlib.metadata
 import importlib.util
 import io
 import itertools
+import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -1197,6 +1199,117 @@ def test_a_function_of_another_library(tmp_path):
     path = tmp_path / "net.npz"
     given(refused(getattr, nn, "save"), "net", net=trainer.net, path=path)
     np.testing.assert_array_equal(nn.load(path)(X), trainer.net(X))
+
+
+@hint(
+    "use nn.CrossEntropy() after nn.Sigmoid()",
+    "use nn.ReLU(), or copy the LeakyReLU that is in examples/03-write-your-own-layer.ipynb of numnet's repository",
+    "write a class derived from nn.Layer, with a forward and a backward",
+    "write layers and costs as objects, such as nn.ReLU() and nn.CrossEntropy()",
+    "give Sequential and Trainer seed=0",
+    "give SGD a function of the epoch, nn.SGD(lr=lambda epoch: 0.5 * 0.9**epoch)",
+    "load a network by nn.load(path)",
+    "use that of scikit-learn, or (x - mean) / std with the mean and std of the training data",
+    "use nn.sklearn.NetClassifier()",
+    "use nn.sklearn.NetRegressor()",
+)
+def test_more_names_of_other_libraries(tmp_path):
+    def used(name, **names):
+        return [eval(code, {"nn": nn, **names}) for code in quoted(refused(getattr, nn, name), "nn")]
+
+    (x, t), (test_x, test_t) = two_digits((0, 1))
+    for name in "BCELoss", "BCEWithLogitsLoss", "BinaryCrossentropy":
+        cost, last = used(name)
+        assert learns(trainer_of(nn.Linear(64, 1), last, cost=cost), (x, t), (test_x, test_t))
+    relu, cost = used("functional")
+    learns(trainer_of(nn.Linear(64, 16), relu, nn.Linear(16, 10), nn.Softmax(), cost=cost))
+    message = refused(getattr, nn, "LeakyReLU")
+    assert type(given(message, "nn")) is nn.ReLU
+    page = Path(__file__).parent.parent / re.search(r"examples/\S+", message)[0]
+    cells = ["".join(cell["source"]) for cell in json.loads(page.read_text("utf-8"))["cells"]]
+    (code,) = (cell for cell in cells if "class LeakyReLU(" in cell)
+    names = {"nn": nn, "np": np}
+    exec(code.partition("```python\n")[2].partition("\n\n\nshow(")[0], names)
+    leaky = names["LeakyReLU"]
+    assert leaky.__base__ is eval(re.search(r"derived from (nn\.\w+),", refused(getattr, nn, "Module"))[1])
+    assert {"forward", "backward"} <= vars(leaky).keys()
+    assert learns(trainer_of(nn.Linear(64, 30), leaky(30), nn.Linear(30, 10), nn.Softmax()), epochs=10)
+    kinds = re.search(r"give (\w+) and (\w+) (seed=0)", refused(getattr, nn, "manual_seed"))
+    same = []
+    for _ in "ab":
+        options = eval(f"dict({kinds[3]})")
+        net = getattr(nn, kinds[1])(nn.Linear(64, 10), nn.Softmax(), **options)
+        trainer = getattr(nn, kinds[2])(net, nn.CrossEntropy(), *used("lr_scheduler"), **options)
+        assert learns(trainer)
+        same.append(net.parameters)
+    np.testing.assert_array_equal(*same)
+    assert trainer.optimizer.learning_rate(2) == 0.5 * 0.9**2
+    net.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(used("load_model", path=tmp_path / "net.npz")[0].parameters, net.parameters)
+    pytest.importorskip("sklearn")
+    from sklearn.preprocessing import StandardScaler
+
+    x, (std,) = X[:, X.std(axis=0) > 0.1], re.findall(r"\(x - mean\) / std", refused(getattr, nn, "StandardScaler"))
+    found = eval(std, {"x": x, "mean": x.mean(axis=0), "std": x.std(axis=0)})
+    np.testing.assert_allclose(StandardScaler().fit_transform(x), found, atol=1e-12)
+    for name in "MLPClassifier", "NetClassifier":
+        assert used(name)[0].fit(X, T).score(*TEST) > 0.85
+    for name in "MLPRegressor", "NetRegressor":
+        assert used(name)[0].fit(x, x[:, 0]).score(x, x[:, 0]) > 0.85
+
+
+@hint(
+    "leave it out, since only a Trainer sets layers to training, and sets them back",
+    "leave it out, since each batch replaces the gradients",
+    "move a network by net.to('gpu')",
+    "assign the parameters, net.parameters = values, or load a network by nn.load(path)",
+    "call net.predict(x), with the net of a trainer, trainer.net",
+    "the network is trainer.net",
+    "go on with a run by nn.Trainer.resume(path), or load a network by nn.load(path)",
+    "'History' object has no attribute 'history': the columns are attributes, such as history.train_cost",
+    "history['train_cost']: the columns are attributes, such as history.train_cost",
+    "save a network by net.save(path)",
+)
+def test_what_networks_trainers_and_histories_of_other_libraries_have(tmp_path):
+    trainer, path = trainer_of(), tmp_path / "run.npz"
+    net, names = trainer.net, {"nn": nn, "trainer": trainer, "path": path, "x": X, "net": trainer.net}
+    trainer.fit(TRAIN, 2, 64, checkpoint=path)
+    refused(getattr, net, "eval")
+    assert not any(layer.training for layer in net.layers)
+    refused(getattr, net, "zero_grad")
+    net.gradients = np.nan
+    trainer.step(X[:64], T[:64])
+    assert np.isfinite(net.gradients).all()
+    moved = given(refused(getattr, net, "cuda"), "net", net=net)
+    assert moved.device == "gpu"
+    net.to("cpu")
+    message, values = refused(getattr, net, "load_state_dict"), net.parameters / 2
+    exec(re.search(r"net\.parameters = values", message)[0], {"net": net, "values": values})
+    np.testing.assert_array_equal(net.parameters, values)
+    net.save(tmp_path / "net.npz")
+    loaded = eval(quoted(message, "path")[0], {"nn": nn, "path": tmp_path / "net.npz"})
+    np.testing.assert_array_equal(loaded.parameters, net.parameters)
+    (predicted,) = quoted(refused(getattr, trainer, "predict"), "x")
+    np.testing.assert_array_equal(eval(predicted, names), net.predict(X))
+    for name in "network", "model":
+        assert eval(re.search(r"is (trainer\.\w+)$", refused(getattr, trainer, name))[1], names) is net
+    resumed, _ = quoted(refused(getattr, trainer, "load"), "path")
+    assert eval(resumed, names).history == trainer.history
+    (saved,) = quoted(refused(getattr, trainer, "save"), "net")
+    eval(saved, names | {"path": tmp_path / "again.npz"})
+    history = trainer.history
+    for message in (
+        refused(getattr, history, "history"),
+        refused(lambda: history["train_cost"]),
+        refused(lambda: history.history["loss"]),
+    ):
+        column = eval(re.search(r"such as (\S+)$", message)[1], {"history": history})
+        assert column == [epoch.train_cost for epoch in history]
+    assert "evaluate" in refused(getattr, trainer, "score")
+    assert refused(getattr, trainer, "fitt") == "'Trainer' object has no attribute 'fitt'"
+    assert not hasattr(trainer, "predict")
+    for copied in copy.copy(trainer), copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer)):
+        assert copied.history.to_csv() == history.to_csv() == pickle.loads(pickle.dumps(history)).to_csv()
 
 
 @hint("flatten the samples, or call net(x), which does so")
