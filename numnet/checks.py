@@ -11,7 +11,6 @@ import functools
 import inspect
 import math
 import os
-import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -1013,9 +1012,13 @@ def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) ->
 def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
     """Warn of test samples that differ from the training samples `x`, with the classes `seen`, in kind."""
     if train.names and tests.names and train.names != tests.names:
+        differ = [f"{name!r} is missing" for name in train.names if name not in tests.names][:3]
+        differ += [f"{name!r} is new" for name in tests.names if name not in train.names][:3]
+        both = enumerate(zip(tests.names, train.names, strict=False))
+        differ = differ or [f"class {i} is {name!r}, not {other!r}" for i, (name, other) in both if name != other][:1]
         raise ValueError(
-            f"test: the classes {reprlib.repr(tests.names)} are not those of the training data, "
-            f"{reprlib.repr(train.names)}: number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)"
+            f"test: the classes are not those of the training data ({', '.join(differ)}): number the labels alike, "
+            "Dataset.from_arrays(x, t, classes=train.classes)"
         )
     if seen is None and tests.targets is not None:
         tests.labels = None  # if rows of test targets look like classes, they do so by chance

@@ -692,8 +692,13 @@ REFUSED = {
     ),
     "classes of other numbers": (
         lambda: checks.data_warnings(named_classes("cat", "dog"), named_classes("dog", "cat")),
-        "test: the classes ('dog', 'cat') are not those of the training data, ('cat', 'dog'): number the labels alike, "
+        "test: the classes are not those of the training data (class 0 is 'dog', not 'cat'): number the labels alike, "
         "Dataset.from_arrays(x, t, classes=train.classes)",
+    ),
+    "classes of which some are others": (
+        lambda: checks.data_warnings(named_classes(*"abcdefgh"), named_classes(*"abijkl")),
+        "test: the classes are not those of the training data ('c' is missing, 'd' is missing, 'e' is missing, 'i' is "
+        "new, 'j' is new, 'k' is new): number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)",
     ),
     "whose inputs": (lambda: named("test", ValueError("inputs must be finite")), "test: inputs must be finite"),
     # a run

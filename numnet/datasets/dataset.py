@@ -240,7 +240,8 @@ class Dataset:
         name = f"{self.name!r}, " if self.name else ""
         size = " x ".join(map(str, self.images.shape[1:])) or "1"
         kind = f"images of {size}" if self.images.ndim > 2 else f"samples of {size} numbers"
-        return f"Dataset({name}{len(self)} {kind}, {len(np.unique(self.labels))} classes)"
+        present, known = len(np.unique(self.labels)), len(self.classes or ())
+        return f"Dataset({name}{len(self)} {kind}, {present}{f' of {known}' * (known > present)} classes)"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the classes, with counts and sample images."""
