@@ -184,13 +184,22 @@ def widths(layers: Sequence[Any]) -> list[int | None]:
         if layer.inputs is not None and known is None:
             found = [layer.inputs] * len(found)
         elif layer.inputs is not None and layer.inputs != known:
+            between = [f"layer {j}, {one!r}" for j, one in enumerate(layers[:i]) if j > setter and _own(one)]
+            own = (
+                f", or, if {between[0]}, changes the number of features, set its inputs and outputs" if between else ""
+            )
             raise ValueError(
                 f"layer {setter}, {layers[setter]!r}, gives {known} features, but layer {i}, {layer!r}, takes "
-                f"{layer.inputs}: make the two equal"
+                f"{layer.inputs}: make the two equal{own}"
             )
         found.append(layer.outputs or found[-1])
         setter = i if layer.outputs or layer.inputs else setter
     return found
+
+
+def _own(layer: Any) -> bool:
+    """Return whether a layer is of the user's own."""
+    return not type(layer).__module__.startswith("numnet.")
 
 
 def network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

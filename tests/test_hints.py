@@ -960,6 +960,29 @@ def test_layers_of_unequal_widths():
     assert learns(trainer_of(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(width, 10), nn.Softmax()), epochs=20)
 
 
+class Twofold(nn.Layer):
+    """The features, and their squares."""
+
+    def forward(self, x, out=None):
+        self.x = x
+        return np.concatenate([x, x**2], axis=1, out=out)
+
+    def backward(self, grad, out=None):
+        first, second = np.split(grad, 2, axis=1)
+        return np.add(first, 2 * self.x * second, out=out)
+
+
+@hint("make the two equal, or, if layer 1, Twofold(), changes the number of features, set its inputs and outputs")
+def test_a_layer_of_ones_own_that_changes_the_number_of_features():
+    message = refused(nn.Sequential, nn.Linear(64, 30), Twofold(), nn.Tanh(), nn.Linear(60, 10), nn.Softmax())
+    layer, (before, after) = Twofold(), re.findall(r"(?:gives|takes) (\d+)", message)
+    for name, value in zip(re.search(r"set its (\w+) and (\w+)", message).groups(), (before, after), strict=True):
+        setattr(layer, name, int(value))
+    assert learns(trainer_of(nn.Linear(64, 30), layer, nn.Tanh(), nn.Linear(60, 10), nn.Softmax(), lr=0.2), epochs=20)
+    assert refused(nn.Sequential, nn.Linear(64, 30), nn.Tanh(), nn.Linear(60, 10)).endswith("make the two equal")
+    assert refused(nn.Sequential, Twofold(), nn.Linear(64, 30), nn.Linear(60, 10)).endswith("make the two equal")
+
+
 @hint("Trainer: complex networks are for gradcheck's own use; train one of float32 or float64")
 def test_a_complex_network():
     net = net_of(dtype="complex128")
