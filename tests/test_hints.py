@@ -1025,6 +1025,17 @@ def test_parameters_of_ones_own():
         assert nn.Linear(3, 2, start=getattr(nn.starts, name)).weight.any()
 
 
+@hint("weight must have shape (64, 10), got (10, 64): PyTorch's weights are (outputs, inputs), so give np.transpose(w)")
+@pytest.mark.parametrize("kind", [np.asarray, lambda w: w.tolist(), pandas.DataFrame])
+def test_the_weights_of_pytorch(kind):
+    torch = pytest.importorskip("torch")
+    module, net = torch.nn.Linear(64, 10), net_of(nn.Linear(64, 10))
+    w, (layer,) = kind(module.weight.detach().numpy()), net.layers
+    layer.bias, layer.weight = module.bias.detach(), given(refused(setattr, layer, "weight", w), "w", w=w)
+    there = module(torch.tensor(X[:9], dtype=torch.float32)).detach().numpy()
+    np.testing.assert_allclose(net(X[:9]), there, rtol=1e-4, atol=1e-5)
+
+
 @hint("for yes or no use Sigmoid() over one output, or Softmax() over two")
 def test_a_softmax_over_one_output():
     data, test = ((x, (t % 2 == 0).astype(int)) for x, t in (TRAIN, TEST))
