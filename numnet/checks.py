@@ -482,6 +482,11 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     """
     if type(values) is np.ndarray:
         return values
+    if isinstance(values, (str, os.PathLike)):
+        raise ValueError(
+            f"{name} must be an array, got {values!r}: read the file first, as by np.asarray(Image.open(path)) or "
+            "pandas.read_csv(path)"
+        )
     if _masked(values):
         held = name if isinstance(values, np.ma.MaskedArray) else f"np.ma.array({name})"
         raise ValueError(
@@ -678,6 +683,11 @@ _FILL_IN = (
 )
 
 
+_LEAVE_OUT_T = (
+    "keep only samples with targets, those with np.isfinite(np.asarray(t, float)).reshape(len(t), -1).all(axis=1)"
+)
+
+
 def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
     """Refuse inputs that are not finite in the network's dtype, and targets that are not as many as the inputs."""
     for rows in parts(len(x), x.shape[1]) if x.dtype.kind in "fc" else ():  # x may be larger than memory
@@ -790,7 +800,8 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
         rows = t.astype(dtype, copy=False)
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise ValueError(f"targets must be finite in {dtype}, but t[{row}, {column}] is {t[row, column]}")
+        hint = "" if np.isfinite(t[row, column]) else f": {_LEAVE_OUT_T}"
+        raise ValueError(f"targets must be finite in {dtype}, but t[{row}, {column}] is {t[row, column]}{hint}")
     return rows
 
 

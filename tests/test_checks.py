@@ -283,6 +283,10 @@ REFUSED = {
         "the gradient of Quadratic() must be an array of shape (5, 2), as y, got one of shape (): leave out sums over "
         "samples and outputs, and write / len(y) for a mean",
     ),
+    "a name of another library": (
+        lambda: checks.attribute(NET, "summary"),
+        "'Sequential' object has no attribute 'summary': write print(net)",
+    ),
     # SGD
     "lr": (lambda: sgd(lr=0), "SGD: lr must be a finite number above 0, or a function of the epoch, got 0"),
     "a network for lr": (
@@ -330,6 +334,11 @@ REFUSED = {
         "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each",
     ),
     "words": (lambda: checks.inputs([["a"] * 4], NET), "inputs must be real numbers, got dtype <U1"),
+    "the name of a file": (
+        lambda: checks.inputs("photo.png", NET),
+        "inputs must be an array, got 'photo.png': read the file first, as by np.asarray(Image.open(path)) or "
+        "pandas.read_csv(path)",
+    ),
     "complex numbers": (
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",
@@ -980,13 +989,14 @@ ON_DEVICES = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_is_refused_and_in_which_words(what):
     call, message = REFUSED[what]
-    with pytest.raises((ValueError, TypeError)) as raised:
+    with pytest.raises((ValueError, TypeError, AttributeError)) as raised:
         call()
     assert str(raised.value) == message
     kinds = {
         "diverged": nn.DivergenceError,
         "the training cost became": nn.DivergenceError,
         "SGD has no option": TypeError,
+        "has no attribute": AttributeError,
         "has no argument": TypeError,
         "as one argument": TypeError,
         "as two arguments": TypeError,
@@ -1057,7 +1067,7 @@ def test_each_refusal_is_among_these():
     for call, _message in [*REFUSED.values(), *ON_DEVICES.values()]:
         sys.settrace(trace)
         try:
-            with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
                 call()
         finally:
             sys.settrace(before)

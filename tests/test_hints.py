@@ -259,6 +259,20 @@ def test_inputs_that_are_missing():
         assert learns(trainer_of(), (np.where(np.isfinite(x), x, 0), T))
 
 
+@hint("keep only samples with targets, those with np.isfinite(np.asarray(t, float)).reshape(len(t), -1).all(axis=1)")
+@pytest.mark.parametrize("kind", [np.asarray, lambda t: t.tolist(), pandas.DataFrame])
+def test_targets_that_are_missing(kind):
+    for missing in (np.nan, np.inf):
+        t = np.stack([X[:, 20:44].mean(axis=1), X[:, 10]], axis=1)
+        t[::5, 0] = missing
+        for outputs, some in (2, kind(t)), (1, kind(t[:, 0])):
+            trainer = trainer_of(nn.Linear(64, outputs), cost=nn.Quadratic(), lr=0.05)
+            keep = eval(quoted(refused(trainer.fit, (X, some), 5, 64), "t")[-1], {"np": np, "t": some})
+            np.testing.assert_array_equal(keep, np.arange(len(X)) % 5 > 0)
+            costs = trainer.fit((X[keep], np.asarray(some)[keep]), 20, 64).train_cost
+            assert costs[-1] < costs[0] / 2
+
+
 @hint("is nan in every sample: leave the feature out, or, if the feature was divided by a standard deviation of 0, ")
 def test_a_feature_that_is_missing_in_every_sample():
     raw = np.insert(X, 4, 0.25, axis=1)
@@ -533,6 +547,23 @@ def test_samples_of_one_feature(kind):
 )
 def test_inputs_that_are_strings(kind):
     np.testing.assert_array_equal(net_of()(given(refused(net_of(), kind(X)), "x", x=kind(X))), net_of()(X))
+
+
+@hint("read the file first, as by np.asarray(Image.open(path)) or pandas.read_csv(path)")
+@pytest.mark.parametrize("kind", [str, Path])
+def test_the_name_of_a_file(kind, tmp_path):
+    Image = pytest.importorskip("PIL.Image")  # noqa: N806
+    picture, table = kind(tmp_path / "photo.png"), kind(tmp_path / "houses.csv")
+    Image.fromarray(PIXELS[7]).save(picture)
+    opened = quoted(refused(net_of().predict, picture), "path")[0]
+    pixels = eval(opened, {"np": np, "Image": Image, "path": picture})
+    np.testing.assert_array_equal(net_of().predict(pixels[None]), net_of().predict(PIXELS[7:8]))
+    pandas.DataFrame({"a": [1.0, 2, 3], "b": [4.0, 6, 5], "price": [0, 1, 0]}).to_csv(table, index=False)
+    data = eval(quoted(refused(Dataset.from_arrays, table, "price"), "path")[1], {"pandas": pandas, "path": table})
+    assert len(Dataset.from_arrays(data[["a", "b"]], data["price"])) == 3
+    assert refused(Dataset.from_arrays, table, data["price"]).startswith(
+        f"from_arrays: x must be an array, got {table!r}"
+    )
 
 
 @hint(
