@@ -600,12 +600,15 @@ def images_and_labels(data: Any) -> tuple[Any, Any]:
 
 def inputs(x: Any, net: Any) -> Array:
     """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
+    given = x
     if type(x) is not np.ndarray:
         x = net.operations.asarray("inputs", x)
         if x.dtype == object and all(issubclass(kind, Real) for kind in set(map(type, x.flat))):
             x = x.astype(float)  # a table with columns of numbers and of True and False
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
+        if not hint and hasattr(given, "columns"):  # a table
+            columns_of_numbers("inputs", given, x)
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
     features = math.prod(x.shape[1:])
     if x.ndim < 2 or not features or (net.inputs is not None and features != net.inputs):
@@ -624,6 +627,23 @@ def inputs(x: Any, net: Any) -> Array:
         )
     mapped.refuse_cut("inputs", x)  # before reshape, which may copy
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
+
+
+def columns_of_numbers(name: str, given: Any, array: Array) -> None:
+    """Refuse a table, here also as an array, with a column that holds anything but real numbers."""
+    for i, column in enumerate(columns(given) or range(array.shape[1])):
+        for value in array[:, i].ravel().tolist():
+            if not isinstance(value, Real):
+                raise ValueError(
+                    f"{name} must be numbers, but column {column!r} holds {value!r}: make numbers of this column first "
+                    "(astype(float), or pandas.get_dummies for categories), or leave it out"
+                )
+
+
+def columns(given: Any) -> list[Any]:
+    """Return the names of the columns of a table, or of a single column; an empty list if they have none."""
+    name = getattr(given, "name", None)
+    return list(getattr(given, "columns", () if name is None else (name,)))
 
 
 def batch_shape(shape: tuple[int, ...], inputs: int | None) -> tuple[int, int]:

@@ -339,6 +339,11 @@ REFUSED = {
         "inputs must be an array, got 'photo.png': read the file first, as by np.asarray(Image.open(path)) or "
         "pandas.read_csv(path)",
     ),
+    "a table with words": (
+        lambda: checks.columns_of_numbers("inputs", [], np.array([[1, "a"]], object)),
+        "inputs must be numbers, but column 1 holds 'a': make numbers of this column first (astype(float), or "
+        "pandas.get_dummies for categories), or leave it out",
+    ),
     "complex numbers": (
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",

@@ -2039,6 +2039,20 @@ def test_numbers_for_a_data_set():
     assert np.mean((trainer.net(X) - rows) ** 2) < np.var(rows) / 2
 
 
+@hint("make numbers of this column first (astype(float), or pandas.get_dummies for categories), or leave it out")
+def test_a_table_with_words_for_fit():
+    t = np.arange(60) % 3
+    frame = pandas.DataFrame({"size": t + 1.0, "colour": WORDS[t]})
+    message = refused(trainer_of(nn.Linear(2, 3), nn.Softmax()).fit, (frame, t), 5, 64)
+    assert message.startswith("train: inputs must be numbers, but column 'colour' holds 'a': make numbers")
+    column = re.search(r"column '(\w+)'", message)[1]
+    dummies = eval(re.search(r"pandas\.\w+", message)[0], {"pandas": pandas})(frame, columns=[column])
+    assert learns(trainer_of(nn.Linear(4, 3), nn.Softmax()), (dummies, t), (dummies, t), epochs=200)
+    left = frame.drop(columns=column)
+    assert learns(trainer_of(nn.Linear(1, 3), nn.Softmax()), (left, t), (left, t), epochs=200, least=0.6)
+    assert "give np.asarray(x, float)" in refused(net_of(nn.Linear(2, 3)), frame.assign(colour="1"))
+
+
 @hint(
     "make numbers of this column first (astype(float), or pandas.get_dummies for categories), or leave it out",
     "leave out rows with missing values, or fill them in",
