@@ -13,6 +13,7 @@ import math
 import os
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from numbers import Number, Real
@@ -598,8 +599,11 @@ def images_and_labels(data: Any) -> tuple[Any, Any]:
     raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}{hint}")
 
 
-def inputs(x: Any, net: Any) -> Array:
-    """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
+def inputs(x: Any, net: Any, in_fit: bool = False) -> Array:
+    """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged.
+
+    Warn once of images that are not scaled since they are no bytes. `in_fit` leaves that to `data_warnings`.
+    """
     given = x
     if type(x) is not np.ndarray:
         x = net.operations.asarray("inputs", x)
@@ -626,6 +630,14 @@ def inputs(x: Any, net: Any) -> Array:
             f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{which}{hint}"
         )
     mapped.refuse_cut("inputs", x)  # before reshape, which may copy
+    if x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim > 2 and x.size and not in_fit and net not in _told:
+        low, high = x[:CHUNK].min(), x[:CHUNK].max()
+        if low >= 0 and 16 < high <= 255:
+            _told.add(net)
+            warn(
+                f"the images are {x.dtype} from {low} to {high} and are not scaled, since only bytes (uint8) are "
+                "divided by 255: give np.asarray(x, np.uint8), unless the network was trained on such numbers"
+            )
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
 
 
@@ -644,6 +656,9 @@ def columns(given: Any) -> list[Any]:
     """Return the names of the columns of a table, or of a single column; an empty list if they have none."""
     name = getattr(given, "name", None)
     return list(getattr(given, "columns", () if name is None else (name,)))
+
+
+_told: weakref.WeakSet[Any] = weakref.WeakSet()  # networks that have had integers for images
 
 
 def batch_shape(shape: tuple[int, ...], inputs: int | None) -> tuple[int, int]:
@@ -994,6 +1009,8 @@ _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than 
 def data_warnings(train: Any, tests: Any) -> None:
     """Warn of training and test samples that are most often a mistake."""
     x, t, labels = train.take(train.spread)
+    if train.x.dtype.kind in "iu" and train.x.dtype != np.uint8:
+        _told.add(train.net)
     low, high, is_bytes = float(x.min()), float(x.max()), train.x.dtype == np.uint8
     size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0).max()))
     if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:

@@ -684,6 +684,38 @@ def test_pixels_that_are_no_bytes(kind):
     assert learns(trainer_of(), *((np.asarray(x) / 255, t) for x, t in (train, test)))
 
 
+@hint("are divided by 255: give np.asarray(x, np.uint8), unless the network was trained on such numbers")
+@pytest.mark.parametrize("kind", [lambda x: x.astype(np.int64), lambda x: x.tolist(), lambda x: x.astype(">u2")])
+def test_integers_for_a_network_trained_on_bytes(kind):
+    train, (images, t) = pixels(lambda x: x)
+    x = kind(images)
+    for call in (
+        lambda trainer, x: trainer.net(x)[:, 0].tolist(),
+        lambda trainer, x: trainer.net.predict(x).tolist(),
+        lambda trainer, x: trainer.net.accuracy(x, t),
+        lambda trainer, x: trainer.evaluate((x, t)),
+        lambda trainer, x: trainer.step(x, t),
+    ):
+        trainer, other = trainer_of(), trainer_of()
+        for one in trainer, other:
+            one.fit(train, 2, 64)
+        message = warned(call, copy.deepcopy(trainer), x)
+        assert message.startswith(f"the images are {np.asarray(x).dtype} from 0 to 255 and are not scaled")
+        assert call(trainer, given(message, "x", x=x)) == call(other, images)
+        assert warned(call, trainer, x)
+        assert not warned(call, trainer, x)
+
+
+def test_integers_that_are_no_images_or_that_the_network_knows():
+    (images, t), _ = pixels(lambda x: x.astype(int))
+    trainer = trainer_of(lr=1e-3)
+    assert warned(trainer.fit, (images, t), 1, 64, (images[:9], t[:9])).count("give") == 1
+    for x in images, images.reshape(-1, 64):
+        assert not warned(trainer.net.predict, x)
+    for x in images.reshape(-1, 64), images // 16, images + 1, images - 1, images > 16, images[:0]:
+        assert not warned(trainer_of().net, x)
+
+
 @hint("divide pixels by 255 only once, and bytes not at all, or standardize each feature, ")
 def test_pixels_divided_twice():
     train, test = pixels(lambda x: x.reshape(-1, 64) / 255 / 255)
