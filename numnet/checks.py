@@ -1293,11 +1293,16 @@ def recorded(column: str, value: float) -> float:
     return value
 
 
-def same_samples(progress: Any, samples: int) -> None:
-    """Refuse to finish an epoch over another number of samples."""
+def same_samples(progress: Any, samples: int, goes_on: bool = False) -> None:
+    """Refuse to finish an epoch over another number of samples; warn of another number if a run goes on."""
     if progress.done and progress.samples != samples:
         raise ValueError(
             f"train: the run was interrupted in an epoch over {progress.samples} samples, but here are {samples}"
+        )
+    if goes_on and progress.samples != samples:
+        warn(
+            f"train: the run had {progress.samples:,} samples so far, and here are {samples:,}: give the same data, or "
+            "start a new Trainer"
         )
 
 

@@ -307,12 +307,13 @@ class Trainer(Run):
             checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
             samples = self._samples(self.net, self.pair, train, "train", sample_weight)
             tests = None if test is None else self._samples(self.net, self.pair, test, "test")
-            checks.same_samples(self.progress, samples.size)
+            left = epochs is None and len(self.history) < self.progress.last
+            checks.same_samples(self.progress, samples.size, goes_on=left)
             weighted = sample_weight is not None
             if epochs is not None and batch_size is not None:
                 plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size, weighted=weighted)
             else:
-                if len(self.history) < self.progress.last:
+                if left:
                     checks.same_weights(self.progress.weighted, weighted)
                 plan = replace(self.progress, samples=samples.size, weighted=weighted)
             saver = None

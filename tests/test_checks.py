@@ -1134,6 +1134,7 @@ def test_arguments_of_fit(every):
 
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
+    checks.same_samples(run_of(samples=20).progress, 20, goes_on=True)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
     checks.same_weights(None, True)
     checks.same_weights(None, False)

@@ -1539,6 +1539,23 @@ def test_weights_of_what_is_left_of_a_run():
         assert len(trainer.fit(TRAIN, 1, 64, sample_weight=weight)) == 4
 
 
+@hint("train: the run had 1,437 samples so far, and here are 600: give the same data, or start a new Trainer")
+def test_other_data_for_what_is_left_of_a_run(tmp_path):
+    def stop(trainer):
+        raise KeyboardInterrupt
+
+    trainer, path, some = trainer_of(), tmp_path / "run.npz", (X[:600], T[:600])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(TRAIN, 5, 64, checkpoint=path, callbacks=[stop])
+    resumed = nn.Trainer.resume(path)
+    warned(resumed.fit, some)
+    assert not warned(nn.Trainer.resume(path).fit, TRAIN)
+    new = getattr(nn, re.search(r"start a new (\w+)$", heard[0])[1])(net_of(), nn.CrossEntropy(), nn.SGD(0.5), seed=0)
+    assert not warned(new.fit, some, 5, 64)
+    assert not warned(new.fit, TRAIN, 5, 64)  # more data, asked for in a new call
+    assert not warned(new.fit, some)  # nothing is left
+
+
 def interrupted(trainer, path=None):
     """Leave a run of three epochs in the middle of the first, as after a checkpoint."""
     trainer.progress = nn.training.Progress(last=3, batch_size=64, samples=len(T), done=640, cost=640.0, right=64.0)
