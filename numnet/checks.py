@@ -1002,6 +1002,7 @@ _LEVELS = 31  # bytes up to this are 0/1, 0 to 15 or 0 to 16 rather than intensi
 _PIXELS = 16  # inputs with fewer features are no images
 _FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the size of others of their kind
 _HUGE = 1000.0  # no float32 overflows from smaller numbers, except in many layers
+_UNIT, _TINY = 100.0, 1e-30  # targets of one unit differ less in range
 _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
 
 
@@ -1033,7 +1034,8 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
             f"size of about 1 that suits a network: {remedy}"
         )
-    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high, train.shape):
+    hidden = sum(bool(layer.parameters) for layer in train.net.layers) > 1
+    if hidden and _bright_ground(x, low, high, train.shape):
         warn(
             "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give "
             f"{255 if is_bytes else f'{high:.6g}'} - images, and test images alike"
@@ -1041,14 +1043,19 @@ def data_warnings(train: Any, tests: Any) -> None:
     if _too_large(x, t, train.net):
         no_divergence("before the first step", 0.0, train.evaluate(train.spread)[0], before=(x, t, train.net))
     if labels is None:
-        seen = None
+        seen, most = None, float(np.abs(t).max())
+        if hidden and most > _HUGE and math.isinf(reach(train.pair.layer)[1]):
+            warn(
+                f"train: the targets reach {most:,.6g}, far beyond what a network gives at the start: standardize "
+                "them, (t - np.mean(t, axis=0)) / np.std(t, axis=0), and test targets with the same mean and std"
+            )
     else:
         seen = np.unique(train.labels)
         alike = train.targets is None or (train.targets == train.targets[0]).all()  # not so if they are probabilities
         if train.size >= _FEW and len(seen) == 1 and alike:
             warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
     if tests is not None:
-        _compare(train, x, seen, tests)
+        _compare(train, x, t, seen, tests)
 
 
 def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) -> bool:
@@ -1066,8 +1073,8 @@ def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) ->
     return mean > high / 2 and darker and float((border >= 0.9 * high).mean()) > 0.5
 
 
-def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
-    """Warn of test samples that differ from the training samples `x`, with the classes `seen`, in kind."""
+def _compare(train: Any, x: Array, t: Array, seen: Array | None, tests: Any) -> None:
+    """Warn of test samples that differ in kind from those to train on, `x` with targets `t` or classes `seen`."""
     if train.names and tests.names and train.names != tests.names:
         differ = [f"{name!r} is missing" for name in train.names if name not in tests.names][:3]
         differ += [f"{name!r} is new" for name in tests.names if name not in train.names][:3]
@@ -1079,7 +1086,14 @@ def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
         )
     if seen is None and tests.targets is not None:
         tests.labels = None  # if rows of test targets look like classes, they do so by chance
-    other = tests.take(tests.spread)[0]
+    other, other_t, _ = tests.take(tests.spread)
+    if seen is None and min(train.size, tests.size) >= _FEW:
+        (low, high), (other_low, other_high) = ((float(a.min()), float(a.max())) for a in (t, other_t))
+        if not 1 / _UNIT <= (other_high - other_low) / max(high - low, _TINY) <= _UNIT and other_high > other_low:
+            warn(
+                f"test: the targets range from {other_low:,.6g} to {other_high:,.6g}, and those of the training data "
+                f"from {low:,.6g} to {high:,.6g}: are they in the same unit?"
+            )
     if seen is not None and tests.labels is not None and train.size >= _FEW:
         new = [str(int(label)) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:

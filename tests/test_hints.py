@@ -840,6 +840,44 @@ def test_a_bright_ground():
     assert trainer.net.accuracy(tests, test_t) < 0.7
 
 
+def deep(lr=0.05):
+    return trainer_of(nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 1), cost=nn.Quadratic(), lr=lr)
+
+
+@hint(
+    "train: the targets reach ",
+    "standardize them, (t - np.mean(t, axis=0)) / np.std(t, axis=0), and test targets with the same mean and std",
+    "test: the targets range from ",
+    ": are they in the same unit?",
+)
+@pytest.mark.parametrize("kind", [np.asarray, lambda t: t.tolist(), pandas.Series])
+def test_targets_in_thousands(kind):
+    t, test_t = (100_000 + 50_000 * x[:, 20:44].mean(axis=1) for x in (X, TEST[0]))
+    t, test_t = kind(t), kind(test_t)
+    message = warned(deep(1e-12).fit, (X, t), 1, 64, (TEST[0], test_t))
+    train = X, given(message, "t", t=t)
+    test = TEST[0], (np.asarray(test_t) - np.mean(t)) / np.std(t)
+    message = warned(deep(0.01).fit, train, 1, 64, (TEST[0], test_t))
+    assert message.startswith("test: the targets range from 1")
+    assert message.endswith("are they in the same unit?")
+    assert explains(deep(), train, test, least=0.8)
+
+
+@pytest.mark.parametrize(("scale", "said"), [(99, False), (101, True), (1 / 99, False), (1 / 101, True), (0, False)])
+def test_test_targets_in_another_unit(scale, said):
+    t = np.linspace(-1, 1, len(X))
+    assert bool(warned(deep(1e-3).fit, (X, t), 1, 64, (X, t * scale))) == said
+    assert not warned(deep(1e-3).fit, (X, t), 1, 64, (X[:9], t[:9] * scale))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_targets_that_are_not_too_large(sign):
+    t = sign * np.linspace(0, 1000, len(X))
+    assert not warned(deep(1e-9).fit, (X, t), 1, 64)
+    assert "the targets reach 1,001," in warned(deep(1e-9).fit, (X, t * 1.001), 1, 64)
+    assert not warned(trainer_of(nn.Linear(64, 1), cost=nn.Quadratic(), lr=1e-9).fit, (X, t * 9), 1, 64)
+
+
 # Divergence: what is to blame, and what helps
 
 
