@@ -248,7 +248,10 @@ def test_labels_that_are_missing():
     assert learns(trainer_of(), (x, given(refused(trainer_of().fit, (x, t), 5, 64), "t", t=t)))
 
 
-@hint("fill in numbers, or keep only samples without nan and inf, those with")
+@hint(
+    "fill in numbers, or keep only samples without nan and inf, those with np.isfinite(np.asarray(x, float)).reshape("
+    "len(x), -1).all(axis=1)"
+)
 def test_inputs_that_are_missing():
     for missing in (np.nan, np.inf):
         x = PIXELS / 255
@@ -273,7 +276,10 @@ def test_targets_that_are_missing(kind):
             assert costs[-1] < costs[0] / 2
 
 
-@hint("is nan in every sample: leave the feature out, or, if the feature was divided by a standard deviation of 0, ")
+@hint(
+    "is nan in every sample: leave the feature out, or, if the feature was divided by a standard deviation of 0, "
+    "divide by 1"
+)
 def test_a_feature_that_is_missing_in_every_sample():
     raw = np.insert(X, 4, 0.25, axis=1)
     mean, std = raw.mean(axis=0), raw.std(axis=0)
@@ -1493,7 +1499,8 @@ def test_a_dataset_as_one_argument():
     "progress=False hides the bar",
     "every epoch is shuffled, by Trainer(..., seed=...)",
     "give callbacks=[numnet.keep_best(patience=...)]",
-    "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w ",
+    "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w "
+    "an array of one weight for each class, such as w = 1 / np.bincount(labels)",
     "give sample_weight=..., an array of one weight for each sample",
 )
 def test_arguments_of_other_libraries():
@@ -1962,7 +1969,7 @@ def test_a_kink_and_a_gradcheck_that_takes_minutes(monkeypatch):
 # Plots and the page to draw on
 
 
-@hint(": give trainer.net", "as from figure, ax = plt.subplots()", "Train with trainer.fit first")
+@hint(": give trainer.net", "as from figure, ax = plt.subplots(), got", "Train with trainer.fit first")
 def test_what_plots_are_drawn_from():
     trainer = trainer_of()
     figure, ax = eval(quoted(refused(nn.plotting.learning_curves, HISTORY, plt.figure()), "plt")[0], {"plt": plt})
@@ -2409,7 +2416,8 @@ def test_arrays_on_another_device():
 
 
 @hint(
-    "train with a smaller batch_size or in float32, or stay on the CPU with device='cpu', where a dataset may also be"
+    "train with a smaller batch_size or in float32, or stay on the CPU with device='cpu', where a dataset may also be "
+    "memory-mapped",
 )
 def test_a_gpu_without_memory_left():
     @gpu.quiet()
@@ -2423,7 +2431,8 @@ def test_a_gpu_without_memory_left():
 DRIVERLESS = {  # what CuPy says, and what numnet then says
     "no driver": (
         (0, 13000, 1),
-        "there is no NVIDIA driver: install one from https://www.nvidia.com/drivers (nvidia-smi",
+        "there is no NVIDIA driver: install one from https://www.nvidia.com/drivers (nvidia-smi shows whether it "
+        "works), or use device='cpu'",
     ),
     "an old driver": ((12040, 13000, 1), "update the driver, or install the CuPy that fits it, pip install"),
     "no GPU": ((13000, 13000, 0), "check CUDA_VISIBLE_DEVICES, or use device='cpu'"),
@@ -2558,14 +2567,22 @@ NO_REMEDY = {  # what cannot be followed here, and why
 }
 
 
+def followed_by(part, piece):
+    """Return whether a part of a message that a test follows has a piece of a message, or at least the piece's end."""
+    return piece in part or (part.strip(" :.,\n") in piece and piece[-12:] in part)
+
+
 def test_each_remedy_is_followed():
-    """A new message with a remedy needs a test above: its remedy, taken out of the message, must help."""
+    """A new message with a remedy needs a test above: its remedy, taken out of the message, must help.
+
+    The remedy must be in a `hint`, whole: what is added to a remedy, at its end too, must be followed.
+    """
     followed = [*FOLLOWED, *itertools.chain.from_iterable(ELSEWHERE.values()), *NO_REMEDY]
     missing = [
-        f"{place} {piece!r} in {text!r}"
+        f"tests/test_hints.py: add @hint({piece!r}) to a test that follows it. {place} says it, in {text!r}"
         for text, place in messages().items()
         for piece in (piece.strip(" :.,\n") for piece in text.split("…"))
-        if len(piece) > 6 and ADVICE.search(piece) and not any(piece in part or part in text for part in followed)
+        if len(piece) > 6 and ADVICE.search(piece) and not any(followed_by(part, piece) for part in followed)
     ]
     assert not missing, "\n".join(["", *missing])
 
