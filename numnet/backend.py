@@ -159,7 +159,14 @@ def to(array: Any, device: str, name: str = "array") -> Array:
 @checks.quiet
 def assign(array: Any, values: Any, name: str = "values") -> None:
     """Copy values, from wherever they are, into an array."""
-    array[...] = to(asarray(name, values).astype(array.dtype, copy=False), device_of(array))
+    found = to(asarray(name, values).astype(array.dtype, copy=False), device_of(array))
+    try:
+        array[...] = found
+    except ValueError:
+        turned = ": PyTorch's weights are (outputs, inputs), so give np.transpose(w)" * (
+            found.shape == array.shape[::-1]
+        )
+        raise ValueError(f"{name} must have shape {array.shape}, got {found.shape}{turned}") from None
 
 
 @checks.quiet

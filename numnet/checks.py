@@ -11,9 +11,9 @@ import functools
 import inspect
 import math
 import os
-import reprlib
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from numbers import Number, Real
@@ -185,13 +185,22 @@ def widths(layers: Sequence[Any]) -> list[int | None]:
         if layer.inputs is not None and known is None:
             found = [layer.inputs] * len(found)
         elif layer.inputs is not None and layer.inputs != known:
+            between = [f"layer {j}, {one!r}" for j, one in enumerate(layers[:i]) if j > setter and _own(one)]
+            own = (
+                f", or, if {between[0]}, changes the number of features, set its inputs and outputs" if between else ""
+            )
             raise ValueError(
                 f"layer {setter}, {layers[setter]!r}, gives {known} features, but layer {i}, {layer!r}, takes "
-                f"{layer.inputs}: make the two equal"
+                f"{layer.inputs}: make the two equal{own}"
             )
         found.append(layer.outputs or found[-1])
         setter = i if layer.outputs or layer.inputs else setter
     return found
+
+
+def _own(layer: Any) -> bool:
+    """Return whether a layer is of the user's own."""
+    return not type(layer).__module__.startswith("numnet.")
 
 
 def network_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -313,12 +322,39 @@ _CALLED_HERE = {  # what Keras, PyTorch and scikit-learn have, and numnet has in
     ("DataLoader",): "give fit the arrays, fit((x, t), ...), or a Dataset: fit makes the batches",
     ("EarlyStopping",): "give fit callbacks=[nn.keep_best(patience=...)]",
     ("train_test_split",): "split a Dataset by train, test = data.split(0.2, seed=0)",
+    ("BCELoss", "BCEWithLogitsLoss", "BinaryCrossentropy"): "use nn.CrossEntropy() after nn.Sigmoid()",
+    ("LeakyReLU",): (
+        "use nn.ReLU(), or copy the LeakyReLU that is in examples/03-write-your-own-layer.ipynb of numnet's repository"
+    ),
+    ("Module",): "write a class derived from nn.Layer, with a forward and a backward",
+    ("functional",): "write layers and costs as objects, such as nn.ReLU() and nn.CrossEntropy()",
+    ("manual_seed",): "give Sequential and Trainer seed=0",
+    ("lr_scheduler",): "give SGD a function of the epoch, nn.SGD(lr=lambda epoch: 0.5 * 0.9**epoch)",
+    ("load_model",): "load a network by nn.load(path)",
+    ("StandardScaler",): "use that of scikit-learn, or (x - mean) / std with the mean and std of the training data",
+    ("MLPClassifier", "NetClassifier"): "use nn.sklearn.NetClassifier()",
+    ("MLPRegressor", "NetRegressor"): "use nn.sklearn.NetRegressor()",
+    ("eval",): "leave it out, since only a Trainer sets layers to training, and sets them back",
+    ("zero_grad",): "leave it out, since each batch replaces the gradients",
+    ("cuda",): "move a network by net.to('gpu')",
+    ("load_state_dict",): "assign the parameters, net.parameters = values, or load a network by nn.load(path)",
+    ("predict",): "call net.predict(x), with the net of a trainer, trainer.net",
+    ("network", "model"): "the network is trainer.net",
+    ("load",): "go on with a run by nn.Trainer.resume(path), or load a network by nn.load(path)",
+    ("history",): "the columns are attributes, such as history.train_cost",
 }
 
 
 def called_here(name: str) -> str:
     """Return what to use for a name that only other libraries have, to be added to an error."""
     return next((f": {text}" for names, text in _CALLED_HERE.items() if name in names), "")
+
+
+def attribute(thing: Any, name: str) -> Any:
+    """Say what to use for an attribute that is not there, as the `__getattr__` of a class."""
+    if hint := called_here(name):
+        raise AttributeError(f"{type(thing).__name__!r} object has no attribute {name!r}{hint}")
+    return object.__getattribute__(thing, name)  # which raises the error again, also one that a property raised
 
 
 def accept_out(kind: Any, **methods: int) -> None:
@@ -348,11 +384,31 @@ def layer_output(layer: Any, y: Any, shape: tuple[int, ...]) -> None:
         raise ValueError(f"the forward of {layer!r} must return an array of shape {shape}, got {got}")
 
 
+def cost_value(cost: Any, value: Any) -> Any:
+    """Return the value of a cost, which must be one number."""
+    if getattr(value, "shape", None) != () and not isinstance(value, Number):
+        got = f"an array of shape {value.shape}: is .sum() / len(y) missing?" if hasattr(value, "shape") else ""
+        got = got or f"{value!r}{': is its return missing?' * (value is None)}"
+        raise ValueError(f"the value of {cost!r} must be one number, the mean over the batch, got {got}")
+    return value
+
+
+def cost_gradient(cost: Any, gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Return the gradient of a cost, which must have the shape of the outputs."""
+    if (found := getattr(gradient, "shape", None)) != shape:
+        got = f"one of shape {found}: leave out sums over samples and outputs, and write / len(y) for a mean"
+        got = f"{gradient!r}{': is its return missing?' * (gradient is None)}" if found is None else got
+        raise ValueError(f"the gradient of {cost!r} must be an array of shape {shape}, as y, got {got}")
+    return gradient
+
+
 # The options of SGD
 
 
 def sgd_options(lr: Any, momentum: Any, nesterov: Any, weight_decay: Any, clip_norm: Any) -> None:
     """Refuse options that SGD cannot work with."""
+    if hasattr(lr, "gradients") or getattr(lr, "ndim", 0) > 0:  # a network, a layer or an array
+        raise ValueError("SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network")
     if not callable(lr):
         _sgd_option("lr", lr, is_finite(lr) and lr > 0, "a finite number above 0, or a function of the epoch")
     _sgd_option("momentum", momentum, is_finite(momentum) and 0 <= momentum < 1, "from 0 to below 1")
@@ -427,6 +483,11 @@ def array(name: str, values: Any, take: Callable[[Any], Array] | None = None, hi
     """
     if type(values) is np.ndarray:
         return values
+    if isinstance(values, (str, os.PathLike)):
+        raise ValueError(
+            f"{name} must be an array, got {values!r}: read the file first, as by np.asarray(Image.open(path)) or "
+            "pandas.read_csv(path)"
+        )
     if _masked(values):
         held = name if isinstance(values, np.ma.MaskedArray) else f"np.ma.array({name})"
         raise ValueError(
@@ -538,14 +599,20 @@ def images_and_labels(data: Any) -> tuple[Any, Any]:
     raise ValueError(f"data must be a Dataset or a pair of arrays (x, t), got {type(data).__name__}{hint}")
 
 
-def inputs(x: Any, net: Any) -> Array:
-    """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged."""
+def inputs(x: Any, net: Any, in_fit: bool = False) -> Array:
+    """Return a batch for a network as an array of shape (n, features), with the values and the dtype unchanged.
+
+    Warn once of images that are not scaled since they are no bytes. `in_fit` leaves that to `data_warnings`.
+    """
+    given = x
     if type(x) is not np.ndarray:
         x = net.operations.asarray("inputs", x)
         if x.dtype == object and all(issubclass(kind, Real) for kind in set(map(type, x.flat))):
             x = x.astype(float)  # a table with columns of numbers and of True and False
     if x.dtype.kind not in ("biufc" if net.parameters.dtype.kind == "c" else "biuf"):
         hint = "" if floats(x) is None else ": give np.asarray(x, float)"
+        if not hint and hasattr(given, "columns"):  # a table
+            columns_of_numbers("inputs", given, x)
         raise ValueError(f"inputs must be real numbers, got dtype {x.dtype}{hint}")
     features = math.prod(x.shape[1:])
     if x.ndim < 2 or not features or (net.inputs is not None and features != net.inputs):
@@ -563,7 +630,35 @@ def inputs(x: Any, net: Any) -> Array:
             f"the network takes batches of shape (n, ...) with {takes} features a sample, got {x.shape}{which}{hint}"
         )
     mapped.refuse_cut("inputs", x)  # before reshape, which may copy
+    if x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim > 2 and x.size and not in_fit and net not in _told:
+        low, high = x[:CHUNK].min(), x[:CHUNK].max()
+        if low >= 0 and 16 < high <= 255:
+            _told.add(net)
+            warn(
+                f"the images are {x.dtype} from {low} to {high} and are not scaled, since only bytes (uint8) are "
+                "divided by 255: give np.asarray(x, np.uint8), unless the network was trained on such numbers"
+            )
     return x if x.ndim == 2 else x.reshape(len(x), features)  # type: ignore[no-any-return]
+
+
+def columns_of_numbers(name: str, given: Any, array: Array) -> None:
+    """Refuse a table, here also as an array, with a column that holds anything but real numbers."""
+    for i, column in enumerate(columns(given) or range(array.shape[1])):
+        for value in array[:, i].ravel().tolist():
+            if not isinstance(value, Real):
+                raise ValueError(
+                    f"{name} must be numbers, but column {column!r} holds {value!r}: make numbers of this column first "
+                    "(astype(float), or pandas.get_dummies for categories), or leave it out"
+                )
+
+
+def columns(given: Any) -> list[Any]:
+    """Return the names of the columns of a table, or of a single column; an empty list if they have none."""
+    name = getattr(given, "name", None)
+    return list(getattr(given, "columns", () if name is None else (name,)))
+
+
+_told: weakref.WeakSet[Any] = weakref.WeakSet()  # networks that have had integers for images
 
 
 def batch_shape(shape: tuple[int, ...], inputs: int | None) -> tuple[int, int]:
@@ -592,10 +687,10 @@ def parts(rows: int, *widths: int | None) -> list[slice]:
     return [slice(start, start + size) for start in range(0, rows or 1, size)]
 
 
-def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None) -> None:
+def finite(values: Array, given: Array, start: int = 0, rows: Array | None = None, x: Array | None = None) -> None:
     """Refuse values that are not finite; `given` are the numbers that they came from.
 
-    They are those of the samples from `start` on, or of the samples `rows`.
+    They are those of the samples from `start` on, or of the samples `rows`. `x` has all samples.
 
     The sum of the squares is finite only if every value is finite, and takes one pass. If the sum is not finite, every
     value is looked at.
@@ -605,6 +700,11 @@ def finite(values: Array, given: Array, start: int = 0, rows: Array | None = Non
         row, feature = map(int, np.argwhere(~np.isfinite(values))[0])  # `values` may be on a GPU, and `given` not
         sample = start + row if rows is None else rows[row]
         value, hint = given[row, feature], ""
+        if x is not None and len(x) > 1 and all(np.isnan(x[part, feature]).all() for part in parts(len(x))):
+            raise ValueError(
+                f"inputs must be finite, but feature {feature} is nan in every sample: leave the feature out, or, if "
+                "the feature was divided by a standard deviation of 0, divide by 1"
+            )
         if np.isfinite(value):
             hint = f", and {values.dtype} ends at {np.finfo(values.dtype).max:.3g}: standardize the inputs"
         elif rows is None:
@@ -618,12 +718,17 @@ _FILL_IN = (
 )
 
 
+_LEAVE_OUT_T = (
+    "keep only samples with targets, those with np.isfinite(np.asarray(t, float)).reshape(len(t), -1).all(axis=1)"
+)
+
+
 def samples(x: Array, t: Array, dtype: np.dtype[Any]) -> None:
     """Refuse inputs that are not finite in the network's dtype, and targets that are not as many as the inputs."""
     for rows in parts(len(x), x.shape[1]) if x.dtype.kind in "fc" else ():  # x may be larger than memory
         part: Any = x[rows]
         with np.errstate(all="ignore"):
-            finite(part.astype(dtype, copy=False), part, rows.start)
+            finite(part.astype(dtype, copy=False), part, rows.start, x=x)
     if len(x) == 0 or t.ndim == 0 or len(x) != len(t):
         columns = ": for samples in columns give np.transpose(t)" * (t.ndim == 2 and t.shape[1] == len(x))
         raise ValueError(
@@ -711,7 +816,11 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
         return (labels(t, outputs)[:, None] == np.arange(outputs)).astype(dtype)  # type: ignore[no-any-return]
     column = ": for a column of class indices give np.ravel(t)" if t.ndim == 2 and t.shape[1] == 1 else ""
     if t.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        hint = f": {_remedy_for_labels(t)}" if t.ndim == 1 else ": give np.asarray(t, float)" * (floats(t) is not None)
+        numbers = floats(t)
+        if numbers is not None and (t.ndim > 1 or np.isfinite(numbers).all()):
+            hint = ": give np.asarray(t, float)"
+        else:
+            hint = f": {_remedy_for_labels(t)}" if t.ndim == 1 else ""
         raise ValueError(f"targets must be real numbers, got dtype {t.dtype}{column or hint}")
     t = t[:, None] if t.ndim == 1 else t
     if t.ndim != 2 or t.shape[1] != outputs:
@@ -726,7 +835,8 @@ def targets(t: npt.ArrayLike, outputs: int, dtype: npt.DTypeLike) -> Array:
         rows = t.astype(dtype, copy=False)
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise ValueError(f"targets must be finite in {dtype}, but t[{row}, {column}] is {t[row, column]}")
+        hint = "" if np.isfinite(t[row, column]) else f": {_LEAVE_OUT_T}"
+        raise ValueError(f"targets must be finite in {dtype}, but t[{row}, {column}] is {t[row, column]}{hint}")
     return rows
 
 
@@ -892,6 +1002,7 @@ _LEVELS = 31  # bytes up to this are 0/1, 0 to 15 or 0 to 16 rather than intensi
 _PIXELS = 16  # inputs with fewer features are no images
 _FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the size of others of their kind
 _HUGE = 1000.0  # no float32 overflows from smaller numbers, except in many layers
+_UNIT, _TINY = 100.0, 1e-30  # targets of one unit differ less in range
 _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
 
 
@@ -899,6 +1010,8 @@ _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than 
 def data_warnings(train: Any, tests: Any) -> None:
     """Warn of training and test samples that are most often a mistake."""
     x, t, labels = train.take(train.spread)
+    if train.x.dtype.kind in "iu" and train.x.dtype != np.uint8:
+        _told.add(train.net)
     low, high, is_bytes = float(x.min()), float(x.max()), train.x.dtype == np.uint8
     size = float(np.sqrt(np.mean(np.square(x, dtype=np.float64), axis=0).max()))
     if is_bytes and 0 < round(255 * high) <= _LEVELS and (most := int(train.x.max())) <= _LEVELS:
@@ -921,7 +1034,8 @@ def data_warnings(train: Any, tests: Any) -> None:
             f"train: the inputs range from {low:.6g} to {high:.6g}, far {'below' if size < _SMALL else 'beyond'} the "
             f"size of about 1 that suits a network: {remedy}"
         )
-    if sum(bool(layer.parameters) for layer in train.net.layers) > 1 and _bright_ground(x, low, high, train.shape):
+    hidden = sum(bool(layer.parameters) for layer in train.net.layers) > 1
+    if hidden and _bright_ground(x, low, high, train.shape):
         warn(
             "train: the ground of the images is bright, and hidden layers learn badly from many large inputs: give "
             f"{255 if is_bytes else f'{high:.6g}'} - images, and test images alike"
@@ -929,14 +1043,19 @@ def data_warnings(train: Any, tests: Any) -> None:
     if _too_large(x, t, train.net):
         no_divergence("before the first step", 0.0, train.evaluate(train.spread)[0], before=(x, t, train.net))
     if labels is None:
-        seen = None
+        seen, most = None, float(np.abs(t).max())
+        if hidden and most > _HUGE and math.isinf(reach(train.pair.layer)[1]):
+            warn(
+                f"train: the targets reach {most:,.6g}, far beyond what a network gives at the start: standardize "
+                "them, (t - np.mean(t, axis=0)) / np.std(t, axis=0), and test targets with the same mean and std"
+            )
     else:
         seen = np.unique(train.labels)
         alike = train.targets is None or (train.targets == train.targets[0]).all()  # not so if they are probabilities
         if train.size >= _FEW and len(seen) == 1 and alike:
             warn(f"train: all targets are of class {seen[0]}, so there is nothing to tell apart: check the labels")
     if tests is not None:
-        _compare(train, x, seen, tests)
+        _compare(train, x, t, seen, tests)
 
 
 def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) -> bool:
@@ -954,16 +1073,27 @@ def _bright_ground(x: Array, low: float, high: float, shape: tuple[int, ...]) ->
     return mean > high / 2 and darker and float((border >= 0.9 * high).mean()) > 0.5
 
 
-def _compare(train: Any, x: Array, seen: Array | None, tests: Any) -> None:
-    """Warn of test samples that differ from the training samples `x`, with the classes `seen`, in kind."""
+def _compare(train: Any, x: Array, t: Array, seen: Array | None, tests: Any) -> None:
+    """Warn of test samples that differ in kind from those to train on, `x` with targets `t` or classes `seen`."""
     if train.names and tests.names and train.names != tests.names:
+        differ = [f"{name!r} is missing" for name in train.names if name not in tests.names][:3]
+        differ += [f"{name!r} is new" for name in tests.names if name not in train.names][:3]
+        both = enumerate(zip(tests.names, train.names, strict=False))
+        differ = differ or [f"class {i} is {name!r}, not {other!r}" for i, (name, other) in both if name != other][:1]
         raise ValueError(
-            f"test: the classes {reprlib.repr(tests.names)} are not those of the training data, "
-            f"{reprlib.repr(train.names)}: number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)"
+            f"test: the classes are not those of the training data ({', '.join(differ)}): number the labels alike, "
+            "Dataset.from_arrays(x, t, classes=train.classes)"
         )
     if seen is None and tests.targets is not None:
         tests.labels = None  # if rows of test targets look like classes, they do so by chance
-    other = tests.take(tests.spread)[0]
+    other, other_t, _ = tests.take(tests.spread)
+    if seen is None and min(train.size, tests.size) >= _FEW:
+        (low, high), (other_low, other_high) = ((float(a.min()), float(a.max())) for a in (t, other_t))
+        if not 1 / _UNIT <= (other_high - other_low) / max(high - low, _TINY) <= _UNIT and other_high > other_low:
+            warn(
+                f"test: the targets range from {other_low:,.6g} to {other_high:,.6g}, and those of the training data "
+                f"from {low:,.6g} to {high:,.6g}: are they in the same unit?"
+            )
     if seen is not None and tests.labels is not None and train.size >= _FEW:
         new = [str(int(label)) for label in np.unique(tests.labels) if not (seen == label).any()]
         if new:
@@ -1177,11 +1307,16 @@ def recorded(column: str, value: float) -> float:
     return value
 
 
-def same_samples(progress: Any, samples: int) -> None:
-    """Refuse to finish an epoch over another number of samples."""
+def same_samples(progress: Any, samples: int, goes_on: bool = False) -> None:
+    """Refuse to finish an epoch over another number of samples; warn of another number if a run goes on."""
     if progress.done and progress.samples != samples:
         raise ValueError(
             f"train: the run was interrupted in an epoch over {progress.samples} samples, but here are {samples}"
+        )
+    if goes_on and progress.samples != samples:
+        warn(
+            f"train: the run had {progress.samples:,} samples so far, and here are {samples:,}: give the same data, or "
+            "start a new Trainer"
         )
 
 

@@ -77,7 +77,7 @@ class Cost:
         checks.as_many_rows(y, rows)
         self.check("y", y)
         self.check("t", rows)
-        return float(self.value(y, rows)) + 0.0  # no -0.0
+        return float(checks.cost_value(self, self.value(y, rows))) + 0.0  # no -0.0
 
     def check(self, name: str, values: Array) -> None:
         """Raise ValueError if outputs or targets are outside the cost's domain; the name says which of the two."""
@@ -126,14 +126,17 @@ class Pair:
 
     def value(self, z: Array, y: Array, t: Array) -> Any:
         """Return E."""
-        return self.cost.value(y, t, np.empty_like(y))
+        return checks.cost_value(self.cost, self.cost.value(y, t, np.empty_like(y)))
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         """Return dE/dz for the batch that went forward through the layer last.
 
         dE/dz is written to `out`. If a pair needs dE/dy on the way, dE/dy is written to `dy`.
         """
-        return self.layer.backward(self.cost.gradient(y, t, out=dy), out=out)
+        gradient = self.cost.gradient(y, t, out=dy)
+        if gradient is not dy or dy is None:  # a cost of the user's own may return anything
+            checks.cost_gradient(self.cost, gradient, y.shape)
+        return self.layer.backward(gradient, out=out)
 
     def values(self, z: Array, y: Array, t: Array) -> Any:
         """Return the E_i of each sample, of shape (n,)."""
@@ -158,7 +161,8 @@ class Weighted(Pair):
 
     def error(self, z: Array, y: Array, t: Array, out: Array | None = None, dy: Array | None = None) -> Array:
         if type(self.pair).error is Pair.error:
-            return self.layer.backward(self._times_weight(self.cost.gradient(y, t, out=dy), dy), out=out)
+            gradient = checks.cost_gradient(self.cost, self.cost.gradient(y, t, out=dy), y.shape)
+            return self.layer.backward(self._times_weight(gradient, dy), out=out)
         return self._times_weight(self.pair.error(z, y, t, out, dy), out)
 
     def _times_weight(self, rows: Array, out: Array | None) -> Array:

@@ -6,8 +6,9 @@ import csv
 import io
 import math
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import checks
 from .atomic import Kind, atomic
 from .notebook import history_html, history_text
 
@@ -83,7 +84,15 @@ class History(list[Epoch]):
     def __getattr__(self, name: str) -> list[Any]:
         if name in Epoch._fields:
             return [getattr(epoch, name) for epoch in self]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        hint = checks.called_here(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+
+    if not TYPE_CHECKING:
+
+        def __getitem__(self, index: Any) -> Any:
+            if isinstance(index, str):
+                raise TypeError(f"history[{index!r}]: the columns are attributes, such as history.train_cost")
+            return super().__getitem__(index)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return the columns by name."""

@@ -386,11 +386,7 @@ class Sequential:
         return buffers
 
     if not TYPE_CHECKING:  # which could no longer tell a name that is not there
-
-        def __getattr__(self, name: str) -> Any:
-            if hint := checks.called_here(name):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
-            return object.__getattribute__(self, name)  # which raises the error again, also one that a property raised
+        __getattr__ = checks.attribute
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_buffers", "_batch", "operations")}

@@ -833,8 +833,8 @@ def _images_and_targets(data: Any) -> tuple[Array, Array]:
 
 def _classes(t: Array, outputs: int | None = None, last: Layer | None = None) -> npt.NDArray[np.intp]:
     """Return the class of each target, in any form that `fit` takes; without a network, both others are None."""
-    if t.ndim == 1 and (t.dtype.kind in "iu" if outputs is None else outputs > 1):
-        return (t if outputs is None else checks.labels(t, outputs)).astype(np.intp)
+    if t.ndim == 1 and (t.dtype.kind not in "bfc" if outputs is None else outputs > 1):
+        return (t if outputs is None and t.dtype.kind in "iu" else checks.labels(t, outputs or 1)).astype(np.intp)
     rows = checks.targets(t, outputs or math.prod(t.shape[1:]), np.float64)
     found = checks.target_classes(rows, last or Sigmoid())
     if found is None and rows.shape[1] == 1:

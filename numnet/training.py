@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -307,12 +307,13 @@ class Trainer(Run):
             checks.fit_arguments(epochs, batch_size, callbacks, checkpoint_every, checkpoint_failure, unknown, self)
             samples = self._samples(self.net, self.pair, train, "train", sample_weight)
             tests = None if test is None else self._samples(self.net, self.pair, test, "test")
-            checks.same_samples(self.progress, samples.size)
+            left = epochs is None and len(self.history) < self.progress.last
+            checks.same_samples(self.progress, samples.size, goes_on=left)
             weighted = sample_weight is not None
             if epochs is not None and batch_size is not None:
                 plan = Progress(len(self.history) + int(epochs), int(batch_size), samples.size, weighted=weighted)
             else:
-                if len(self.history) < self.progress.last:
+                if left:
                     checks.same_weights(self.progress.weighted, weighted)
                 plan = replace(self.progress, samples=samples.size, weighted=weighted)
             saver = None
@@ -492,6 +493,9 @@ class Trainer(Run):
         trainer.file = checks.file_state(os.path.expanduser(path))
         checks.same_threads(path, threads_then, trainer.threads())
         return trainer
+
+    if not TYPE_CHECKING:  # which could no longer tell a name that is not there
+        __getattr__ = checks.attribute
 
     def __repr__(self) -> str:
         return trainer_text(self)

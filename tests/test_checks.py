@@ -265,8 +265,34 @@ REFUSED = {
         f"the network takes probabilities twice, by Sigmoid() and then Softmax(): {SPREAD}CrossEntropy needs them "
         "taken once: remove one of the two layers, or put a Linear between them",
     ),
+    "a value that is a list": (
+        lambda: checks.cost_value(nn.Quadratic(), [1.0, 2.0]),
+        "the value of Quadratic() must be one number, the mean over the batch, got [1.0, 2.0]",
+    ),
+    "a value for each sample": (
+        lambda: checks.cost_value(nn.Quadratic(), np.ones(5)),
+        "the value of Quadratic() must be one number, the mean over the batch, got an array of shape (5,): is .sum() / "
+        "len(y) missing?",
+    ),
+    "a gradient that is a number of Python's": (
+        lambda: checks.cost_gradient(nn.Quadratic(), 0.5, (5, 2)),
+        "the gradient of Quadratic() must be an array of shape (5, 2), as y, got 0.5",
+    ),
+    "a gradient that is a number of NumPy's": (
+        lambda: checks.cost_gradient(nn.Quadratic(), np.float64(0.5), (5, 2)),
+        "the gradient of Quadratic() must be an array of shape (5, 2), as y, got one of shape (): leave out sums over "
+        "samples and outputs, and write / len(y) for a mean",
+    ),
+    "a name of another library": (
+        lambda: checks.attribute(NET, "summary"),
+        "'Sequential' object has no attribute 'summary': write print(net)",
+    ),
     # SGD
     "lr": (lambda: sgd(lr=0), "SGD: lr must be a finite number above 0, or a function of the epoch, got 0"),
+    "a network for lr": (
+        lambda: sgd(lr=NET),
+        "SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network",
+    ),
     "momentum": (lambda: sgd(momentum=1), "SGD: momentum must be from 0 to below 1, got 1"),
     "weight_decay": (lambda: sgd(weight_decay=-1), "SGD: weight_decay must be finite and at least 0, got -1"),
     "clip_norm": (lambda: sgd(clip_norm=0), "SGD: clip_norm must be a finite number above 0, or None, got 0"),
@@ -308,6 +334,16 @@ REFUSED = {
         "data must be one Dataset, got a pair of them: unpack it, train, test = ..., and give each",
     ),
     "words": (lambda: checks.inputs([["a"] * 4], NET), "inputs must be real numbers, got dtype <U1"),
+    "the name of a file": (
+        lambda: checks.inputs("photo.png", NET),
+        "inputs must be an array, got 'photo.png': read the file first, as by np.asarray(Image.open(path)) or "
+        "pandas.read_csv(path)",
+    ),
+    "a table with words": (
+        lambda: checks.columns_of_numbers("inputs", [], np.array([[1, "a"]], object)),
+        "inputs must be numbers, but column 1 holds 'a': make numbers of this column first (astype(float), or "
+        "pandas.get_dummies for categories), or leave it out",
+    ),
     "complex numbers": (
         lambda: checks.inputs(SOME + 0j, NET),
         "inputs must be real numbers, got dtype complex128",
@@ -409,6 +445,21 @@ REFUSED = {
         lambda: checks.finite(*[np.array([[1, 2], [np.nan, 2]])] * 2, rows=np.array([5, 3])),
         "inputs must be finite, but feature 0 of sample 3 is nan",
     ),
+    "a feature that is nan in every sample": (
+        lambda: checks.samples(np.array([[1, np.nan], [3, np.nan]]), LABELS[:2], np.dtype("float32")),
+        "inputs must be finite, but feature 1 is nan in every sample: leave the feature out, or, if the feature was "
+        "divided by a standard deviation of 0, divide by 1",
+    ),
+    "a feature that is nan in the first thousands of samples": (
+        lambda: checks.samples(np.where(np.arange(5000) < 4999, np.nan, 1)[:, None], np.zeros(5000), np.dtype("f4")),
+        "inputs must be finite, but feature 0 of sample 0 is nan: fill in numbers, or keep only samples without nan "
+        "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
+    ),
+    "a single sample that is nan": (
+        lambda: checks.samples(np.array([[np.nan]]), LABELS[:1], np.dtype("float32")),
+        "inputs must be finite, but feature 0 of sample 0 is nan: fill in numbers, or keep only samples without nan "
+        "and inf, those with np.isfinite(np.asarray(x, float)).reshape(len(x), -1).all(axis=1)",
+    ),
     "what becomes infinite": (
         lambda: checks.samples(np.array([[0.0, 1e39]]), LABELS[:1], np.dtype("float32")),
         "inputs must be finite, but feature 1 of sample 0 is 1e+39, and float32 ends at 3.4e+38: standardize the "
@@ -489,6 +540,15 @@ REFUSED = {
         lambda: checks.targets(["a"], 1, "float32"),
         f"targets must be real numbers, got dtype <U1: number the classes, {NUMBERED}, or give "
         "nn.datasets.Dataset.from_arrays(x, t)",
+    ),
+    "decimals that are strings for a single output": (
+        lambda: checks.targets(["0.5", "1"], 1, "float32"),
+        "targets must be real numbers, got dtype <U3: give np.asarray(t, float)",
+    ),
+    "missing targets among strings for a single output": (
+        lambda: checks.targets(["0.5", "nan"], 1, "float32"),
+        "targets must be real numbers, got dtype <U3: keep only samples with a label, those with "
+        "np.isfinite(np.asarray(t, float))",
     ),
     "a target of one object": (
         lambda: checks.targets(np.array("a", object), 2, "float32"),
@@ -646,8 +706,13 @@ REFUSED = {
     ),
     "classes of other numbers": (
         lambda: checks.data_warnings(named_classes("cat", "dog"), named_classes("dog", "cat")),
-        "test: the classes ('dog', 'cat') are not those of the training data, ('cat', 'dog'): number the labels alike, "
+        "test: the classes are not those of the training data (class 0 is 'dog', not 'cat'): number the labels alike, "
         "Dataset.from_arrays(x, t, classes=train.classes)",
+    ),
+    "classes of which some are others": (
+        lambda: checks.data_warnings(named_classes(*"abcdefgh"), named_classes(*"abijkl")),
+        "test: the classes are not those of the training data ('c' is missing, 'd' is missing, 'e' is missing, 'i' is "
+        "new, 'j' is new, 'k' is new): number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)",
     ),
     "whose inputs": (lambda: named("test", ValueError("inputs must be finite")), "test: inputs must be finite"),
     # a run
@@ -929,13 +994,14 @@ ON_DEVICES = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_is_refused_and_in_which_words(what):
     call, message = REFUSED[what]
-    with pytest.raises((ValueError, TypeError)) as raised:
+    with pytest.raises((ValueError, TypeError, AttributeError)) as raised:
         call()
     assert str(raised.value) == message
     kinds = {
         "diverged": nn.DivergenceError,
         "the training cost became": nn.DivergenceError,
         "SGD has no option": TypeError,
+        "has no attribute": AttributeError,
         "has no argument": TypeError,
         "as one argument": TypeError,
         "as two arguments": TypeError,
@@ -1006,7 +1072,7 @@ def test_each_refusal_is_among_these():
     for call, _message in [*REFUSED.values(), *ON_DEVICES.values()]:
         sys.settrace(trace)
         try:
-            with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
                 call()
         finally:
             sys.settrace(before)
@@ -1068,6 +1134,7 @@ def test_arguments_of_fit(every):
 
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
+    checks.same_samples(run_of(samples=20).progress, 20, goes_on=True)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
     checks.same_weights(None, True)
     checks.same_weights(None, False)

@@ -88,6 +88,13 @@ LOADERS = [  # name, options, kind, standardized, slower
 ]
 
 
+@pytest.mark.parametrize("name", ["load_diabetes", "load_linnerud"])
+def test_scikit_learns_regressions_as_they_are(name):
+    """Their targets go up to 346."""
+    x, t = getattr(pytest.importorskip("sklearn.datasets"), name)(return_X_y=True)
+    trained(*split(x, t, standardized=True), "numbers", 1e-3)
+
+
 @pytest.mark.parametrize(("name", "options", "kind", "standardized", "slower"), LOADERS)
 def test_scikit_learns_data(name, options, kind, standardized, slower):
     trained(*split(*loaded(name, **options), standardized), kind, slower)

@@ -12,7 +12,9 @@ import importlib.metadata
 import importlib.util
 import io
 import itertools
+import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -246,7 +248,10 @@ def test_labels_that_are_missing():
     assert learns(trainer_of(), (x, given(refused(trainer_of().fit, (x, t), 5, 64), "t", t=t)))
 
 
-@hint("fill in numbers, or keep only samples without nan and inf, those with")
+@hint(
+    "fill in numbers, or keep only samples without nan and inf, those with np.isfinite(np.asarray(x, float)).reshape("
+    "len(x), -1).all(axis=1)"
+)
 def test_inputs_that_are_missing():
     for missing in (np.nan, np.inf):
         x = PIXELS / 255
@@ -255,6 +260,39 @@ def test_inputs_that_are_missing():
         np.testing.assert_array_equal(keep, np.arange(len(x)) % 5 > 0)
         assert learns(trainer_of(), (x[keep], T[keep]))
         assert learns(trainer_of(), (np.where(np.isfinite(x), x, 0), T))
+
+
+@hint("keep only samples with targets, those with np.isfinite(np.asarray(t, float)).reshape(len(t), -1).all(axis=1)")
+@pytest.mark.parametrize("kind", [np.asarray, lambda t: t.tolist(), pandas.DataFrame])
+def test_targets_that_are_missing(kind):
+    for missing in (np.nan, np.inf):
+        t = np.stack([X[:, 20:44].mean(axis=1), X[:, 10]], axis=1)
+        t[::5, 0] = missing
+        for outputs, some in (2, kind(t)), (1, kind(t[:, 0])):
+            trainer = trainer_of(nn.Linear(64, outputs), cost=nn.Quadratic(), lr=0.05)
+            keep = eval(quoted(refused(trainer.fit, (X, some), 5, 64), "t")[-1], {"np": np, "t": some})
+            np.testing.assert_array_equal(keep, np.arange(len(X)) % 5 > 0)
+            costs = trainer.fit((X[keep], np.asarray(some)[keep]), 20, 64).train_cost
+            assert costs[-1] < costs[0] / 2
+
+
+@hint(
+    "is nan in every sample: leave the feature out, or, if the feature was divided by a standard deviation of 0, "
+    "divide by 1"
+)
+def test_a_feature_that_is_missing_in_every_sample():
+    raw = np.insert(X, 4, 0.25, axis=1)
+    mean, std = raw.mean(axis=0), raw.std(axis=0)
+    std[[i for i in range(65) if i != 4 and std[i] == 0]] = 1
+    with np.errstate(invalid="ignore"):
+        x = (raw - mean) / std
+    message = refused(trainer_of(nn.Linear(65, 10), nn.Softmax()).fit, (x, T), 5, 64)
+    feature = int(re.search(r"feature (\d+) is nan in every sample", message)[1])
+    train = np.delete(x, feature, axis=1), T
+    assert learns(trainer_of(lr=0.1), train, train)
+    std[feature] = float(re.search(r"divide by (\d)", message)[1])
+    train = (raw - mean) / std, T
+    assert learns(trainer_of(nn.Linear(65, 10), nn.Softmax(), lr=0.1), train, train)
 
 
 @hint("and float32 ends at 3.4e+38: standardize the inputs")
@@ -317,6 +355,18 @@ def test_numbers_for_classes():
     t = X[:, 20:44].mean(axis=1) * 10
     *layers, cost = layers_of(refused(trainer_of().fit, (X, t), 5, 64))
     assert explains(trainer_of(*layers, cost=cost, lr=0.05), (X, t))
+
+
+@hint("targets must be real numbers, got dtype ", ": give np.asarray(t, float)")
+def test_numbers_that_are_strings():
+    t = X[:, 20:44].mean(axis=1) * 10
+    for given_t in (t.astype(str), t.astype(str).tolist(), t.astype(object), np.rint(t).astype(int).astype(str)):
+        trainer = trainer_of(nn.Linear(64, 1), cost=nn.Quadratic(), lr=0.05)
+        assert explains(trainer, (X, given(refused(trainer.fit, (X, given_t), 5, 64), "t", t=given_t)))
+    yes = (T % 2).astype(str)
+    trainer = trainer_of(nn.Linear(64, 1), nn.Sigmoid())
+    train = X, given(refused(trainer.fit, (X, yes), 5, 64), "t", t=yes)
+    assert learns(trainer, train, train)
 
 
 @hint(
@@ -505,6 +555,23 @@ def test_inputs_that_are_strings(kind):
     np.testing.assert_array_equal(net_of()(given(refused(net_of(), kind(X)), "x", x=kind(X))), net_of()(X))
 
 
+@hint("read the file first, as by np.asarray(Image.open(path)) or pandas.read_csv(path)")
+@pytest.mark.parametrize("kind", [str, Path])
+def test_the_name_of_a_file(kind, tmp_path):
+    Image = pytest.importorskip("PIL.Image")  # noqa: N806
+    picture, table = kind(tmp_path / "photo.png"), kind(tmp_path / "houses.csv")
+    Image.fromarray(PIXELS[7]).save(picture)
+    opened = quoted(refused(net_of().predict, picture), "path")[0]
+    pixels = eval(opened, {"np": np, "Image": Image, "path": picture})
+    np.testing.assert_array_equal(net_of().predict(pixels[None]), net_of().predict(PIXELS[7:8]))
+    pandas.DataFrame({"a": [1.0, 2, 3], "b": [4.0, 6, 5], "price": [0, 1, 0]}).to_csv(table, index=False)
+    data = eval(quoted(refused(Dataset.from_arrays, table, "price"), "path")[1], {"pandas": pandas, "path": table})
+    assert len(Dataset.from_arrays(data[["a", "b"]], data["price"])) == 3
+    assert refused(Dataset.from_arrays, table, data["price"]).startswith(
+        f"from_arrays: x must be an array, got {table!r}"
+    )
+
+
 @hint(
     "the last axis looks like colours: average them, np.mean(x[..., :3], axis=-1).astype(x.dtype), or for digits give "
     "np.stack([nn.datasets.as_mnist(image) for image in x])"
@@ -621,6 +688,38 @@ def test_pixels_that_are_no_bytes(kind):
     as_bytes, as_bytes_test = ((eval(code, {"np": np, "x": x}), t) for x, t in (train, test))
     assert learns(trainer_of(), as_bytes, as_bytes_test)
     assert learns(trainer_of(), *((np.asarray(x) / 255, t) for x, t in (train, test)))
+
+
+@hint("are divided by 255: give np.asarray(x, np.uint8), unless the network was trained on such numbers")
+@pytest.mark.parametrize("kind", [lambda x: x.astype(np.int64), lambda x: x.tolist(), lambda x: x.astype(">u2")])
+def test_integers_for_a_network_trained_on_bytes(kind):
+    train, (images, t) = pixels(lambda x: x)
+    x = kind(images)
+    for call in (
+        lambda trainer, x: trainer.net(x)[:, 0].tolist(),
+        lambda trainer, x: trainer.net.predict(x).tolist(),
+        lambda trainer, x: trainer.net.accuracy(x, t),
+        lambda trainer, x: trainer.evaluate((x, t)),
+        lambda trainer, x: trainer.step(x, t),
+    ):
+        trainer, other = trainer_of(), trainer_of()
+        for one in trainer, other:
+            one.fit(train, 2, 64)
+        message = warned(call, copy.deepcopy(trainer), x)
+        assert message.startswith(f"the images are {np.asarray(x).dtype} from 0 to 255 and are not scaled")
+        assert call(trainer, given(message, "x", x=x)) == call(other, images)
+        assert warned(call, trainer, x)
+        assert not warned(call, trainer, x)
+
+
+def test_integers_that_are_no_images_or_that_the_network_knows():
+    (images, t), _ = pixels(lambda x: x.astype(int))
+    trainer = trainer_of(lr=1e-3)
+    assert warned(trainer.fit, (images, t), 1, 64, (images[:9], t[:9])).count("give") == 1
+    for x in images, images.reshape(-1, 64):
+        assert not warned(trainer.net.predict, x)
+    for x in images.reshape(-1, 64), images // 16, images + 1, images - 1, images > 16, images[:0]:
+        assert not warned(trainer_of().net, x)
 
 
 @hint("divide pixels by 255 only once, and bytes not at all, or standardize each feature, ")
@@ -745,6 +844,44 @@ def test_a_bright_ground():
     code = quoted(warned(trainer.fit, (images, t), 5, 64), "images")[-1]
     assert learns(hidden(), *((eval(code, {"images": x}), t) for x, t in ((images, t), (tests, test_t))))
     assert trainer.net.accuracy(tests, test_t) < 0.7
+
+
+def deep(lr=0.05):
+    return trainer_of(nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 1), cost=nn.Quadratic(), lr=lr)
+
+
+@hint(
+    "train: the targets reach ",
+    "standardize them, (t - np.mean(t, axis=0)) / np.std(t, axis=0), and test targets with the same mean and std",
+    "test: the targets range from ",
+    ": are they in the same unit?",
+)
+@pytest.mark.parametrize("kind", [np.asarray, lambda t: t.tolist(), pandas.Series])
+def test_targets_in_thousands(kind):
+    t, test_t = (100_000 + 50_000 * x[:, 20:44].mean(axis=1) for x in (X, TEST[0]))
+    t, test_t = kind(t), kind(test_t)
+    message = warned(deep(1e-12).fit, (X, t), 1, 64, (TEST[0], test_t))
+    train = X, given(message, "t", t=t)
+    test = TEST[0], (np.asarray(test_t) - np.mean(t)) / np.std(t)
+    message = warned(deep(0.01).fit, train, 1, 64, (TEST[0], test_t))
+    assert message.startswith("test: the targets range from 1")
+    assert message.endswith("are they in the same unit?")
+    assert explains(deep(), train, test, least=0.8)
+
+
+@pytest.mark.parametrize(("scale", "said"), [(99, False), (101, True), (1 / 99, False), (1 / 101, True), (0, False)])
+def test_test_targets_in_another_unit(scale, said):
+    t = np.linspace(-1, 1, len(X))
+    assert bool(warned(deep(1e-3).fit, (X, t), 1, 64, (X, t * scale))) == said
+    assert not warned(deep(1e-3).fit, (X, t), 1, 64, (X[:9], t[:9] * scale))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_targets_that_are_not_too_large(sign):
+    t = sign * np.linspace(0, 1000, len(X))
+    assert not warned(deep(1e-9).fit, (X, t), 1, 64)
+    assert "the targets reach 1,001," in warned(deep(1e-9).fit, (X, t * 1.001), 1, 64)
+    assert not warned(trainer_of(nn.Linear(64, 1), cost=nn.Quadratic(), lr=1e-9).fit, (X, t * 9), 1, 64)
 
 
 # Divergence: what is to blame, and what helps
@@ -930,6 +1067,29 @@ def test_layers_of_unequal_widths():
     assert learns(trainer_of(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(width, 10), nn.Softmax()), epochs=20)
 
 
+class Twofold(nn.Layer):
+    """The features, and their squares."""
+
+    def forward(self, x, out=None):
+        self.x = x
+        return np.concatenate([x, x**2], axis=1, out=out)
+
+    def backward(self, grad, out=None):
+        first, second = np.split(grad, 2, axis=1)
+        return np.add(first, 2 * self.x * second, out=out)
+
+
+@hint("make the two equal, or, if layer 1, Twofold(), changes the number of features, set its inputs and outputs")
+def test_a_layer_of_ones_own_that_changes_the_number_of_features():
+    message = refused(nn.Sequential, nn.Linear(64, 30), Twofold(), nn.Tanh(), nn.Linear(60, 10), nn.Softmax())
+    layer, (before, after) = Twofold(), re.findall(r"(?:gives|takes) (\d+)", message)
+    for name, value in zip(re.search(r"set its (\w+) and (\w+)", message).groups(), (before, after), strict=True):
+        setattr(layer, name, int(value))
+    assert learns(trainer_of(nn.Linear(64, 30), layer, nn.Tanh(), nn.Linear(60, 10), nn.Softmax(), lr=0.2), epochs=20)
+    assert refused(nn.Sequential, nn.Linear(64, 30), nn.Tanh(), nn.Linear(60, 10)).endswith("make the two equal")
+    assert refused(nn.Sequential, Twofold(), nn.Linear(64, 30), nn.Linear(60, 10)).endswith("make the two equal")
+
+
 @hint("Trainer: complex networks are for gradcheck's own use; train one of float32 or float64")
 def test_a_complex_network():
     net = net_of(dtype="complex128")
@@ -972,12 +1132,75 @@ def test_parameters_of_ones_own():
         assert nn.Linear(3, 2, start=getattr(nn.starts, name)).weight.any()
 
 
+@hint("weight must have shape (64, 10), got (10, 64): PyTorch's weights are (outputs, inputs), so give np.transpose(w)")
+@pytest.mark.parametrize("kind", [np.asarray, lambda w: w.tolist(), pandas.DataFrame])
+def test_the_weights_of_pytorch(kind):
+    torch = pytest.importorskip("torch")
+    module, net = torch.nn.Linear(64, 10), net_of(nn.Linear(64, 10))
+    w, (layer,) = kind(module.weight.detach().numpy()), net.layers
+    layer.bias, layer.weight = module.bias.detach(), given(refused(setattr, layer, "weight", w), "w", w=w)
+    there = module(torch.tensor(X[:9], dtype=torch.float32)).detach().numpy()
+    np.testing.assert_allclose(net(X[:9]), there, rtol=1e-4, atol=1e-5)
+
+
 @hint("for yes or no use Sigmoid() over one output, or Softmax() over two")
 def test_a_softmax_over_one_output():
     data, test = ((x, (t % 2 == 0).astype(int)) for x, t in (TRAIN, TEST))
     sigmoid, softmax = layers_of(refused(nn.Sequential, nn.Linear(64, 1), nn.Softmax()))[-2:]
     assert learns(trainer_of(nn.Linear(64, 1), sigmoid), data, test)
     assert learns(trainer_of(nn.Linear(64, 2), softmax), data, test)
+
+
+def fourth_power(value, gradient):
+    """Return a cost of the user's own."""
+
+    class Fourth(nn.Cost):
+        pass
+
+    Fourth.value, Fourth.gradient = value, gradient
+    return Fourth()
+
+
+@hint(
+    "must be one number, the mean over the batch, got an array of shape (5,): is .sum() / len(y) missing?",
+    "the value of Fourth() must be one number, the mean over the batch, got None: is its return missing?",
+    "as y, got one of shape (): leave out sums over samples and outputs, and write / len(y) for a mean",
+    "the gradient of Fourth() must be an array of shape (5, 2), as y, got None: is its return missing?",
+)
+def test_a_cost_of_ones_own_that_gives_no_number_or_no_array():
+    x, t = np.random.default_rng(0).uniform(-1, 1, (5, 3)), np.random.default_rng(1).random((5, 2))
+    values = lambda self, y, t, out=None: ((y - t) ** 4).sum(axis=1)  # noqa: E731
+    gradients = lambda self, y, t, out=None: 4 * (y - t) ** 3  # noqa: E731
+    nothing = lambda self, y, t, out=None: None  # noqa: E731
+
+    def net():
+        return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), seed=0)
+
+    def told(value, gradient):
+        cost = fourth_power(value, gradient)
+        message = refused(nn.gradcheck, net(), cost, x, t)
+        data = x, t
+        assert refused(nn.Trainer(net(), cost, nn.SGD(0.1)).fit, data, 1, 5) == message
+        assert refused(nn.Trainer(net(), cost, nn.SGD(0.1)).step, x, t) == message
+        assert refused(nn.cost_and_gradient, net(), cost, x, t) == message
+        if "gradient" in message:
+            assert refused(nn.Trainer(net(), cost, nn.SGD(0.1)).fit, data, 1, 5, sample_weight=np.arange(5)) == message
+        else:
+            assert refused(cost, net()(x), t) == message
+        return message
+
+    message = told(values, lambda self, y, t, out=None: gradients(self, y, t) / len(y))
+    total = re.search(r"is (\.sum\(\) / len\(y\)) missing", message)[1]
+    whole = lambda self, y, t, out=None: eval(f"v{total}", {"v": values(self, y, t), "y": y})  # noqa: E731
+    message = told(whole, lambda self, y, t, out=None: gradients(self, y, t).mean())
+    end = re.search(r"write (/ len\(y\)) for a mean", message)[1]
+    each = lambda self, y, t, out=None: eval(f"g {end}", {"g": gradients(self, y, t), "y": y})  # noqa: E731
+    for wrong in (nothing, lambda self, y, t, out=None: each(self, y, t).sum(axis=1)):
+        told(whole, wrong)
+    told(nothing, each)
+    assert nn.gradcheck(net(), fourth_power(whole, each), x, t, raise_above=1e-7).cause == ""
+    history = nn.Trainer(net(), fourth_power(whole, each), nn.SGD(0.1), seed=0).fit((x, t), 50, 5)
+    assert history.train_cost[-1] < history.train_cost[0] / 2
 
 
 # Options and arguments under the names of other libraries
@@ -993,6 +1216,15 @@ def test_options_of_other_libraries():
         for name in names:
             option = re.search(r"SGD\((\w+)=", refused(nn.SGD, **{"lr": 0.5, name: 0.5}))[1]
             assert getattr(nn.SGD(**{"lr": 0.5, option: 0.25}), option) == 0.25
+
+
+@hint("SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network")
+def test_a_network_in_place_of_the_learning_rate():
+    net = net_of()
+    for wrong in (net, net.parameters, net.layers[0], net.layers[0].weight):
+        for message in (refused(nn.SGD, wrong), refused(nn.SGD, wrong, momentum=0.9)):
+            assert learns(nn.Trainer(net_of(), nn.CrossEntropy(), given(message, "SGD"), seed=0))
+    assert nn.SGD(np.float32(0.5)).lr == 0.5
 
 
 PAIR = "as one argument, a Dataset or a pair of inputs and targets: "
@@ -1110,6 +1342,117 @@ def test_a_function_of_another_library(tmp_path):
     np.testing.assert_array_equal(nn.load(path)(X), trainer.net(X))
 
 
+@hint(
+    "use nn.CrossEntropy() after nn.Sigmoid()",
+    "use nn.ReLU(), or copy the LeakyReLU that is in examples/03-write-your-own-layer.ipynb of numnet's repository",
+    "write a class derived from nn.Layer, with a forward and a backward",
+    "write layers and costs as objects, such as nn.ReLU() and nn.CrossEntropy()",
+    "give Sequential and Trainer seed=0",
+    "give SGD a function of the epoch, nn.SGD(lr=lambda epoch: 0.5 * 0.9**epoch)",
+    "load a network by nn.load(path)",
+    "use that of scikit-learn, or (x - mean) / std with the mean and std of the training data",
+    "use nn.sklearn.NetClassifier()",
+    "use nn.sklearn.NetRegressor()",
+)
+def test_more_names_of_other_libraries(tmp_path):
+    def used(name, **names):
+        return [eval(code, {"nn": nn, **names}) for code in quoted(refused(getattr, nn, name), "nn")]
+
+    (x, t), (test_x, test_t) = two_digits((0, 1))
+    for name in "BCELoss", "BCEWithLogitsLoss", "BinaryCrossentropy":
+        cost, last = used(name)
+        assert learns(trainer_of(nn.Linear(64, 1), last, cost=cost), (x, t), (test_x, test_t))
+    relu, cost = used("functional")
+    learns(trainer_of(nn.Linear(64, 16), relu, nn.Linear(16, 10), nn.Softmax(), cost=cost))
+    message = refused(getattr, nn, "LeakyReLU")
+    assert type(given(message, "nn")) is nn.ReLU
+    page = Path(__file__).parent.parent / re.search(r"examples/\S+", message)[0]
+    cells = ["".join(cell["source"]) for cell in json.loads(page.read_text("utf-8"))["cells"]]
+    (code,) = (cell for cell in cells if "class LeakyReLU(" in cell)
+    names = {"nn": nn, "np": np}
+    exec(code.partition("```python\n")[2].partition("\n\n\nshow(")[0], names)
+    leaky = names["LeakyReLU"]
+    assert leaky.__base__ is eval(re.search(r"derived from (nn\.\w+),", refused(getattr, nn, "Module"))[1])
+    assert {"forward", "backward"} <= vars(leaky).keys()
+    assert learns(trainer_of(nn.Linear(64, 30), leaky(30), nn.Linear(30, 10), nn.Softmax()), epochs=10)
+    kinds = re.search(r"give (\w+) and (\w+) (seed=0)", refused(getattr, nn, "manual_seed"))
+    same = []
+    for _ in "ab":
+        options = eval(f"dict({kinds[3]})")
+        net = getattr(nn, kinds[1])(nn.Linear(64, 10), nn.Softmax(), **options)
+        trainer = getattr(nn, kinds[2])(net, nn.CrossEntropy(), *used("lr_scheduler"), **options)
+        assert learns(trainer)
+        same.append(net.parameters)
+    np.testing.assert_array_equal(*same)
+    assert trainer.optimizer.learning_rate(2) == 0.5 * 0.9**2
+    net.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(used("load_model", path=tmp_path / "net.npz")[0].parameters, net.parameters)
+    pytest.importorskip("sklearn")
+    from sklearn.preprocessing import StandardScaler
+
+    x, (std,) = X[:, X.std(axis=0) > 0.1], re.findall(r"\(x - mean\) / std", refused(getattr, nn, "StandardScaler"))
+    found = eval(std, {"x": x, "mean": x.mean(axis=0), "std": x.std(axis=0)})
+    np.testing.assert_allclose(StandardScaler().fit_transform(x), found, atol=1e-12)
+    for name in "MLPClassifier", "NetClassifier":
+        assert used(name)[0].fit(X, T).score(*TEST) > 0.85
+    for name in "MLPRegressor", "NetRegressor":
+        assert used(name)[0].fit(x, x[:, 0]).score(x, x[:, 0]) > 0.85
+
+
+@hint(
+    "leave it out, since only a Trainer sets layers to training, and sets them back",
+    "leave it out, since each batch replaces the gradients",
+    "move a network by net.to('gpu')",
+    "assign the parameters, net.parameters = values, or load a network by nn.load(path)",
+    "call net.predict(x), with the net of a trainer, trainer.net",
+    "the network is trainer.net",
+    "go on with a run by nn.Trainer.resume(path), or load a network by nn.load(path)",
+    "'History' object has no attribute 'history': the columns are attributes, such as history.train_cost",
+    "history['train_cost']: the columns are attributes, such as history.train_cost",
+    "save a network by net.save(path)",
+)
+def test_what_networks_trainers_and_histories_of_other_libraries_have(tmp_path):
+    trainer, path = trainer_of(), tmp_path / "run.npz"
+    net, names = trainer.net, {"nn": nn, "trainer": trainer, "path": path, "x": X, "net": trainer.net}
+    trainer.fit(TRAIN, 2, 64, checkpoint=path)
+    refused(getattr, net, "eval")
+    assert not any(layer.training for layer in net.layers)
+    refused(getattr, net, "zero_grad")
+    net.gradients = np.nan
+    trainer.step(X[:64], T[:64])
+    assert np.isfinite(net.gradients).all()
+    moved = given(refused(getattr, net, "cuda"), "net", net=net)
+    assert moved.device == "gpu"
+    net.to("cpu")
+    message, values = refused(getattr, net, "load_state_dict"), net.parameters / 2
+    exec(re.search(r"net\.parameters = values", message)[0], {"net": net, "values": values})
+    np.testing.assert_array_equal(net.parameters, values)
+    net.save(tmp_path / "net.npz")
+    loaded = eval(quoted(message, "path")[0], {"nn": nn, "path": tmp_path / "net.npz"})
+    np.testing.assert_array_equal(loaded.parameters, net.parameters)
+    (predicted,) = quoted(refused(getattr, trainer, "predict"), "x")
+    np.testing.assert_array_equal(eval(predicted, names), net.predict(X))
+    for name in "network", "model":
+        assert eval(re.search(r"is (trainer\.\w+)$", refused(getattr, trainer, name))[1], names) is net
+    resumed, _ = quoted(refused(getattr, trainer, "load"), "path")
+    assert eval(resumed, names).history == trainer.history
+    (saved,) = quoted(refused(getattr, trainer, "save"), "net")
+    eval(saved, names | {"path": tmp_path / "again.npz"})
+    history = trainer.history
+    for message in (
+        refused(getattr, history, "history"),
+        refused(lambda: history["train_cost"]),
+        refused(lambda: history.history["loss"]),
+    ):
+        column = eval(re.search(r"such as (\S+)$", message)[1], {"history": history})
+        assert column == [epoch.train_cost for epoch in history]
+    assert "evaluate" in refused(getattr, trainer, "score")
+    assert refused(getattr, trainer, "fitt") == "'Trainer' object has no attribute 'fitt'"
+    assert not hasattr(trainer, "predict")
+    for copied in copy.copy(trainer), copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer)):
+        assert copied.history.to_csv() == history.to_csv() == pickle.loads(pickle.dumps(history)).to_csv()
+
+
 @hint("flatten the samples, or call net(x), which does so")
 def test_a_batch_for_forward():
     net, x = net_of(dtype="float64"), PIXELS[:9] / 255
@@ -1156,7 +1499,8 @@ def test_a_dataset_as_one_argument():
     "progress=False hides the bar",
     "every epoch is shuffled, by Trainer(..., seed=...)",
     "give callbacks=[numnet.keep_best(patience=...)]",
-    "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w ",
+    "give sample_weight=w[labels], with the class indices labels, such as train.labels of a Dataset train, and w "
+    "an array of one weight for each class, such as w = 1 / np.bincount(labels)",
     "give sample_weight=..., an array of one weight for each sample",
 )
 def test_arguments_of_other_libraries():
@@ -1238,6 +1582,23 @@ def test_weights_of_what_is_left_of_a_run():
         options = {name: weight for name in re.findall(r"give (\w+)=\.\.\.", message)}
         assert len(trainer.fit(TRAIN, **options)) == 3
         assert len(trainer.fit(TRAIN, 1, 64, sample_weight=weight)) == 4
+
+
+@hint("train: the run had 1,437 samples so far, and here are 600: give the same data, or start a new Trainer")
+def test_other_data_for_what_is_left_of_a_run(tmp_path):
+    def stop(trainer):
+        raise KeyboardInterrupt
+
+    trainer, path, some = trainer_of(), tmp_path / "run.npz", (X[:600], T[:600])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(TRAIN, 5, 64, checkpoint=path, callbacks=[stop])
+    resumed = nn.Trainer.resume(path)
+    warned(resumed.fit, some)
+    assert not warned(nn.Trainer.resume(path).fit, TRAIN)
+    new = getattr(nn, re.search(r"start a new (\w+)$", heard[0])[1])(net_of(), nn.CrossEntropy(), nn.SGD(0.5), seed=0)
+    assert not warned(new.fit, some, 5, 64)
+    assert not warned(new.fit, TRAIN, 5, 64)  # more data, asked for in a new call
+    assert not warned(new.fit, some)  # nothing is left
 
 
 def interrupted(trainer, path=None):
@@ -1608,7 +1969,7 @@ def test_a_kink_and_a_gradcheck_that_takes_minutes(monkeypatch):
 # Plots and the page to draw on
 
 
-@hint(": give trainer.net", "as from figure, ax = plt.subplots()", "Train with trainer.fit first")
+@hint(": give trainer.net", "as from figure, ax = plt.subplots(), got", "Train with trainer.fit first")
 def test_what_plots_are_drawn_from():
     trainer = trainer_of()
     figure, ax = eval(quoted(refused(nn.plotting.learning_curves, HISTORY, plt.figure()), "plt")[0], {"plt": plt})
@@ -1770,6 +2131,20 @@ def test_numbers_for_a_data_set():
     trainer = trainer_of(nn.Linear(64, 2), cost=nn.Quadratic(), lr=0.05)
     trainer.fit((X, rows), 20, 64)
     assert np.mean((trainer.net(X) - rows) ** 2) < np.var(rows) / 2
+
+
+@hint("make numbers of this column first (astype(float), or pandas.get_dummies for categories), or leave it out")
+def test_a_table_with_words_for_fit():
+    t = np.arange(60) % 3
+    frame = pandas.DataFrame({"size": t + 1.0, "colour": WORDS[t]})
+    message = refused(trainer_of(nn.Linear(2, 3), nn.Softmax()).fit, (frame, t), 5, 64)
+    assert message.startswith("train: inputs must be numbers, but column 'colour' holds 'a': make numbers")
+    column = re.search(r"column '(\w+)'", message)[1]
+    dummies = eval(re.search(r"pandas\.\w+", message)[0], {"pandas": pandas})(frame, columns=[column])
+    assert learns(trainer_of(nn.Linear(4, 3), nn.Softmax()), (dummies, t), (dummies, t), epochs=200)
+    left = frame.drop(columns=column)
+    assert learns(trainer_of(nn.Linear(1, 3), nn.Softmax()), (left, t), (left, t), epochs=200, least=0.6)
+    assert "give np.asarray(x, float)" in refused(net_of(nn.Linear(2, 3)), frame.assign(colour="1"))
 
 
 @hint(
@@ -2041,7 +2416,8 @@ def test_arrays_on_another_device():
 
 
 @hint(
-    "train with a smaller batch_size or in float32, or stay on the CPU with device='cpu', where a dataset may also be"
+    "train with a smaller batch_size or in float32, or stay on the CPU with device='cpu', where a dataset may also be "
+    "memory-mapped",
 )
 def test_a_gpu_without_memory_left():
     @gpu.quiet()
@@ -2055,7 +2431,8 @@ def test_a_gpu_without_memory_left():
 DRIVERLESS = {  # what CuPy says, and what numnet then says
     "no driver": (
         (0, 13000, 1),
-        "there is no NVIDIA driver: install one from https://www.nvidia.com/drivers (nvidia-smi",
+        "there is no NVIDIA driver: install one from https://www.nvidia.com/drivers (nvidia-smi shows whether it "
+        "works), or use device='cpu'",
     ),
     "an old driver": ((12040, 13000, 1), "update the driver, or install the CuPy that fits it, pip install"),
     "no GPU": ((13000, 13000, 0), "check CUDA_VISIBLE_DEVICES, or use device='cpu'"),
@@ -2190,14 +2567,22 @@ NO_REMEDY = {  # what cannot be followed here, and why
 }
 
 
+def followed_by(part, piece):
+    """Return whether a part of a message that a test follows has a piece of a message, or at least the piece's end."""
+    return piece in part or (part.strip(" :.,\n") in piece and piece[-12:] in part)
+
+
 def test_each_remedy_is_followed():
-    """A new message with a remedy needs a test above: its remedy, taken out of the message, must help."""
+    """A new message with a remedy needs a test above: its remedy, taken out of the message, must help.
+
+    The remedy must be in a `hint`, whole: what is added to a remedy, at its end too, must be followed.
+    """
     followed = [*FOLLOWED, *itertools.chain.from_iterable(ELSEWHERE.values()), *NO_REMEDY]
     missing = [
-        f"{place} {piece!r} in {text!r}"
+        f"tests/test_hints.py: add @hint({piece!r}) to a test that follows it. {place} says it, in {text!r}"
         for text, place in messages().items()
         for piece in (piece.strip(" :.,\n") for piece in text.split("…"))
-        if len(piece) > 6 and ADVICE.search(piece) and not any(piece in part or part in text for part in followed)
+        if len(piece) > 6 and ADVICE.search(piece) and not any(followed_by(part, piece) for part in followed)
     ]
     assert not missing, "\n".join(["", *missing])
 

@@ -57,8 +57,10 @@ def test_assigning_copies_and_keeps_the_link(device):
     net.parameters = np.zeros(23)
     assert not net.layers[2].weight.any()
     assert_tied(net)
-    with pytest.raises(ValueError, match="broadcast"):
+    with pytest.raises(ValueError, match=r"^parameters must have shape \(23,\), got \(22,\)$"):
         net.parameters = np.zeros(22)
+    with pytest.raises(ValueError, match=r"^bias must have shape \(3,\), got \(4,\)$"):
+        net.layers[0].bias = np.zeros(4)
     for name in ("parameters", "gradients"):
         with pytest.raises(ValueError, match=f"^{name} must be an array, but NumPy makes none of this dict"):
             setattr(net, name, {})

@@ -173,7 +173,7 @@ def test_ink_is_dark_on_one_scale():
             (train.images, train.labels / 2),
             r"numbers from 0 to 4.5, not classes: .* np\.unique\(t, return_inverse=True\)",
         ),
-        ((train.images, train.labels.astype(str)), "targets must be real numbers"),
+        ((train.images, train.labels.astype(str)), "class indices and must be integers, got dtype <U"),
         ((np.zeros(3), np.zeros(3, int)), "each image is 1 numbers, not a picture"),
         (
             (np.zeros((3, 13)), np.zeros(3, int)),
@@ -660,7 +660,7 @@ def test_no_mistakes():
 
 
 def test_mistakes_shows_rectangles_and_refuses_rows_that_are_no_square():
-    images = np.arange(48).reshape(3, 2, 8)
+    images = np.arange(48.0).reshape(3, 2, 8)
     ax = mistakes(constant(0, 1, inputs=16), (images, [1, 0, 1]))
     np.testing.assert_array_equal(ax.images[0].get_array(), images[1])
     plt.close()

@@ -414,6 +414,27 @@ def test_a_table_that_is_not_standardized(row):
     )
 
 
+def test_targets_of_large_numbers(row, diabetes):
+    def layers():
+        return nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1)
+
+    prices = [(x, 100_000 * t + 300_000) for x, t in diabetes]
+    for lr in 0.05, 0.005, 0.0005:
+        trainer = nn.Trainer(nn.Sequential(*layers(), seed=0), nn.Quadratic(), nn.SGD(lr), seed=0)
+        with pytest.warns(nn.DataWarning) as seen:
+            refused(trainer.fit, prices[0], 10, 64, kind=nn.DivergenceError)
+    train, test = ((x, (t - np.mean(prices[0][1])) / np.std(prices[0][1])) for x, t in prices)
+    trainer, none = fit(train, test, *layers(), cost=nn.Quadratic(), lr=0.05)
+    assert not none
+    row(
+        DATA,
+        "the cost of a regression becomes nan, also at a tenth of the learning rate",
+        "the targets are large numbers, such as prices. So the first errors are large, and with them the first steps",
+        seen[0].message,
+        f"do as numnet says: R2 {r2(trainer.net, test):.1f} on scikit-learn's diabetes, with targets like prices",
+    )
+
+
 def test_test_data_of_another_kind(row):
     sixteen = changed(lambda x: (x / 15.9375).round().astype(np.uint8), TEST)
     before, (warning,) = classify(TRAIN, *sixteen, 30)

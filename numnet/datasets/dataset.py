@@ -240,7 +240,8 @@ class Dataset:
         name = f"{self.name!r}, " if self.name else ""
         size = " x ".join(map(str, self.images.shape[1:])) or "1"
         kind = f"images of {size}" if self.images.ndim > 2 else f"samples of {size} numbers"
-        return f"Dataset({name}{len(self)} {kind}, {len(np.unique(self.labels))} classes)"
+        present, known = len(np.unique(self.labels)), len(self.classes or ())
+        return f"Dataset({name}{len(self)} {kind}, {present}{f' of {known}' * (known > present)} classes)"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the classes, with counts and sample images."""
@@ -288,29 +289,16 @@ def _array(what: str, given: Any) -> Array:
     return array
 
 
-def _columns(given: Any) -> list[Any]:
-    """Return the names of the columns of a table, or of a single column; an empty list if they have none."""
-    name = getattr(given, "name", None)
-    return list(getattr(given, "columns", () if name is None else (name,)))
-
-
 def _numbers(x: Any) -> Array:
     """Return the inputs as an array of real numbers with at least two dimensions."""
     array = _array("x", x)
     array = array[:, None] if array.ndim == 1 else array
     if array.dtype.kind not in "biuf":  # a table of columns of several types is an array of Python objects
-        names = _columns(x) or range(array.shape[1])
-        for i, column in enumerate(names):
-            for value in array[:, i].ravel().tolist():
-                if not isinstance(value, Real):
-                    raise ValueError(
-                        f"from_arrays: x must be numbers, but column {column!r} holds {value!r}: make numbers of this "
-                        "column first (astype(float), or pandas.get_dummies for categories), or leave it out"
-                    )
+        checks.columns_of_numbers("from_arrays: x", x, array)
         array = array.astype(np.float64)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = np.argwhere(~np.isfinite(array))[0].tolist()
-        name = (_columns(x) or range(array.shape[1]))[place[1]]
+        name = (checks.columns(x) or range(array.shape[1]))[place[1]]
         raise ValueError(
             f"from_arrays: x must be finite, but column {name!r} of row {place[0]} is {array[tuple(place)]}: leave out "
             "rows with missing values, or fill them in"
@@ -321,7 +309,7 @@ def _numbers(x: Any) -> Array:
 def _classes(t: Any, names: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
     """Return labels from 0 up, and the names of their classes."""
     array = _array("t", t)
-    columns = _columns(t)
+    columns = checks.columns(t)
     if array.ndim > 2:
         raise ValueError(f"from_arrays: t must be one label or one row for each sample, got shape {array.shape}")
     if array.ndim == 2 and array.shape[1] != 1:
