@@ -26,7 +26,7 @@ def checked(net: Sequential, pair: Pair, data: Data, name: str) -> tuple[Array, 
     """Return inputs of shape (n, features), and class indices of shape (n,) or targets of shape (n, outputs)."""
     with checks.named(name):
         x, t = checks.images_and_labels(data)
-        x = checks.inputs(x, net, in_fit=name not in ("step", "data"))
+        x = checks.inputs(x, net, in_fit=name in ("train", "test"))
         t = t if type(t) is np.ndarray else backend.to(net.operations.asarray("targets", t), "cpu")
         mapped.refuse_cut("targets", t)
         checks.samples(x, t, net.parameters.dtype)

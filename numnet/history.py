@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from . import checks
 from .atomic import Kind, atomic
@@ -86,13 +86,6 @@ class History(list[Epoch]):
             return [getattr(epoch, name) for epoch in self]
         hint = checks.called_here(name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
-
-    if not TYPE_CHECKING:
-
-        def __getitem__(self, index: Any) -> Any:
-            if isinstance(index, str):
-                raise TypeError(f"history[{index!r}]: the columns are attributes, such as history.train_cost")
-            return super().__getitem__(index)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return the columns by name."""

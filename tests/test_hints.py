@@ -1408,7 +1408,6 @@ def test_more_names_of_other_libraries(tmp_path):
     "the network is trainer.net",
     "go on with a run by nn.Trainer.resume(path), or load a network by nn.load(path)",
     "'History' object has no attribute 'history': the columns are attributes, such as history.train_cost",
-    "history['train_cost']: the columns are attributes, such as history.train_cost",
     "save a network by net.save(path)",
 )
 def test_what_networks_trainers_and_histories_of_other_libraries_have(tmp_path):
@@ -1439,11 +1438,7 @@ def test_what_networks_trainers_and_histories_of_other_libraries_have(tmp_path):
     (saved,) = quoted(refused(getattr, trainer, "save"), "net")
     eval(saved, names | {"path": tmp_path / "again.npz"})
     history = trainer.history
-    for message in (
-        refused(getattr, history, "history"),
-        refused(lambda: history["train_cost"]),
-        refused(lambda: history.history["loss"]),
-    ):
+    for message in refused(getattr, history, "history"), refused(lambda: history.history["loss"]):
         column = eval(re.search(r"such as (\S+)$", message)[1], {"history": history})
         assert column == [epoch.train_cost for epoch in history]
     assert "evaluate" in refused(getattr, trainer, "score")
@@ -2215,7 +2210,7 @@ def test_drawings(tmp_path):
     page[10:50, 28:34] = 0
     plt.imsave(tmp_path / "digit.png", page, cmap="gray")
     read = eval(
-        re.search(r"with (matplotlib\S+)", refused(as_mnist, str(tmp_path / "digit.png")))[1],
+        re.search(r"with (matplotlib\S+)", refused(as_mnist, np.array(str(tmp_path / "digit.png"))))[1],
         {"matplotlib": matplotlib},
     )
     np.testing.assert_array_equal(as_mnist(read(tmp_path / "digit.png")), as_mnist(page))

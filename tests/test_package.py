@@ -130,4 +130,7 @@ def test_performance_page(tmp_path, monkeypatch):
 
 def test_readme_names_only_files_that_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
-        assert os.path.exists(README.parent / target), target
+        path, _, heading = target.partition("#")
+        assert os.path.exists(README.parent / path), target
+        headings = re.findall(r"^#+ (.*)", (README.parent / path).read_text(encoding="utf-8"), re.M) if heading else []
+        assert heading in ["", *(re.sub(r"[^a-z -]", "", text.lower()).replace(" ", "-") for text in headings)], target
