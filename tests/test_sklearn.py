@@ -1,6 +1,7 @@
 """The estimators, as scikit-learn's own checks and its tools see them."""
 
 import copy
+import io
 import pickle
 import re
 import subprocess
@@ -84,6 +85,75 @@ def every_way():
 @with_checks(every_way())
 def test_scikit_learns_checks_of_every_dtype_with_and_without_early_stopping(estimator, check):
     check(estimator)
+
+
+# Options
+
+
+def test_both_estimators_have_the_same_defaults():
+    ours = NetClassifier().get_params()
+    assert ours.pop("class_weight") is None
+    assert ours == NetRegressor().get_params()
+
+
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+def test_each_option_is_kept_as_it_is_given(kind):
+    given = {name: object() for name in kind().get_params()}
+    assert kind(**given).get_params(deep=False) == vars(kind(**given)) == given
+
+
+NUMPYS = {
+    "hidden_layer_sizes": (np.int16(5), 5),
+    "activation": (np.str_("tanh"), "tanh"),
+    "lr": (np.float32(0.25), 0.25),
+    "momentum": (np.float64(0.5), 0.5),
+    "nesterov": (np.False_, False),
+    "weight_decay": (np.float16(0.25), 0.25),
+    "clip_norm": (np.float32(0.5), 0.5),
+    "class_weight": (np.str_("balanced"), "balanced"),
+    "batch_size": (np.uint8(40), 40),
+    "max_iter": (np.uint8(3), 3),
+    "tol": (np.float32(0.5), 0.5),
+    "n_iter_no_change": (np.uint8(2), 2),
+    "early_stopping": (np.True_, True),
+    "validation_fraction": (np.float32(0.25), 0.25),
+    "warm_start": (np.True_, True),
+    "random_state": (np.uint8(7), 7),
+    "dtype": (np.str_("float32"), "float32"),
+    "verbose": (np.True_, True),
+}
+
+
+@pytest.mark.parametrize("option", NUMPYS)
+def test_an_option_of_numpys_type_as_a_search_over_an_array_gives_counts_as_pythons(option):
+    of_numpy, of_python = NUMPYS[option]
+    stopping = {"early_stopping": True} if option == "validation_fraction" else {}
+    for make in (quick, regressor)[: 1 if option == "class_weight" else 2]:
+        one, other = (make(**{option: value, **stopping}).fit(IRIS, SPECIES > 1) for value in (of_numpy, of_python))
+        assert one.loss_curve_ == other.loss_curve_
+        assert one.net_.dtype == other.net_.dtype
+        np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+
+
+@pytest.mark.parametrize("make", [quick, regressor])
+@pytest.mark.parametrize("samples", [150, 200, 201])
+def test_a_batch_has_200_samples_or_all(samples, make):
+    x, y = X[:samples], Y[:samples]
+    one, other = make(max_iter=2).fit(x, y), make(max_iter=2, batch_size=min(samples, 200)).fit(x, y)
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+    assert make().partial_fit(x, y, **({"classes": range(10)} if make is quick else {})).n_iter_ == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("verbose", [False, True, 0, 1])
+def test_the_bar_is_shown_if_it_is_asked_for(verbose, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    quick(verbose=verbose).fit(IRIS, SPECIES).partial_fit(IRIS, SPECIES)
+    assert len(re.findall(r"\r100%[^\r]*\n", sys.stderr.getvalue())) == 2 * verbose
 
 
 # What is learned
