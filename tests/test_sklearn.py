@@ -21,7 +21,7 @@ pytest.importorskip("sklearn", minversion="1.4", reason="scikit-learn is not ins
 from sklearn import config_context, datasets
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
@@ -186,17 +186,43 @@ def test_a_regression_gives_what_scikit_learns_network_has_with_the_same_weights
         np.testing.assert_allclose(ours.predict(IRIS[:, 2:]), theirs.predict(IRIS[:, 2:]), rtol=1e-10)
 
 
-def test_plain_training_is_that_of_a_trainer():
-    model = quick(batch_size=32, weight_decay=1e-3, n_iter_no_change=np.inf).fit(X, Y)
-    seeds = np.random.RandomState(0).randint(2**31 - 1, size=3)
+KINDS = {  # of targets, with the last layers and the cost
+    "classes": (quick, SPECIES, 3, (nn.Softmax,), nn.CrossEntropy),
+    "two classes": (quick, SPECIES // 2, 1, (nn.Sigmoid,), nn.CrossEntropy),
+    "labels": (quick, np.eye(3, dtype=int)[SPECIES], 3, (nn.Sigmoid,), nn.CrossEntropy),
+    "numbers": (regressor, IRIS[:, 0], 1, (), nn.Quadratic),
+    "rows of numbers": (regressor, IRIS[:, :2], 2, (), nn.Quadratic),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_training_is_that_of_a_trainer(kind):
+    make, y, outputs, last, cost = KINDS[kind]
+    seeds = np.random.RandomState(0).randint(2**31 - 1, size=2)
     start = nn.starts.glorot
-    layers = nn.Linear(64, 16, start=start), nn.ReLU(), nn.Linear(16, 10, start=start), nn.Softmax()
+    layers = nn.Linear(4, 16, start=start), nn.ReLU(), nn.Linear(16, outputs, start=start), *(layer() for layer in last)
     net = nn.Sequential(*layers, seed=int(seeds[0]), dtype="float64")
     sgd = nn.SGD(0.03, 0.9, nesterov=True, weight_decay=1e-3, clip_norm=1.0)
-    history = nn.Trainer(net, nn.CrossEntropy(), sgd, seed=int(seeds[1])).fit((X, Y), 10, 32)
-    assert model.loss_curve_ == history.train_cost
-    assert model.n_iter_ == 10
-    np.testing.assert_array_equal(model.net_.parameters, net.parameters)
+    history = nn.Trainer(net, cost(), sgd, seed=int(seeds[1])).fit((IRIS, y), 10, 32)
+    options = {"batch_size": 32, "weight_decay": 1e-3, "n_iter_no_change": np.inf}
+    whole, parts = make(**options).fit(IRIS, y), make(**options)
+    for epoch in range(10):
+        assert len(getattr(parts, "loss_curve_", [])) == epoch
+        parts.partial_fit(IRIS, y, **({"classes": np.arange(2 + (outputs > 1))} if make is quick else {}))
+    for model in (whole, parts):
+        assert model.loss_curve_ == history.train_cost
+        assert model.n_iter_ == 10
+        np.testing.assert_array_equal(model.net_.parameters, net.parameters)
+
+
+@pytest.mark.parametrize(("method", "numbers"), [("fit", 3), ("partial_fit", 2)])
+def test_a_generator_that_is_given_gives_the_seeds_of_a_new_network(method, numbers):
+    one, other = np.random.RandomState(0), np.random.RandomState(0)
+    model = regressor(random_state=one, max_iter=1)
+    getattr(model, method)(IRIS, SPECIES)
+    other.randint(2**31 - 1, size=numbers)
+    model.partial_fit(IRIS, SPECIES)
+    assert one.randint(2**31) == other.randint(2**31)
 
 
 def test_the_digits_are_learned_as_well_as_by_scikit_learn():
@@ -240,6 +266,15 @@ def test_in_one_batch_weights_are_repeated_samples_to_the_last_bit(weight, early
     other = clone(model).fit(np.repeat(x, weight, axis=0), np.repeat(y, weight))
     np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
     assert one.validation_scores_ == other.validation_scores_
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(("make", "y"), [(quick, SPECIES), (regressor, IRIS[:, 0]), (regressor, IRIS[:, :2])])
+def test_in_one_batch_the_order_of_the_samples_changes_no_bit(make, y, early):
+    order = np.random.default_rng(0).permutation(len(y))
+    model = make(batch_size=len(y), early_stopping=early, max_iter=3, dtype="float32")
+    one, other = clone(model).fit(IRIS, y), clone(model).fit(IRIS[order], y[order])
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
 
 
 def test_the_weights_of_classes():
@@ -350,6 +385,34 @@ def test_training_stops_if_nothing_is_gained():
     assert quick(max_iter=500, tol=0.5, n_iter_no_change=3).fit(X, Y).n_iter_ < 30
 
 
+@given(
+    values=st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=8),
+    epochs=st.integers(1, 9) | st.just(np.inf),
+    tol=st.integers(-2, 2),
+)
+def test_training_goes_on_as_long_as_one_of_the_last_epochs_is_better_by_tol(values, epochs, tol):
+    before = values[: max(0, len(values) - min(epochs, 9))]
+    gained = not before or any(value >= max(before) + tol for value in values[len(before) :])
+    assert _is_stale(values, epochs, tol) is not gained
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("make", [quick, regressor])
+def test_training_stops_after_the_first_epoch_in_which_nothing_is_gained(make, early):
+    model = make(early_stopping=early, max_iter=300, tol=1e-2, n_iter_no_change=4, lr=0.1).fit(IRIS[::2], SPECIES[::2])
+    values = model.validation_scores_ if early else [-cost for cost in model.loss_curve_]
+    assert len(values) == model.n_iter_ < 300
+    stale = [_is_stale(values[:n], 4, 1e-2) for n in range(1, len(values) + 1)]
+    assert stale == [False] * (len(values) - 1) + [True]
+
+
+def test_copies_of_a_sample_are_held_out_together_also_in_many_batches():
+    x, y = np.repeat(IRIS[::25], 20, axis=0), np.repeat(SPECIES[::25], 20)
+    for make in (quick, regressor):
+        model = make(early_stopping=True, batch_size=8, max_iter=1).fit(x, y)
+        assert model.trainer_.progress.samples == len(x) - 2 * 20
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", [NetRegressor, MLPRegressor])
 def test_small_targets_stop_training_too_soon_unless_they_are_standardized(kind):
@@ -421,6 +484,7 @@ def test_bytes_and_floats_are_not_mixed_up():
     ("options", "message"),
     [
         ({"activation": "swish"}, "activation must be one of logistic, tanh, relu, got 'swish'"),
+        ({"activation": ["relu"]}, r"activation must be one of logistic, tanh, relu, got \['relu'\]"),
         ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes: Linear: outputs must be a whole number of at least 1"),
         ({"max_iter": 0}, "max_iter must be a whole number of at least 1, got 0"),
         ({"batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
@@ -429,16 +493,38 @@ def test_bytes_and_floats_are_not_mixed_up():
         ({"early_stopping": "False"}, "early_stopping must be True or False, got 'False'"),
         ({"warm_start": 1}, "warm_start must be True or False, got 1"),
         ({"validation_fraction": 1.0}, "validation_fraction must be between 0 and 1, got 1.0"),
+        ({"validation_fraction": 0.0}, "validation_fraction must be between 0 and 1, got 0.0"),
+        ({"validation_fraction": "0.1"}, "validation_fraction must be between 0 and 1, got '0.1'"),
         ({"lr": -1}, "SGD: lr must be a finite number above 0"),
         ({"dtype": "float16"}, "dtype must be one of"),
     ],
 )
-def test_options_that_cannot_be(options, message):
-    for model in (quick(**options), regressor(**options)):
+@pytest.mark.parametrize("others", [{}, {"batch_size": 40, "n_iter_no_change": 3}], ids=["alone", "with others"])
+def test_options_that_cannot_be(options, others, message):
+    options = {**others, **options}
+    for model, classes in ((quick(**options), {"classes": [0, 1, 2]}), (regressor(**options), {})):
+        with pytest.raises(ValueError, match=message):
+            model.partial_fit(IRIS, SPECIES, **classes)
         with pytest.raises(ValueError, match=message):
             model.fit(IRIS, SPECIES)
         with pytest.raises(NotFittedError):
             model.predict(IRIS)
+
+
+QUESTIONS = {"decision_function": quick, "predict_proba": quick, "predict_log_proba": quick, "predict": regressor}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_model_is_asked_only_after_it_was_fitted_and_only_about_as_many_features(question):
+    model = QUESTIONS[question]()
+    for x in (IRIS, "no table"):
+        with pytest.raises(NotFittedError):
+            getattr(model, question)(x)
+    model.fit(IRIS, SPECIES)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 4 features as input"):
+            getattr(model, question)(IRIS[:, :3])
+    assert len(getattr(model, question)(IRIS)) == 150
 
 
 def test_targets_that_cannot_be():
@@ -456,6 +542,34 @@ def test_targets_that_cannot_be():
     model = quick().partial_fit(IRIS, np.eye(3, dtype=int)[SPECIES], classes=[0, 1, 2])
     with pytest.raises(ValueError, match=r"y must have 3 columns of 0 and 1, as on the first call"):
         model.partial_fit(IRIS, np.eye(4, dtype=int)[SPECIES])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_lists_and_columns_and_names_of_classes_are_what_arrays_of_numbers_are(method):
+    weight = np.arange(150) % 3
+    kept = weight > 0
+    classes = {"classes": sorted(set(NAMES))} if method == "partial_fit" else {}
+    one = getattr(quick(batch_size=40), method)(IRIS.tolist(), NAMES.tolist(), sample_weight=weight.tolist(), **classes)
+    classes = {"classes": [0, 1, 2]} if method == "partial_fit" else {}
+    other = getattr(quick(batch_size=40), method)(IRIS[kept], SPECIES[kept], sample_weight=weight[kept], **classes)
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+    np.testing.assert_array_equal(one.predict(IRIS), np.unique(NAMES)[other.predict(IRIS)])
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed when a 1d array was expected"):
+        one = getattr(quick(batch_size=40), method)(IRIS, SPECIES[:, None], **classes)
+    other = getattr(quick(batch_size=40), method)(IRIS, SPECIES, **classes)
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+    one = getattr(regressor(batch_size=40), method)(IRIS.tolist(), IRIS[:, :2].tolist(), weight.tolist())
+    other = getattr(regressor(batch_size=40), method)(IRIS[kept], IRIS[kept, :2], weight[kept])
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+
+
+def test_labels_can_have_names():
+    labels, names = np.eye(3, dtype=int)[SPECIES], ["red", "green", "blue"]
+    one = quick().partial_fit(IRIS, labels, classes=names).partial_fit(IRIS, labels, classes=names[::-1])
+    other = quick().partial_fit(IRIS, labels, classes=[0, 1, 2]).partial_fit(IRIS, labels)
+    assert one.classes_.tolist() == sorted(names)
+    np.testing.assert_array_equal(one.predict(IRIS), other.predict(IRIS))
+    assert set(one.predict(IRIS).ravel().tolist()) == {0, 1}
 
 
 def test_sparse_inputs_are_refused_and_sparse_labels_are_taken():
