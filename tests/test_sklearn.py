@@ -18,6 +18,7 @@ import numnet as nn
 
 pytest.importorskip("sklearn", minversion="1.4", reason="scikit-learn is not installed, or older than 1.4")
 
+import sklearn.utils
 from sklearn import config_context, datasets
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -238,6 +239,50 @@ def test_predicted_logarithms_are_finite_where_probabilities_are_rounded_to_0():
         assert np.isfinite(model.predict_log_proba(IRIS * 100)).all()
 
 
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
+def test_decisions_and_probabilities_come_from_the_inputs_of_the_last_layer(kind):
+    _, y, outputs, *_ = KINDS[kind]
+    model = quick().fit(IRIS, y)
+    z, net = IRIS, model.net_
+    for layer in net.layers[:-1]:
+        z = layer.forward(z)
+    found = model.decision_function(IRIS)
+    np.testing.assert_allclose(found, z[:, 0] if outputs == 1 else z, rtol=1e-12)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) if kind == "classes" else 1 / (1 + np.exp(-z))
+    p = np.hstack([1 - p, p]) if outputs == 1 else p
+    np.testing.assert_allclose(model.predict_proba(IRIS), p, rtol=1e-10)
+    np.testing.assert_allclose(model.predict_log_proba(IRIS), np.log(p), rtol=1e-8)
+    np.testing.assert_array_equal(model.predict(IRIS), p > 0.5 if kind == "labels" else p.argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last"), [("classes", 0, 2), ("two classes", 0, 1), ("labels", [0, 0, 0], [0, 0, 1])]
+)
+def test_of_equally_probable_classes_the_first_is_predicted_and_of_labels_none(kind, first, last):
+    model = quick().fit(IRIS, KINDS[kind][1])
+    model.net_.parameters = np.zeros(model.net_.parameters.size)
+    assert (model.predict(IRIS) == first).all()
+    model.net_.layers[-2].bias[-1] = 1e-20
+    assert (model.predict(IRIS) == last).all()
+    assert len(np.unique(model.predict_proba(IRIS))) == 1  # the probabilities are rounded
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_samples_have_the_outputs_that_each_has_alone(kind):
+    make, y, *_ = KINDS[kind]
+    model, many = make().fit(IRIS, y), np.tile(IRIS, (60, 1))
+    for ask in ("predict", *["decision_function", "predict_proba", "predict_log_proba"] * (make is quick)):
+        few = getattr(model, ask)(IRIS)
+        np.testing.assert_allclose(getattr(model, ask)(many), np.concatenate([few] * 60), rtol=1e-9)
+
+
+def test_an_input_that_scikit_learn_does_not_check_is_named_by_its_sample():
+    model, x = quick().fit(IRIS, SPECIES), np.tile(IRIS, (60, 1))
+    x[7000, 2] = np.nan
+    with config_context(assume_finite=True), pytest.raises(ValueError, match="feature 2 of sample 7000 is nan"):
+        model.predict(x)
+
+
 @pytest.mark.parametrize("dtype", [None, "float64", "float32"])
 @pytest.mark.parametrize("given", [np.float64, np.float32, np.uint8])
 def test_precision(dtype, given):
@@ -248,6 +293,15 @@ def test_precision(dtype, given):
         assert model.net_.dtype == (dtype or natural)
         out = model.predict_proba(x) if make is quick else model.predict(x)
         assert out.dtype == (np.float64 if given == np.float64 else model.net_.dtype)
+
+
+@pytest.mark.parametrize("kind", [bool, np.int8, np.int64, np.uint16, np.float16, np.longdouble, object])
+def test_numbers_of_other_kinds_become_float64(kind):
+    x = (8 * IRIS).astype(np.int8).astype(kind)
+    one, other = quick(max_iter=2).fit(x, SPECIES), quick(max_iter=2).fit(x.astype(np.float64), SPECIES)
+    assert one.net_.dtype == np.float64
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+    np.testing.assert_array_equal(one.predict_proba(x), other.predict_proba(x.astype(np.float64)))
 
 
 # Weights
@@ -327,6 +381,14 @@ def test_what_is_held_out(sizes, fraction, copies, seed):
     assert not set(x[held].ravel()) & set(x[~held].ravel())
     assert set(t[~held]) == set(t)
     assert wanted <= held.sum() / copies <= wanted + 1
+
+
+def test_copies_of_a_sample_have_its_inputs_and_its_target():
+    x, t = np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 2.0], [1.0, 2.0]]), np.array([0, 0, 1, 0])
+    for targets in (t, t[:, None], np.stack([t, t], axis=1)):
+        copy_of = _copies(x, targets, 5)
+        assert copy_of[0] == copy_of[3]
+        assert sorted(copy_of[:3].tolist()) == [0, 1, 2]
 
 
 def test_what_is_held_out_has_the_shares_of_the_classes():
@@ -441,6 +503,20 @@ def test_warm_start_goes_on():
     np.testing.assert_array_equal(model.net_.parameters, quick().fit(X, Y).net_.parameters)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
+@pytest.mark.parametrize("make", [quick, regressor])
+def test_a_model_goes_on_with_the_same_features(make, method):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(IRIS, columns=list("abcd"))
+    model = make(warm_start=True).fit(table, SPECIES)
+    ask = model.predict if method == "predict" else lambda x: getattr(model, method)(x, SPECIES)
+    for other in ("dcba", "abc"):
+        with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
+            ask(table[list(other)])
+    ask(table)
+    assert model.feature_names_in_.tolist() == list("abcd")
+
+
 def test_partial_fit_goes_on_with_the_same_run():
     model = quick()
     for classes in (None, [], np.array([])):
@@ -469,9 +545,17 @@ def test_partial_fit_goes_on_with_the_same_run():
 def test_bytes_and_floats_are_not_mixed_up():
     on_bytes, on_floats = quick(max_iter=3).fit(IMAGES, Y), quick(max_iter=3).fit(X, Y)
     np.testing.assert_allclose(on_bytes.predict_proba(IMAGES / 255), on_bytes.predict_proba(IMAGES), rtol=1e-5)
-    for values in (IMAGES.astype(float), IMAGES.astype(int), -X):
-        with pytest.raises(ValueError, match=r"learned from bytes.*: give np.asarray\(X, np.uint8\), or X / 255$"):
-            on_bytes.predict(values)
+    for values, shown in (
+        (IMAGES.astype(float), "float64 from 0 to 255"),
+        (IMAGES.astype(int), "float64 from 0 to 255"),
+        (-IMAGES.astype(np.float32), "float32 from -255 to -0"),
+        (IMAGES / 255 - 0.5, "float64 from -0.5 to 0.5"),
+        (IMAGES / 255 + 0.5, "float64 from 0.5 to 1.5"),
+    ):
+        message = rf"learned from bytes, .* X is {shown}: give np.asarray\(X, np.uint8\), or X / 255$"
+        for ask in (on_bytes.predict, on_bytes.predict_proba, lambda x: on_bytes.partial_fit(x, Y)):
+            with pytest.raises(ValueError, match=message):
+                ask(values)
     on_bytes.predict(np.asarray(IMAGES.astype(float), np.uint8))
     for ask in (on_floats.predict, on_floats.predict_proba, lambda x: on_floats.partial_fit(x, Y)):
         with pytest.raises(ValueError, match=r"learned from floats, .*: give np.asarray\(X, float\), or X / 255 if"):
@@ -522,7 +606,7 @@ def test_a_model_is_asked_only_after_it_was_fitted_and_only_about_as_many_featur
             getattr(model, question)(x)
     model.fit(IRIS, SPECIES)
     for _ in range(2):
-        with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 4 features as input"):
+        with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 4 features as input"):
             getattr(model, question)(IRIS[:, :3])
     assert len(getattr(model, question)(IRIS)) == 150
 
@@ -597,6 +681,19 @@ def test_a_fit_that_fails_leaves_all_as_it_was(make, warm_start):
 
 
 @pytest.mark.parametrize("make", [quick, regressor])
+def test_a_first_partial_fit_that_fails_leaves_no_network(make):
+    classes = {"classes": [0, 1, 2]} if make is quick else {}
+    model = make(lr=1e200, clip_norm=None, batch_size=10)
+    with pytest.raises(ValueError, match="diverged"):
+        model.partial_fit(IRIS, SPECIES, **classes)
+    with pytest.raises(NotFittedError):
+        model.predict(IRIS)
+    one = model.set_params(lr=0.1).partial_fit(IRIS[:, :2], SPECIES, **classes)
+    other = make(lr=0.1, clip_norm=None, batch_size=10).partial_fit(IRIS[:, :2], SPECIES, **classes)
+    np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+
+
+@pytest.mark.parametrize("make", [quick, regressor])
 def test_a_first_fit_that_fails_leaves_nothing(make):
     model = make(lr=1e200, clip_norm=None)
     with pytest.raises(ValueError, match="diverged"):
@@ -645,12 +742,33 @@ def test_a_search_over_the_options_of_numnet():
     assert -log_loss(Y, model.predict_proba(X)) > scores.mean() - 1
 
 
-@pytest.mark.parametrize("weights", [{0: 0, 1: 0}, {0: -3, 1: -3}, {0: -1, 1: 1}, {0: np.nan, 1: 1}])
-def test_weights_of_classes_that_are_none_are_refused(weights):
-    with pytest.raises(
-        ValueError, match="with class_weight, the weights of the samples must be finite, at least 0, and"
-    ):
-        quick(class_weight=weights).fit(IRIS, SPECIES == 1)
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 0), (-3, -3), (-1, 1), (np.nan, 1), (1, np.inf), (np.inf, np.inf), (-np.inf, 1)]
+)
+def test_weights_of_classes_that_are_none_are_refused(low, high):
+    message = (
+        "NetClassifier: with class_weight, the weights of the samples must be finite, at least 0, and not all zero, "
+        f"but they range from {low:g} to {np.maximum(low, high):g}"
+    )
+    for weights in ({0: low, 1: high}, {0: high, 1: low}):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            quick(class_weight=weights).fit(IRIS, SPECIES == 1)
+
+
+@pytest.mark.parametrize("weight", [None, np.ones(150), np.full(150, 7.0)])
+@pytest.mark.filterwarnings("default::numnet.DataWarning")
+def test_a_training_that_is_worse_than_guessing_is_warned_of_also_with_equal_weights(weight):
+    model = quick(lr=1e4, clip_norm=None, activation="tanh", batch_size=10)
+    with pytest.warns(nn.DataWarning, match="and guessing by the shares of the classes has"):
+        model.fit(IRIS, SPECIES, sample_weight=weight)
+
+
+def test_several_labels_and_several_outputs_are_taken():
+    classifier, regressor = NetClassifier(), NetRegressor()
+    if hasattr(sklearn.utils, "get_tags"):
+        assert sklearn.utils.get_tags(classifier).classifier_tags.multi_label
+        assert sklearn.utils.get_tags(regressor).target_tags.multi_output
+    assert (classifier._more_tags(), regressor._more_tags()) == ({"multilabel": True}, {"multioutput": True})
 
 
 @pytest.mark.parametrize("early", [False, True])
