@@ -122,6 +122,16 @@ def test_older_programs_can_read_the_file(tmp_path):
     assert max(onnx.defs.get_schema(operator, 13).since_version for operator in operators) == 13
 
 
+def test_each_value_in_the_model_is_named_after_what_gives_it(tmp_path):
+    layers = nn.Linear(4, 3), nn.Sigmoid(), nn.Tanh(), nn.Linear(3, 2, bias=False), nn.ReLU(), nn.Softmax()
+    nn.export_onnx(nn.Sequential(*layers), tmp_path / "net.onnx", "uint8")
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    names = ["converted", "scaled", "linear0", "sigmoid1", "tanh2", "linear3", "relu4", "y"]
+    assert [node.name for node in graph.node] == [name for node in graph.node for name in node.output] == names
+    assert [array.name for array in graph.initializer] == ["scale", "weight0", "bias0", "weight3"]
+    assert graph.name == "numnet"
+
+
 def sizes(values):
     return [
         (value.name, *(size.dim_value or size.dim_param for size in value.type.tensor_type.shape.dim))
