@@ -196,20 +196,22 @@ KINDS = {  # of targets, with the last layers and the cost
 }
 
 
+@pytest.mark.parametrize("weight", [None, np.arange(1.0, 151.0)], ids=["alike", "weighted"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_plain_training_is_that_of_a_trainer(kind):
+def test_plain_training_is_that_of_a_trainer(kind, weight):
     make, y, outputs, last, cost = KINDS[kind]
     seeds = np.random.RandomState(0).randint(2**31 - 1, size=2)
     start = nn.starts.glorot
     layers = nn.Linear(4, 16, start=start), nn.ReLU(), nn.Linear(16, outputs, start=start), *(layer() for layer in last)
     net = nn.Sequential(*layers, seed=int(seeds[0]), dtype="float64")
     sgd = nn.SGD(0.03, 0.9, nesterov=True, weight_decay=1e-3, clip_norm=1.0)
-    history = nn.Trainer(net, cost(), sgd, seed=int(seeds[1])).fit((IRIS, y), 10, 32)
+    history = nn.Trainer(net, cost(), sgd, seed=int(seeds[1])).fit((IRIS, y), 10, 32, sample_weight=weight)
     options = {"batch_size": 32, "weight_decay": 1e-3, "n_iter_no_change": np.inf}
-    whole, parts = make(**options).fit(IRIS, y), make(**options)
+    whole, parts = make(**options).fit(IRIS, y, weight), make(**options)
     for epoch in range(10):
         assert len(getattr(parts, "loss_curve_", [])) == epoch
-        parts.partial_fit(IRIS, y, **({"classes": np.arange(2 + (outputs > 1))} if make is quick else {}))
+        classes = {"classes": np.arange(2 + (outputs > 1))} if make is quick else {}
+        parts.partial_fit(IRIS, y, sample_weight=weight, **classes)
     for model in (whole, parts):
         assert model.loss_curve_ == history.train_cost
         assert model.n_iter_ == 10
