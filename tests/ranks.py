@@ -1,4 +1,7 @@
-"""What the tests of parallel training run on each rank: ``mpiexec -n 2 python -m tests.ranks <what> <JSON>``."""
+"""What the tests of parallel training run on each rank: ``mpiexec -n 2 python -m tests.ranks <what> <JSON>``.
+
+The quick tests run the same on ranks that are threads of one process.
+"""
 
 import copy
 import json
@@ -8,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -19,8 +23,9 @@ from numnet import checkpoint
 
 from . import devices  # noqa: F401
 
-COMM = MPI.COMM_WORLD
-LAST = COMM.rank == COMM.size - 1
+
+def last(comm):
+    return comm.rank == comm.size - 1
 
 
 def data(seed, samples, features, outputs):
@@ -34,23 +39,24 @@ def trainer(case, comm):
     layers, (features, *hidden, outputs) = [], case["sizes"]
     for a, b in zip([features, *hidden], [*hidden, outputs], strict=True):
         layers += [nn.Linear(a, b), nn.Tanh()]
-    net = nn.Sequential(*layers[:-1], nn.Softmax(), seed=0 if comm is None else COMM.rank, dtype=case["dtype"])
+    seed = 0 if comm is None else comm.rank
+    net = nn.Sequential(*layers[:-1], nn.Softmax(), seed=seed, dtype=case["dtype"])
     options = {} if comm is None else {name: case[name] for name in ("sharded", "average_every") if name in case}
     optimizer = nn.SGD(case["lr"], **case.get("optimizer", {}))
-    return nn.Trainer(net, nn.CrossEntropy(), optimizer, 0 if comm is None else COMM.rank, comm=comm, **options)
+    return nn.Trainer(net, nn.CrossEntropy(), optimizer, seed, comm=comm, **options)
 
 
-def part(train, cuts):
+def part(train, cuts, comm):
     """Return the part of the data that is this rank's own, of one sample and a share of the others."""
-    spare = len(train[0]) - COMM.size
-    ends = [0, *(rank + int(cut * spare) for rank, cut in zip(range(1, COMM.size), cuts, strict=False)), len(train[0])]
-    return tuple(array[ends[COMM.rank] : ends[COMM.rank + 1]] for array in train)
+    spare = len(train[0]) - comm.size
+    ends = [0, *(rank + int(cut * spare) for rank, cut in zip(range(1, comm.size), cuts, strict=False)), len(train[0])]
+    return tuple(array[ends[comm.rank] : ends[comm.rank + 1]] for array in train)
 
 
-def told(run):
+def told(run, comm):
     """Return what rank 0 knows of a run, and whether all ranks know the same."""
     net, history = run.net, [list(epoch) for epoch in run.history]  # nan for what is not there
-    every = COMM.allgather(
+    every = comm.allgather(
         (net.parameters.tobytes(), run.optimizer.velocity.tobytes(), str(history), str(run.rng.bit_generator.state))
     )
     return {"parameters": net.parameters.tolist(), "history": history, "alike": len(set(every)) == 1}
@@ -62,17 +68,17 @@ def fitted(case, comm):
     test = data(2, case["tests"], case["sizes"][0], case["sizes"][-1]) if case["tests"] else None
     options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.5} if case.get("weights") else {}
     if comm is not None and case.get("sharded"):
-        train = part(train, case["cuts"])
-        options = {name: part((weight,), case["cuts"])[0] for name, weight in options.items()}
+        train = part(train, case["cuts"], comm)
+        options = {name: part((weight,), case["cuts"], comm)[0] for name, weight in options.items()}
     run.fit(train, case["epochs"], case["batch"], test, progress=False, **options)
     return run
 
 
-def compare(cases):
+def compare(cases, comm):
     """Train each case on all ranks and on one process; return the differences."""
     found = []
     for case in cases:
-        here, alone = told(fitted(case, COMM)), fitted(case, None)
+        here, alone = told(fitted(case, comm), comm), fitted(case, None)
         there = np.array([list(epoch) for epoch in alone.history])
         differences = np.delete(np.array(here["history"]) - there, 4, axis=1)  # without the seconds
         found.append(
@@ -86,26 +92,28 @@ def compare(cases):
     return found
 
 
-def digits(batches):
+def digits(batches, comm):
     """Train a network with a hidden layer on digits with each batch size, on all ranks and on one process."""
     train, test = nn.datasets.digits()
     found = []
     for batch in batches:
-        runs = [trainer({"sizes": [64, 20, 10], "dtype": "float64", "lr": 0.1}, comm) for comm in (COMM, None)]
+        runs = [trainer({"sizes": [64, 20, 10], "dtype": "float64", "lr": 0.1}, one) for one in (comm, None)]
         for run in runs:
             run.fit(train, 5, batch, test, progress=False)
         parameters = float(np.abs(runs[0].net.parameters - runs[1].net.parameters).max())
         accuracies = [run.history.test_accuracy for run in runs]
-        found.append({"parameters": parameters, "accuracies": accuracies, "alike": told(runs[0])["alike"]})
+        found.append({"parameters": parameters, "accuracies": accuracies, "alike": told(runs[0], comm)["alike"]})
     return found
 
 
-def local(case):
+def local(case, comm):
     """Average the parameters now and then, here and by hand."""
-    n, ranks, every, lr = case["batch"], COMM.size, case["average_every"], case["lr"]
-    run, (x, t) = fitted(case, COMM), data(1, case["samples"], *case["sizes"])
+    n, ranks, every, lr = case["batch"], comm.size, case["average_every"], case["lr"]
+    run, (x, t) = fitted(case, comm), data(1, case["samples"], *case["sizes"])
     start = trainer(case, None).net.layers[0]
     weights = [[start.weight.copy(), start.bias.copy()] for _ in range(ranks)]
+    velocities = [[np.zeros_like(array) for array in arrays] for arrays in weights]
+    momentum = case.get("optimizer", {}).get("momentum", 0)
     order, targets = np.random.default_rng(0), np.eye(case["sizes"][-1])[t]
     batches = -(-len(x) // n)
     for _ in range(case["epochs"]):
@@ -117,19 +125,21 @@ def local(case):
                 if len(own):
                     e = np.exp(x[own] @ w + b)
                     error = (e / e.sum(axis=1, keepdims=True) - targets[own]) / len(own)
-                    w -= lr * x[own].T @ error
-                    b -= lr * error.sum(axis=0)
+                    gradients = x[own].T @ error, error.sum(axis=0)
+                    for array, velocity, gradient in zip((w, b), velocities[rank], gradients, strict=True):
+                        velocity[...] = momentum * velocity + gradient
+                        array -= lr * velocity
             if step % every == 0 or step == batches:
-                for arrays in zip(*weights, strict=True):
+                for arrays in (*zip(*weights, strict=True), *zip(*velocities, strict=True)):
                     mean = sum(arrays) / ranks
                     for array in arrays:
                         array[...] = mean
     layer = run.net.layers[0]
     difference = max(np.abs(layer.weight - weights[0][0]).max(), np.abs(layer.bias - weights[0][1]).max())
-    return {"difference": float(difference), "alike": told(run)["alike"]}
+    return {"difference": float(difference), "alike": told(run, comm)["alike"]}
 
 
-def interrupted(_):
+def interrupted(_, comm):
     """Train to the end, and keep copies of the checkpoints that are written in the middle of epochs."""
     write = checkpoint.save_run
 
@@ -139,27 +149,27 @@ def interrupted(_):
             shutil.copy(path, f"{len(run.history)}-{run.progress.done}.npz")
 
     checkpoint.save_run = copied
-    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.01, "optimizer": {"momentum": 0.5}}, COMM)
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.01, "optimizer": {"momentum": 0.5}}, comm)
     options = {"checkpoint": "run.npz", "checkpoint_every": "1 batches", "progress": False}
     run.fit(data(1, 500, 6, 3), 3, 2, data(2, 100, 6, 3), **options)
-    os.remove("run.npz") if COMM.rank == 0 else None
-    return told(run)
+    os.remove("run.npz") if comm.rank == 0 else None
+    return told(run, comm)
 
 
-def resumed(paths):
+def resumed(paths, comm):
     """Do what is left of the run in each file."""
     found = []
     for path in paths:
-        run = nn.Trainer.resume(path, comm=COMM if COMM.size > 1 else None)
+        run = nn.Trainer.resume(path, comm=comm if comm.size > 1 else None)
         begun = [len(run.history), run.progress.done]
         run.fit(data(1, 500, 6, 3), test=data(2, 100, 6, 3), progress=False)
-        found.append({**told(run), "begun": begun})
+        found.append({**told(run, comm), "begun": begun})
     return found
 
 
-def steps(case):
+def steps(case, comm):
     """Train with `step` on all ranks and on one process; return the differences."""
-    here, alone = trainer(case, COMM), trainer(case, None)
+    here, alone = trainer(case, comm), trainer(case, None)
     x, t = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
     weight = np.arange(len(x)) % 5 + 0.5
     costs = [[run.step(x, t), run.step(x[:1], t[:1], lr=0.01)] for run in (here, alone)]
@@ -169,13 +179,13 @@ def steps(case):
     return {
         "parameters": float(parameters),
         "cost": float(np.abs(np.subtract(*costs)).max()),
-        "alike": told(here)["alike"],
+        "alike": told(here, comm)["alike"],
     }
 
 
-def write_what_is_left(run):
+def write_what_is_left(run, comm):
     left = {"epochs": len(run.history), "parameters": run.net.parameters.tolist()}
-    Path(f"left-{COMM.rank}.json").write_text(json.dumps(left))
+    Path(f"left-{comm.rank}.json").write_text(json.dumps(left))
 
 
 # Faults. Each is on the last rank, if not said otherwise.
@@ -184,11 +194,11 @@ def write_what_is_left(run):
 class Raising(nn.Tanh):
     """A layer that fails in the middle of a block."""
 
-    calls = 0
+    fails, calls = False, 0
 
     def forward(self, x, out=None):
-        Raising.calls += 1
-        if LAST and Raising.calls == 30:
+        self.calls += 1
+        if self.fails and self.calls == 30:
             raise RuntimeError("a layer failed")
         return super().forward(x, out)
 
@@ -201,33 +211,34 @@ class UnsendableError(Exception):
         self.lock = threading.Lock()
 
 
-def callback(raised):
+def callback(raised, comm):
     def call(run):
-        if LAST and len(run.history) == 2:
+        if last(comm) and len(run.history) == 2:
             raise raised
 
     return call
 
 
-def fault(name):
+def fault(name, comm):
     """Train with a fault; say at the end what is left."""
-    on = {"net": {"sizes": [6, 9, 3]}, "optimizer": {"lr": 0.2}}.get(name, {}) if LAST else {}
+    on = {"net": {"sizes": [6, 9, 3]}, "optimizer": {"lr": 0.2}}.get(name, {}) if last(comm) else {}
     case = {"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, **on}
-    if name == "before the trainer" and LAST:
+    if name == "before the trainer" and last(comm):
         case["lr"] = -1.0
-    if name == "cost" and LAST:
-        nn.Trainer(nn.Sequential(nn.Linear(1, 1)), None, nn.SGD(0.1), comm=COMM)
+    if name == "cost" and last(comm):
+        nn.Trainer(nn.Sequential(nn.Linear(1, 1)), None, nn.SGD(0.1), comm=comm)
     if name == "average_every":
-        case["average_every"] = 2 if LAST else 3
+        case["average_every"] = 2 if last(comm) else 3
     if name == "batches and average_every":
         case["average_every"] = 2
-    run = trainer(case, COMM)
+    run = trainer(case, comm)
     if name == "layer":
         net = nn.Sequential(nn.Linear(6, 8), Raising(), nn.Linear(8, 3), nn.Softmax(), seed=0)
-        run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=COMM)
+        run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+        net.layers[1].fails = last(comm)
     x, t = data(1, 500, 6, 3)
     train, test, options = (x, t), data(2, 100, 6, 3), {"epochs": 3, "batch_size": 7}
-    if LAST:
+    if last(comm):
         train = {
             "data": (x + 1, t),
             "samples": (x[1:], t[1:]),
@@ -250,13 +261,13 @@ def fault(name):
         "an error that cannot be sent": UnsendableError("cannot be sent", 1),
     }
     if name in raised:
-        options["callbacks"] = [callback(raised[name])]
+        options["callbacks"] = [callback(raised[name], comm)]
     if name == "learning rate":
-        options["callbacks"] = [lambda run: setattr(run.optimizer, "lr", 0.2 if LAST else 0.1)]
+        options["callbacks"] = [lambda run: setattr(run.optimizer, "lr", 0.2 if last(comm) else 0.1)]
     if name == "parameters":
-        options["callbacks"] = [lambda run: run.net.parameters.__setitem__(0, COMM.rank)]
+        options["callbacks"] = [lambda run: run.net.parameters.__setitem__(0, comm.rank)]
     if name == "changed data":
-        options["callbacks"] = [lambda run: x.__setitem__(slice(None), np.nan if LAST else 0.0)]
+        options["callbacks"] = [lambda run: x.__setitem__(slice(None), np.nan if last(comm) else 0.0)]
     if name == "divergence":
         options["callbacks"] = [lambda run: setattr(run.optimizer, "lr", 1e38)]
     if name == "checkpoint":
@@ -264,29 +275,29 @@ def fault(name):
     if name == "read-only":
         options.update(
             checkpoint="run.npz",
-            callbacks=[lambda run: len(run.history) == 2 and COMM.rank == 0 and os.chmod("run.npz", 0)],
+            callbacks=[lambda run: len(run.history) == 2 and comm.rank == 0 and os.chmod("run.npz", 0)],
         )
     if name == "batches and average_every":
         options.update(checkpoint="run.npz", checkpoint_every="5 batches")
     try:
         run.fit(train, test=test, progress=False, **options)
     finally:
-        write_what_is_left(run)
+        write_what_is_left(run, comm)
 
 
-def long(every):
+def long(every, comm):
     """Train until a signal comes; a file for each rank says that the training begins, and another what is left."""
     run = trainer(
-        {"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, **({"average_every": every} if every else {})}, COMM
+        {"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, **({"average_every": every} if every else {})}, comm
     )
-    Path(f"begins-{COMM.rank}").write_text(str(os.getpid()))
+    Path(f"begins-{comm.rank}").write_text(str(os.getpid()))
     try:
         run.fit(data(1, 500, 6, 3), 1_000_000, 7, data(2, 100, 6, 3), progress=False, checkpoint="run.npz")
     finally:
-        write_what_is_left(run)
+        write_what_is_left(run, comm)
 
 
-def untold(what):
+def untold(what, comm):
     """Fail with what MPI cannot carry to the other ranks."""
 
     class Local(nn.Tanh):
@@ -297,17 +308,17 @@ def untold(what):
             raise AttributeError("no text")
 
     def fail(run):
-        if LAST:
+        if last(comm):
             raise WordlessError
 
     net = nn.Sequential(nn.Linear(6, 8), Local(), nn.Linear(8, 3), nn.Softmax(), seed=0)
-    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM)
+    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), comm=comm)
     wordless = what == "an error without a text"
     run.fit(data(1, 60, 6, 3), 1, 7, callbacks=[fail] if wordless else [], checkpoint="run.npz", progress=False)
-    nn.Trainer.resume("run.npz", comm=COMM)
+    nn.Trainer.resume("run.npz", comm=comm)
 
 
-def remedies(_):
+def remedies(_, comm):
     """Do what is refused, then what the message says; return the messages of rank 0."""
     said = []
     train = data(1, 60, 6, 3)
@@ -321,43 +332,43 @@ def remedies(_):
         else:
             raise AssertionError("not refused")
 
-    refused(lambda: trainer({**case, "lr": 0.2 if LAST else 0.1}, COMM))
-    run = trainer(case, COMM)  # all ranks the same
-    refused(lambda: run.step(*train) if LAST else run.fit(train, 1, 9, progress=False))
+    refused(lambda: trainer({**case, "lr": 0.2 if last(comm) else 0.1}, comm))
+    run = trainer(case, comm)  # all ranks the same
+    refused(lambda: run.step(*train) if last(comm) else run.fit(train, 1, 9, progress=False))
     run.step(*train)  # alike on all ranks
     run.fit(train, 1, 9, progress=False)
     run.net.to("gpu")  # the stand-in of strict.py
     refused(lambda: run.fit(train, 1, 9, progress=False))
-    refused(lambda: nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM))
+    refused(lambda: nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=comm))
     run.net.to("cpu")
     run.fit(train, 1, 9, progress=False)
-    nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=COMM)
+    nn.Trainer(run.net, nn.CrossEntropy(), nn.SGD(0.1), comm=comm)
     parts = run.net, nn.CrossEntropy(), nn.SGD(0.1)
     for options in ({"average_every": 2}, {"sharded": True}):
         refused(lambda options=options: nn.Trainer(*parts, **options))
-        nn.Trainer(*parts, **options, comm=MPI.COMM_WORLD)
-    mean = trainer({**case, "average_every": 2}, COMM)
+        nn.Trainer(*parts, **options, comm=comm)
+    mean = trainer({**case, "average_every": 2}, comm)
     options = {"progress": False, "checkpoint": "run.npz"}
     refused(lambda: mean.fit(train, 1, 9, checkpoint_every="5 batches", **options))
     mean.fit(train, 1, 9, checkpoint_every=1, **options)
-    refused(lambda: trainer(case, COMM).fit(train, 1, 9, **options))
+    refused(lambda: trainer(case, comm).fit(train, 1, 9, **options))
     code = re.search(r"Go on with Trainer\.(resume\('.*', comm=comm\))", said[-1])[1]
-    assert len(eval(f"nn.Trainer.{code}", {"nn": nn, "comm": COMM}).history) == 1
-    mine = tuple(array[COMM.rank :: COMM.size] for array in train)
-    refused(lambda: trainer(case, COMM).fit(mine, 1, 9, progress=False))
-    trainer({**case, "sharded": True}, COMM).fit(mine, 1, 9, progress=False)
+    assert len(eval(f"nn.Trainer.{code}", {"nn": nn, "comm": comm}).history) == 1
+    mine = tuple(array[comm.rank :: comm.size] for array in train)
+    refused(lambda: trainer(case, comm).fit(mine, 1, 9, progress=False))
+    trainer({**case, "sharded": True}, comm).fit(mine, 1, 9, progress=False)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         run.fit(train, 2, 1, progress=False)
-    assert len(warned) == (COMM.rank == 0)
+    assert len(warned) == (comm.rank == 0)
     said += [str(warning.message) for warning in warned]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run.fit(train, 1, COMM.size, progress=False)
+        run.fit(train, 1, comm.size, progress=False)
     return said
 
 
-def programs_own(raises):
+def programs_own(raises, comm):
     """Train with a handler of Ctrl-C of the program's own, and press Ctrl-C twice in the middle of a block."""
     heard = []
 
@@ -368,52 +379,72 @@ def programs_own(raises):
 
     class Pressed(nn.Tanh):
         def forward(self, x, out=None):
-            if LAST and self.training and not heard and len(run.history) == 1:
+            if last(comm) and self.training and not heard and len(run.history) == 1:
                 for _ in range(2):
                     os.kill(os.getpid(), signal.SIGINT)
             return super().forward(x, out)
 
     net = nn.Sequential(nn.Linear(6, 8), Pressed(), nn.Linear(8, 3), nn.Softmax(), seed=0)
-    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=COMM)
+    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
     signal.signal(signal.SIGINT, handler)
     try:
         run.fit(data(1, 500, 6, 3), 3, 7, progress=False)
     finally:
         assert signal.getsignal(signal.SIGINT) is handler
-        assert bool(heard) == LAST
-        write_what_is_left(run)
+        assert bool(heard) == last(comm)
+        write_what_is_left(run, comm)
 
 
-def parts_of_one_class_each(_):
+def pressed(times, comm):
+    """Train, and press Ctrl-C so many times on rank 0 in the middle of a block."""
+    count = []
+
+    class Pressed(nn.Tanh):
+        def forward(self, x, out=None):
+            while comm.rank == 0 and self.training and len(run.history) == 1 and len(count) < times:
+                count.append(None)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.001)
+            return super().forward(x, out)
+
+    net = nn.Sequential(nn.Linear(6, 8), Pressed(), nn.Linear(8, 3), nn.Softmax(), seed=0)
+    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+    try:
+        run.fit(data(1, 60, 6, 3), 3, 7, progress=False)
+    finally:
+        write_what_is_left(run, comm)
+
+
+def parts_of_one_class_each(_, comm):
     """Train where each rank has samples of one class, in its own range; return the warnings of all."""
     x, t = data(1, 600, 6, 2)
-    rows = np.flatnonzero(t == COMM.rank % 2)
+    rows = np.flatnonzero(t == comm.rank % 2)
     case = {"sizes": [6, 8, 2], "dtype": "float32", "lr": 0.1, "sharded": True}
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        trainer(case, COMM).fit((x[rows] * (1 + 100 * COMM.rank), t[rows]), 2, 16, (x, t), progress=False)
-    return [text for texts in COMM.allgather([str(warning.message) for warning in warned]) for text in texts]
+        trainer(case, comm).fit((x[rows] * (1 + 100 * comm.rank), t[rows]), 2, 16, (x, t), progress=False)
+    return [text for texts in comm.allgather([str(warning.message) for warning in warned]) for text in texts]
 
 
-def copied(_):
+def copied(_, comm):
     """Train on a part of the ranks, copy the trainer, and resume; return what is left to compare."""
-    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, COMM.Split(0))
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, comm.Split(0))
     train = data(1, 60, 6, 3)
     run.fit(train, 1, 9, progress=False, checkpoint="run.npz")
     again = [
         copy.deepcopy(run),
-        *(nn.Trainer.resume("run.npz", device=device, comm=COMM) for device in ("auto", "cpu")),
+        *(nn.Trainer.resume("run.npz", device=device, comm=comm) for device in ("auto", "cpu")),
     ]
     for one in [run, *again]:
         one.fit(train, 1, 9, progress=False)
         one.step(*train)
     try:
-        nn.Trainer.resume("run.npz", device="gpu", comm=COMM)
+        nn.Trainer.resume("run.npz", device="gpu", comm=comm)
     except (nn.DeviceError, nn.RankError) as error:
-        return {"runs": [told(one)["parameters"] for one in [run, *again]], "gpu": str(error)}
+        return {"runs": [told(one, comm)["parameters"] for one in [run, *again]], "gpu": str(error)}
 
 
 if __name__ == "__main__":
-    result = globals()[sys.argv[1]](json.loads(sys.argv[2]))
-    if COMM.rank == 0:
+    result = globals()[sys.argv[1]](json.loads(sys.argv[2]), MPI.COMM_WORLD)
+    if MPI.COMM_WORLD.rank == 0:
         print(json.dumps(result))

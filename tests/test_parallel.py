@@ -4,11 +4,16 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +53,76 @@ def told(ranks, what, argument, folder="."):
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def on_threads():
+    """Return a function that calls one of ranks.py on some ranks, which are threads, and returns what each returns."""
+    mpi = pytest.importorskip("mpi4py.MPI", reason=WHY_NOT, exc_type=ImportError)
+    ranks = importlib.import_module("tests.ranks")
+
+    class Threads(mpi.Intracomm):
+        """A communicator that hands what the ranks tell from thread to thread."""
+
+        def __new__(cls, *_):
+            return super().__new__(cls, mpi.COMM_SELF)
+
+        def __init__(self, rank, barrier, told):
+            self._rank, self._barrier, self._told = rank, barrier, told
+
+        rank = property(lambda self: self._rank)
+        size = property(lambda self: len(self._told))
+
+        def Get_rank(self):  # noqa: N802
+            return self._rank
+
+        def Get_size(self):  # noqa: N802
+            return len(self._told)
+
+        def Split(self, color):  # noqa: N802
+            return self
+
+        def allgather(self, value):
+            self._told[self._rank] = pickle.dumps(value)
+            self._barrier.wait()
+            every = [pickle.loads(one) for one in self._told]
+            self._barrier.wait()
+            return every
+
+        def bcast(self, value):
+            return self.allgather(value if self._rank == 0 else None)[0]
+
+        def Abort(self, code):  # noqa: N802
+            self._barrier.abort()
+            raise RuntimeError(f"Abort({code})")
+
+        def Bcast(self, array):  # noqa: N802
+            array[...] = self.bcast(array)
+
+        def Allreduce(self, where, array):  # noqa: N802
+            assert where is mpi.IN_PLACE
+            array[...] = sum(self.allgather(array))
+
+    def run(size, what, argument):
+        barrier, told, found = threading.Barrier(size, timeout=20), [None] * size, [None] * size
+
+        def call(rank):
+            try:
+                found[rank] = getattr(ranks, what)(argument, Threads(rank, barrier, told))
+            except BaseException as error:
+                found[rank] = error
+
+        others = [threading.Thread(target=call, args=(rank,)) for rank in range(1, size)]
+        with warnings.catch_warnings():  # each thread changes the filters of all
+            warnings.simplefilter("ignore")
+            for thread in others:
+                thread.start()
+            call(0)
+            for thread in others:
+                thread.join()
+        return found
+
+    return run
+
+
 # The same as on one process
 
 
@@ -78,6 +153,15 @@ CASES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(ranks=st.integers(1, 3), case=CASES)
+def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads):
+    for (found,) in on_threads(ranks, "compare", [case]):
+        assert found["alike"]
+        assert found["nan"]
+        assert max(found["parameters"], found["history"]) <= (0 if ranks == 1 else CLOSE)
+
+
 @pytest.mark.parametrize(
     "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))]
 )
@@ -99,13 +183,35 @@ def test_five_epochs_of_digits(ranks):
         assert found["parameters"] <= (0 if ranks == 1 else CLOSE)
 
 
+STEPS = {"sizes": [5, 4, 3], "samples": 11, "lr": 0.3, "dtype": "float64"}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_steps_on_threads_are_those_of_one_process(ranks, on_threads):
+    for found in on_threads(ranks, "steps", STEPS):
+        assert found["alike"]
+        assert max(found["parameters"], found["cost"]) <= CLOSE
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_steps_are_those_of_one_process(ranks):
-    case = {"sizes": [5, 4, 3], "samples": 11, "lr": 0.3, "dtype": "float64"}
-    found = told(ranks, "steps", case)
+    found = told(ranks, "steps", STEPS)
     assert found["alike"]
     assert max(found["parameters"], found["cost"]) <= CLOSE
+
+
+LOCAL = {"sizes": [5, 3], "samples": 60, "tests": 0, "batch": 8, "epochs": 2, "lr": 0.2, "dtype": "float64"}
+
+
+@pytest.mark.parametrize("ranks", [2, 9])  # of 9 ranks, one has nothing to do
+@pytest.mark.parametrize("every", [1, 3, 1000])
+@pytest.mark.parametrize("momentum", [0, 0.5])
+def test_the_mean_of_threads_is_local_sgd(ranks, every, momentum, on_threads):
+    case = {**LOCAL, "average_every": every, "optimizer": {"momentum": momentum}}
+    for found in on_threads(ranks, "local", case):
+        assert found["alike"]
+        assert found["difference"] <= CLOSE
 
 
 @pytest.mark.slow
@@ -113,17 +219,7 @@ def test_steps_are_those_of_one_process(ranks):
 @pytest.mark.parametrize("every", [1, 3, 1000])
 def test_the_mean_of_the_ranks_is_local_sgd(ranks, every):
     """Against each rank's steps done one after the other in this process, with NumPy alone."""
-    case = {
-        "sizes": [5, 3],
-        "samples": 60,
-        "tests": 0,
-        "batch": 8,
-        "epochs": 2,
-        "lr": 0.2,
-        "dtype": "float64",
-        "average_every": every,
-    }
-    found = told(ranks, "local", case)
+    found = told(ranks, "local", {**LOCAL, "average_every": every})
     assert found["alike"]
     assert found["difference"] <= CLOSE
 
@@ -148,6 +244,27 @@ def test_a_run_of_two_ranks_goes_on_with_any_number(ranks, midway):
         assert found["begun"][1] > 0
         np.testing.assert_allclose(found["parameters"], whole["parameters"], rtol=0, atol=CLOSE)
         assert [epoch[3] for epoch in found["history"]] == [epoch[3] for epoch in whole["history"]]
+
+
+def test_a_run_of_two_threads_goes_on_with_any_number(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("numnet.checkpoint.save_run", nn.checkpoint.save_run)  # which the threads replace
+    whole, _ = on_threads(2, "interrupted", {})
+    assert whole["alike"]
+    *_, path = sorted(tmp_path.glob("*.npz"))
+    for ranks in (1, 2, 3):
+        for (found,) in on_threads(ranks, "resumed", [str(path)]):
+            assert found["alike"]
+            assert found["begun"][1] > 0
+            np.testing.assert_allclose(found["parameters"], whole["parameters"], rtol=0, atol=CLOSE)
+            assert [epoch[3] for epoch in found["history"]] == [epoch[3] for epoch in whole["history"]]
+
+
+def test_a_trainer_of_threads_is_copied_and_resumed_on_the_cpu(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = on_threads(2, "copied", None)
+    assert all(parameters == found[0]["runs"][0] for each in found for parameters in each["runs"])
+    assert "resume: ranks train on the CPU, so with comm leave out device='gpu'" in found[0]["gpu"]
 
 
 # One end for all
@@ -212,11 +329,47 @@ def test_what_fails_on_one_rank_ends_all_with_one_message(fault, tmp_path):
     assert left(tmp_path) == ([] if epochs is None else [epochs] * 3)
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_fails_on_one_thread_ends_all_with_one_message(fault, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message, rank, epochs = FAULTS[fault]
+    ended = on_threads(3, "fault", fault)
+    assert [type(error) is nn.RankError for error in ended] == [i != rank for i in range(3)]
+    shown, found, end = "".join(traceback.format_exception_only(ended[rank])).partition("\nThis was on rank ")
+    assert re.search(message or "SystemExit: 3", shown)
+    if sys.version_info >= (3, 11):  # before, the end is printed
+        assert found + end == f"\nThis was on rank {rank} of 3. The other ranks have ended, too.\n"
+    for error in ended[:rank] + ended[rank + 1 :]:
+        assert (error.rank, str(error)) == (rank, f"rank {rank} has failed: {shown.strip()}")
+    assert left(tmp_path) == ([] if epochs is None else [epochs] * 3)
+
+
+def test_if_one_thread_wants_to_stop_all_do(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert on_threads(3, "fault", "stop") == [None] * 3
+    assert left(tmp_path) == [2, 2, 2]
+
+
 @pytest.mark.slow
 def test_parameters_that_a_callback_changes_on_one_rank_are_noticed(tmp_path):
     done = run(command(3, "fault", "parameters"), tmp_path)
     assert "fit: a checksum of the parameters differs between the ranks" in done.stderr
     assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "rank", "text"),
+    [
+        ("a layer that cannot be sent", 0, "Local"),
+        ("an error without a text", 1, "WordlessError: <exception str() failed>"),
+    ],
+)
+def test_what_cannot_be_told_ends_all_threads(what, rank, text, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = on_threads(2, "untold", what)
+    assert text in "".join(traceback.format_exception_only(ended[rank]))
+    assert isinstance(ended[1 - rank], nn.RankError)
+    assert re.search(f"^rank {rank} has failed: .*{re.escape(text)}", str(ended[1 - rank]))
 
 
 @pytest.mark.slow
@@ -245,6 +398,45 @@ def test_an_error_before_the_trainer_ends_all_if_mpi4py_runs_the_program(tmp_pat
 @pytest.mark.skipif(not MPI, reason=WHY_NOT)
 def test_signals_at_random_moments():
     assert kill_ranks.main(4, 2) == 0
+
+
+@pytest.fixture
+def usual():
+    """Keep what Ctrl-C does, and return it."""
+    usual = signal.getsignal(signal.SIGINT)
+    yield usual
+    signal.signal(signal.SIGINT, usual)
+
+
+def test_one_ctrl_c_ends_all_threads_after_the_block(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = on_threads(2, "pressed", 1)
+    assert isinstance(first, KeyboardInterrupt)
+    assert str(second) == "rank 0 has failed: KeyboardInterrupt"
+    assert left(tmp_path) == [1, 1]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_a_second_ctrl_c_ends_all_at_once(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended, _ = on_threads(2, "pressed", 2)
+    assert "RuntimeError: Abort(130)\n" in "".join(traceback.format_exception(ended))
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_ctrl_c_that_the_program_ignores_is_ignored(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert on_threads(2, "pressed", 2) == [None, None]
+    assert left(tmp_path) == [3, 3]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_the_programs_own_handler_of_ctrl_c_is_called_on_a_thread(raises, usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (ended,) = on_threads(1, "programs_own", raises)
+    assert (str(ended) == "stop now") if raises else ended is None
+    assert left(tmp_path) == [1 if raises else 3]
 
 
 @pytest.mark.slow
