@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import numnet as nn
@@ -129,11 +129,26 @@ NUMPYS = {
 def test_an_option_of_numpys_type_as_a_search_over_an_array_gives_counts_as_pythons(option):
     of_numpy, of_python = NUMPYS[option]
     stopping = {"early_stopping": True} if option == "validation_fraction" else {}
+    weight = np.arange(1.0, 151.0)
     for make in (quick, regressor)[: 1 if option == "class_weight" else 2]:
-        one, other = (make(**{option: value, **stopping}).fit(IRIS, SPECIES > 1) for value in (of_numpy, of_python))
+        models = [make(**{option: value, **stopping}) for value in (of_numpy, of_python)]
+        one, other = (model.fit(IRIS, SPECIES > 1, weight) for model in models)
         assert one.loss_curve_ == other.loss_curve_
         assert one.net_.dtype == other.net_.dtype
         np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
+
+
+@pytest.mark.parametrize("sizes", [(), 5, (5,), [5, 4], np.array([5, 4, 3])])
+def test_each_hidden_layer_has_as_many_outputs_as_it_is_said(sizes):
+    for make, outputs, last in ((quick, 3, nn.Softmax), (regressor, 1, nn.Linear)):
+        for name, kind in (("logistic", nn.Sigmoid), ("tanh", nn.Tanh), ("relu", nn.ReLU)):
+            layers = make(hidden_layer_sizes=sizes, activation=name, max_iter=1).fit(IRIS, SPECIES).net_.layers
+            linear, hidden = layers[::2], layers[1::2][: np.size(sizes)]
+            assert [layer.inputs for layer in linear] == [4, *np.ravel(sizes)]
+            assert [layer.outputs for layer in linear] == [*np.ravel(sizes), outputs]
+            assert {type(layer) for layer in linear} == {nn.Linear}
+            assert all(type(layer) is kind for layer in hidden)
+            assert type(layers[-1]) is last
 
 
 @pytest.mark.parametrize("make", [quick, regressor])
@@ -339,9 +354,13 @@ def test_the_weights_of_classes():
     one = quick(class_weight=weights).fit(IRIS, y)
     other = quick().fit(IRIS, y, sample_weight=np.where(y == 1, 5.0, 1.0))
     np.testing.assert_allclose(one.net_.parameters, other.net_.parameters, rtol=1e-9)
-    balanced = quick(class_weight="balanced").fit(IRIS, y)
-    other = quick().fit(IRIS, y, sample_weight=np.where(y == 1, 1 / 50, 1 / 100))
-    np.testing.assert_allclose(balanced.net_.parameters, other.net_.parameters, rtol=1e-9)
+    for weight in (np.ones(150), np.arange(1.0, 151.0)):
+        balanced = quick(class_weight="balanced").fit(IRIS, y, weight)
+        other = quick().fit(IRIS, y, weight / np.where(y == 1, weight[y == 1].sum(), weight[y == 0].sum()))
+        np.testing.assert_allclose(balanced.net_.parameters, other.net_.parameters, rtol=1e-9)
+    for wrong in ("", "Balanced", 2.0):
+        with pytest.raises(ValueError, match="class_weight"):
+            quick(class_weight=wrong).fit(IRIS, y)
     with pytest.raises(ValueError, match=r"several labels: give sample_weight to fit"):
         quick(class_weight="balanced").fit(IRIS, np.eye(3, dtype=int)[SPECIES])
     quick().fit(IRIS, np.eye(3, dtype=int)[SPECIES], sample_weight=np.arange(150))
@@ -454,6 +473,7 @@ def test_training_stops_if_nothing_is_gained():
     epochs=st.integers(1, 9) | st.just(np.inf),
     tol=st.integers(-2, 2),
 )
+@example(values=[0.0, 1.0, 0.0], epochs=1, tol=0)
 def test_training_goes_on_as_long_as_one_of_the_last_epochs_is_better_by_tol(values, epochs, tol):
     before = values[: max(0, len(values) - min(epochs, 9))]
     gained = not before or any(value >= max(before) + tol for value in values[len(before) :])
@@ -517,6 +537,13 @@ def test_a_model_goes_on_with_the_same_features(make, method):
             ask(table[list(other)])
     ask(table)
     assert model.feature_names_in_.tolist() == list("abcd")
+
+
+def test_predictions_have_the_shape_of_the_first_targets():
+    for first, second in ((IRIS[:, 0], IRIS[:, :1]), (IRIS[:, :1], IRIS[:, 0])):
+        model = regressor(warm_start=True).fit(IRIS, first)
+        for goes_on in (model.partial_fit, model.fit):
+            assert goes_on(IRIS, second).predict(IRIS).shape == first.shape
 
 
 def test_partial_fit_goes_on_with_the_same_run():
@@ -650,7 +677,7 @@ def test_lists_and_columns_and_names_of_classes_are_what_arrays_of_numbers_are(m
 
 
 def test_labels_can_have_names():
-    labels, names = np.eye(3, dtype=int)[SPECIES], ["red", "green", "blue"]
+    labels, names = np.eye(3, dtype=int)[SPECIES], ["red", "blue", "green"]
     one = quick().partial_fit(IRIS, labels, classes=names).partial_fit(IRIS, labels, classes=names[::-1])
     other = quick().partial_fit(IRIS, labels, classes=[0, 1, 2]).partial_fit(IRIS, labels)
     assert one.classes_.tolist() == sorted(names)
