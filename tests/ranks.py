@@ -232,9 +232,10 @@ def fault(name, comm):
     if name == "batches and average_every":
         case["average_every"] = 2
     run = trainer(case, comm)
-    if name == "layer":
+    if name in ("layer", "layer and average_every"):
         net = nn.Sequential(nn.Linear(6, 8), Raising(), nn.Linear(8, 3), nn.Softmax(), seed=0)
-        run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+        every = None if name == "layer" else 4
+        run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1, 0.5), seed=0, comm=comm, average_every=every)
         net.layers[1].fails = last(comm)
     x, t = data(1, 500, 6, 3)
     train, test, options = (x, t), data(2, 100, 6, 3), {"epochs": 3, "batch_size": 7}
@@ -283,6 +284,64 @@ def fault(name, comm):
         run.fit(train, test=test, progress=False, **options)
     finally:
         write_what_is_left(run, comm)
+
+
+class Scaled(nn.Layer):
+    """A layer whose argument its name does not show."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def forward(self, x, out=None):
+        return np.multiply(x, self.factor, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, self.factor, out=out)
+
+    def __repr__(self):
+        return "Scaled()"
+
+
+class Halved(nn.Quadratic):
+    """A cost with an argument."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+
+def different(what, comm):
+    """Train or take a step with something that is different on the last rank."""
+    other = what if last(comm) else None
+    layers = nn.Linear(6, 3), Scaled(2.0 if other == "layer" else 1.0)
+    net = nn.Sequential(*layers, seed=0, dtype="float64" if other == "dtype" else "float32")
+    cost = Halved(2.0 if other == "cost" else 1.0)
+    optimizer = nn.SGD(0.1, 0.75 if other == "momentum" else 0.5)
+    sharded = other == "sharded" or what == "weights of a part"
+    every = 2 if other == "average_every" else None
+    run = nn.Trainer(net, cost, optimizer, seed=0, comm=comm, sharded=sharded, average_every=every)
+    x, t = data(1, 40, 6, 3)
+    if what.startswith("step"):
+        x[35] += other == "step, inputs"  # a step looks at some of the samples
+        t[35] += other == "step, targets"
+        weight = np.ones(40) * (3.0 if other == "step, weights" else 2.0)
+        samples = slice(39 if other == "step, samples" else 40)
+        run.step(x[samples], t[samples] % 3, 0.2 if other == "step, rate" else 0.1, sample_weight=weight[samples])
+        return
+
+    def change(run):
+        if other == "parameters":
+            run.net.parameters[-1] += 1
+        if other == "velocity":
+            run.optimizer.velocity[-1] += 1
+        if other == "generator":
+            run.rng.random()
+        if other == "nesterov":
+            run.optimizer.nesterov = True
+        if other == "rate":
+            run.optimizer.lr = 0.2
+
+    weight = np.ones(40) if other == "weights of a part" else None
+    run.fit((x, t), 4, 5, callbacks=[change], sample_weight=weight, progress=False)
 
 
 def long(every, comm):

@@ -194,6 +194,20 @@ def test_a_model_of_another_program_is_not_replaced(tmp_path):
     nn.export_onnx(net, path)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_damaged_model_is_not_replaced(share, tmp_path):
+    net, path = nn.Sequential(nn.Linear(3, 2), seed=0), tmp_path / "net.onnx"
+    nn.export_onnx(net, path)
+    whole = path.read_bytes()
+    for damaged in (whole[: int(share * len(whole))], whole[:-20] + bytes(20)):
+        path.write_bytes(damaged)
+        with pytest.raises(FileExistsError, match=r"is no ONNX model of numnet, .* give overwrite=True$"):
+            nn.export_onnx(net, path)
+        assert path.read_bytes() == damaged
+    nn.export_onnx(net, path, overwrite=True)
+    assert path.read_bytes() == whole
+
+
 def test_the_example_runs(tmp_path, monkeypatch):
     """The example is skipped among the other examples, since onnx may be missing there."""
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import numnet as nn
@@ -153,8 +153,17 @@ CASES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, phases=[Phase.explicit, Phase.generate])
+MANY = {"sizes": [5, 4, 3], "samples": 40, "tests": 11, "batch": 7, "epochs": 2, "cuts": [0.3, 0.5], "lr": 0.2}
+MANY |= {"dtype": "float64", "optimizer": {"momentum": 0.5, "weight_decay": 0.01, "clip_norm": 0.1}}
+
+
+@settings(max_examples=settings().max_examples // 3, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(ranks=st.integers(1, 3), case=CASES)
+@example(ranks=3, case={**MANY, "sharded": False, "weights": False})
+@example(ranks=3, case={**MANY, "sharded": False, "weights": True})
+@example(ranks=3, case={**MANY, "sharded": True, "weights": False})
+@example(ranks=3, case={**MANY, "sharded": True, "weights": True})
+@example(ranks=3, case={**MANY, "batch": 2})
 def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads):
     for (found,) in on_threads(ranks, "compare", [case]):
         assert found["alike"]
@@ -283,6 +292,7 @@ FAULTS = {
     "cost": ("ValueError: Trainer: cost must be a Cost, got None", 2, None),
     "batches and average_every": ("with average_every the ranks have different parameters within an epoch", 0, 0),
     "layer": ("RuntimeError: a layer failed", 2, 0),
+    "layer and average_every": ("RuntimeError: a layer failed", 2, 0),
     "data": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "weights": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "samples": ("fit: train differs between the ranks, 500 samples .* on rank 0 and 499 samples", 0, 0),
@@ -342,6 +352,36 @@ def test_what_fails_on_one_thread_ends_all_with_one_message(fault, on_threads, t
     for error in ended[:rank] + ended[rank + 1 :]:
         assert (error.rank, str(error)) == (rank, f"rank {rank} has failed: {shown.strip()}")
     assert left(tmp_path) == ([] if epochs is None else [epochs] * 3)
+
+
+DIFFERENT = {  # what differs on the last rank, and how it is named
+    "layer": "Trainer: a layer's arguments differs between the ranks, [",
+    "dtype": "Trainer: the network differs between the ranks, Sequential(",
+    "cost": "Trainer: the cost differs between the ranks, Halved {'factor': 1.0} on rank 0 and Halved {",
+    "momentum": "Trainer: the optimizer differs between the ranks, {'lr': 0.1, 'momentum': 0.5, ",
+    "sharded": "Trainer: sharded differs between the ranks, False on rank 0 and True",
+    "average_every": "Trainer: average_every differs between the ranks, None on rank 0 and 2 on",
+    "step, inputs": "step: a checksum of the data differs between the ranks, ",
+    "step, targets": "step: a checksum of the data differs between the ranks, ",
+    "step, weights": "step: a checksum of the data differs between the ranks, ",
+    "step, samples": "step: the number of samples differs between the ranks, 40 on rank 0 and 39",
+    "step, rate": "step: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2",
+    "parameters": "fit: a checksum of the parameters differs between the ranks, [",
+    "velocity": "fit: a checksum of the parameters differs between the ranks, [",
+    "generator": "fit: the generator differs between the ranks, ",
+    "nesterov": "fit: the optimizer differs between the ranks, {'lr': 0.1, 'momentum': 0.5, 'nesterov': False, ",
+    "rate": "fit: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2",
+    "weights of a part": "fit: sample_weight differs between the ranks, not given on rank 0 and given",
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_what_differs_between_threads_is_named(what, on_threads):
+    ended = on_threads(3, "different", what)
+    assert [type(error) for error in ended] == [ValueError, nn.RankError, nn.RankError]
+    assert str(ended[0]).startswith(DIFFERENT[what])
+    assert str(ended[0]).endswith(" on rank 2: give all ranks the same")
+    assert str(ended[1]) == str(ended[2]) == f"rank 0 has failed: ValueError: {ended[0]}"
 
 
 def test_if_one_thread_wants_to_stop_all_do(on_threads, tmp_path, monkeypatch):

@@ -404,6 +404,19 @@ def test_what_is_held_out(sizes, fraction, copies, seed):
     assert wanted <= held.sum() / copies <= wanted + 1
 
 
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6), fraction=st.floats(0.02, 0.6))
+@example(sizes=[3, 3, 3], fraction=0.2)
+@example(sizes=[4, 4, 4], fraction=0.2)
+def test_of_each_class_the_nearest_whole_number_is_held_out(sizes, fraction):
+    sizes = [*sizes, 3000]  # the many make up for what is rounded
+    t = np.repeat(np.arange(len(sizes)), sizes)
+    copy_of = np.random.default_rng(0).permutation(len(t))
+    held = np.bincount(t[_held_out(copy_of, t, np.ones(len(t)), fraction)], minlength=len(sizes))
+    for n, count in zip(sizes[:-1], held, strict=False):
+        near = {min(n - 1, round(n * fraction + shift)) for shift in (-0.02, 0.02)}  # two where a half is near
+        assert count in near
+
+
 def test_copies_of_a_sample_have_its_inputs_and_its_target():
     x, t = np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 2.0], [1.0, 2.0]]), np.array([0, 0, 1, 0])
     for targets in (t, t[:, None], np.stack([t, t], axis=1)):

@@ -265,6 +265,12 @@ except ValueError as error:
     assert re.fullmatch(r"from_torch: module must be a torch\.nn\.Sequential, got list: .* False\n", done.stdout)
 
 
+def test_what_is_no_module_is_refused_before_pytorch_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    refused("from_torch: module must be a torch.nn.Sequential, got list: give torch.nn.Sequential(...)", [])
+    assert "torch" not in sys.modules
+
+
 ACTIVATIONS_BY_NAME = {kind.__name__: make for kind, make in ACTIVATIONS.items()}
 
 
