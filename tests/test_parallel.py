@@ -278,6 +278,12 @@ def test_a_trainer_of_threads_is_copied_and_resumed_on_the_cpu(on_threads, tmp_p
 
 # One end for all
 
+
+def test_a_program_that_does_not_catch_the_error_of_another_rank_ends_silently_and_well():
+    error = nn.RankError(2, "RuntimeError: a callback failed")
+    assert (error.rank, str(error), error.code) == (2, "rank 2 has failed: RuntimeError: a callback failed", 0)
+
+
 NO_FOLDER = "FileNotFoundError: .*run.npz cannot be written: there is no folder"
 # What is wrong, on the last rank if not said otherwise: the message, the rank of three that shows it, and the epochs
 # that stand.
