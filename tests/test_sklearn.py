@@ -417,6 +417,11 @@ def test_of_each_class_the_nearest_whole_number_is_held_out(sizes, fraction):
         assert count in near
 
 
+def test_of_classes_that_are_alike_the_first_are_held_out():
+    held = _held_out(np.arange(400), np.repeat(np.arange(200), 2), np.ones(400), 0.05)
+    assert np.flatnonzero(held).tolist() == [2 * i for i in range(held.sum())]
+
+
 def test_copies_of_a_sample_have_its_inputs_and_its_target():
     x, t = np.array([[1.0, 2.0], [1.0, 3.0], [1.0, 2.0], [1.0, 2.0]]), np.array([0, 0, 1, 0])
     for targets in (t, t[:, None], np.stack([t, t], axis=1)):
@@ -467,7 +472,10 @@ def test_early_stopping_of_tiny_data():
     with pytest.raises(ValueError, match=r"got 3 distinct samples of 3 classes, .* or early_stopping=False"):
         quick(early_stopping=True).fit(x[[0, 2, 4]], y[[0, 2, 4]])
     quick(early_stopping=False).fit(x[[0, 2, 4]], y[[0, 2, 4]])
-    with pytest.raises(ValueError, match="give more samples, another validation_fraction, or early"):
+    message = (
+        "got 5 distinct samples of 3 classes, and validation_fraction=0.9: give more samples, another validation_f"
+    )
+    with pytest.raises(ValueError, match=message):
         quick(early_stopping=True, validation_fraction=0.9).fit(x, y)
     quick(early_stopping=True, validation_fraction=0.9).fit(IRIS, NAMES)
     quick(early_stopping=True, validation_fraction=0.3).fit(x, y)
