@@ -373,6 +373,7 @@ DIFFERENT = {  # what differs on the last rank, and how it is named
     "step, samples": "step: the number of samples differs between the ranks, 40 on rank 0 and 39",
     "step, rate": "step: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2",
     "parameters": "fit: a checksum of the parameters differs between the ranks, [",
+    "parameters at the end": "fit: a checksum of the parameters differs between the ranks, [",
     "velocity": "fit: a checksum of the parameters differs between the ranks, [",
     "generator": "fit: the generator differs between the ranks, ",
     "nesterov": "fit: the optimizer differs between the ranks, {'lr': 0.1, 'momentum': 0.5, 'nesterov': False, ",
@@ -382,12 +383,15 @@ DIFFERENT = {  # what differs on the last rank, and how it is named
 
 
 @pytest.mark.parametrize("what", DIFFERENT)
-def test_what_differs_between_threads_is_named(what, on_threads):
+def test_what_differs_between_threads_is_named(what, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     ended = on_threads(3, "different", what)
     assert [type(error) for error in ended] == [ValueError, nn.RankError, nn.RankError]
     assert str(ended[0]).startswith(DIFFERENT[what])
     assert str(ended[0]).endswith(" on rank 2: give all ranks the same")
     assert str(ended[1]) == str(ended[2]) == f"rank 0 has failed: ValueError: {ended[0]}"
+    epochs = "0" if what == "weights of a part" else "1"  # the others are noticed before the next epoch
+    assert all(path.read_text() == epochs for path in tmp_path.iterdir())
 
 
 def test_if_one_thread_wants_to_stop_all_do(on_threads, tmp_path, monkeypatch):
@@ -558,6 +562,13 @@ def test_a_trainer_of_ones_own_takes_no_comm(comm):
     for make in (Own, Own.resume):
         with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
             make(*PARTS[: 3 if make is Own else 1], comm=comm)
+
+
+@pytest.mark.parametrize("null", ["COMM_NULL", "Intracomm"])
+def test_a_communicator_of_nobody_is_refused(null):
+    comm = getattr(pytest.importorskip("mpi4py.MPI", reason=WHY_NOT, exc_type=ImportError), null)
+    with pytest.raises(ValueError, match=r"comm must be a communicator of mpi4py such as MPI\.COMM_WORLD, got"):
+        nn.Trainer(*PARTS, comm=comm() if isinstance(comm, type) else comm)
 
 
 @pytest.mark.parametrize("options", [{"average_every": -3}, {"average_every": 2}, {"sharded": True}])
