@@ -19,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 import numnet as nn
-from numnet import checkpoint
+from numnet import checkpoint, parallel
 
 from . import devices  # noqa: F401
 
@@ -40,10 +40,11 @@ def trainer(case, comm):
     for a, b in zip([features, *hidden], [*hidden, outputs], strict=True):
         layers += [nn.Linear(a, b), nn.Tanh()]
     seed = 0 if comm is None else comm.rank
-    net = nn.Sequential(*layers[:-1], nn.Softmax(), seed=seed, dtype=case["dtype"])
+    layers[-1:], cost = ([], nn.Quadratic()) if case.get("numbers") else ([nn.Softmax()], nn.CrossEntropy())
+    net = nn.Sequential(*layers, seed=seed, dtype=case["dtype"])
     options = {} if comm is None else {name: case[name] for name in ("sharded", "average_every") if name in case}
     optimizer = nn.SGD(case["lr"], **case.get("optimizer", {}))
-    return nn.Trainer(net, nn.CrossEntropy(), optimizer, seed, comm=comm, **options)
+    return nn.Trainer(net, cost, optimizer, seed, comm=comm, **options)
 
 
 def part(train, cuts, comm):
@@ -66,6 +67,8 @@ def fitted(case, comm):
     run = trainer(case, comm)
     train = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
     test = data(2, case["tests"], case["sizes"][0], case["sizes"][-1]) if case["tests"] else None
+    if case.get("numbers"):
+        train, test = ((x, x @ np.ones((x.shape[1], case["sizes"][-1])) / 9) for x, _ in (train, test or train))
     options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.5} if case.get("weights") else {}
     if comm is not None and case.get("sharded"):
         train = part(train, case["cuts"], comm)
@@ -160,7 +163,8 @@ def resumed(paths, comm):
     """Do what is left of the run in each file."""
     found = []
     for path in paths:
-        run = nn.Trainer.resume(path, comm=comm if comm.size > 1 else None)
+        here = path if comm.rank == 0 else "only rank 0 reads the file"
+        run = nn.Trainer.resume(here, comm=comm if comm.size > 1 else None)
         begun = [len(run.history), run.progress.done]
         run.fit(data(1, 500, 6, 3), test=data(2, 100, 6, 3), progress=False)
         found.append({**told(run, comm), "begun": begun})
@@ -174,6 +178,7 @@ def steps(case, comm):
     weight = np.arange(len(x)) % 5 + 0.5
     costs = [[run.step(x, t), run.step(x[:1], t[:1], lr=0.01)] for run in (here, alone)]
     for run, found in zip((here, alone), costs, strict=True):
+        assert run.net.trained
         found.append(run.step(x, t, sample_weight=weight))
     parameters = np.abs(here.net.parameters - alone.net.parameters).max()
     return {
@@ -453,7 +458,7 @@ def programs_own(raises, comm):
         run.fit(data(1, 500, 6, 3), 3, 7, progress=False)
     finally:
         assert signal.getsignal(signal.SIGINT) is handler
-        assert bool(heard) == last(comm)
+        assert len(heard) == last(comm)  # once for both
         write_what_is_left(run, comm)
 
 
@@ -471,6 +476,52 @@ def pressed(times, comm):
 
     net = nn.Sequential(nn.Linear(6, 8), Pressed(), nn.Linear(8, 3), nn.Softmax(), seed=0)
     run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+    try:
+        run.fit(data(1, 60, 6, 3), 3, 7, progress=False)
+    finally:
+        write_what_is_left(run, comm)
+
+
+def on_gpu(what, comm):
+    """Do something with a network that is moved to the stand-in for a GPU."""
+    net = nn.Sequential(nn.Linear(6, 3), nn.Softmax(), seed=0)
+    if what == "new":
+        net.to("gpu")
+    run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+    net.to("gpu")
+    getattr(run, what)(data(1, 20, 6, 3), 1, 4) if what == "fit" else run.step(*data(1, 20, 6, 3))
+
+
+def at_different_places(_, comm):
+    """Take a step on the last rank, and train on the others."""
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1}, comm)
+    run.step(*data(1, 20, 6, 3)) if last(comm) else run.fit(data(1, 20, 6, 3), 1, 4, progress=False)
+
+
+def block(_, comm):
+    """Fail on the last rank in a block in which the ranks tell each other nothing."""
+    with parallel.Ranks(comm).together(np.empty(3)):
+        if last(comm):
+            raise RuntimeError("a block failed")
+
+
+def averaged(every, comm):
+    """Make a trainer of this `average_every`."""
+    trainer({"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, "average_every": every}, comm)
+
+
+def pressed_at_the_end(_, comm):
+    """Train, and press Ctrl-C on rank 0 when the ranks have agreed for the last time."""
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, comm)
+    allgather = comm.allgather
+
+    def and_press(value):
+        told = allgather(value)
+        if comm.rank == 0 and value[0] == "the end":
+            os.kill(os.getpid(), signal.SIGINT)
+        return told
+
+    comm.allgather = and_press
     try:
         run.fit(data(1, 60, 6, 3), 3, 7, progress=False)
     finally:

@@ -149,7 +149,7 @@ CASES = st.fixed_dictionaries(
             },
         ),
     },
-    optional={"sharded": st.booleans(), "weights": st.booleans()},
+    optional={"sharded": st.booleans(), "weights": st.booleans(), "numbers": st.booleans()},
 )
 
 
@@ -163,7 +163,7 @@ MANY |= {"dtype": "float64", "optimizer": {"momentum": 0.5, "weight_decay": 0.01
 @example(ranks=3, case={**MANY, "sharded": False, "weights": True})
 @example(ranks=3, case={**MANY, "sharded": True, "weights": False})
 @example(ranks=3, case={**MANY, "sharded": True, "weights": True})
-@example(ranks=3, case={**MANY, "batch": 2})
+@example(ranks=3, case={**MANY, "batch": 2, "numbers": True})
 def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads):
     for (found,) in on_threads(ranks, "compare", [case]):
         assert found["alike"]
@@ -394,6 +394,32 @@ def test_what_differs_between_threads_is_named(what, on_threads, tmp_path, monke
     assert all(path.read_text() == epochs for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("what", ["new", "fit", "step"])
+def test_a_network_on_a_gpu_is_refused_by_threads(what, on_threads):
+    for error in on_threads(2, "on_gpu", what):
+        assert "comm: ranks train on the CPU, but the network is on the gpu: net.to('cpu')" in str(error)
+
+
+def test_threads_that_are_at_different_places_are_told_where_each_is(on_threads):
+    ended = on_threads(3, "at_different_places", None)
+    places = "rank 0 in fit (train), rank 2 in step (the number of samples, a checksum of the data, the learning rate)"
+    for error in ended:
+        text = f"the ranks are at different places of the program, {places}: call the trainer alike on all ranks"
+        assert str(error).endswith(text)
+
+
+def test_a_block_in_which_the_threads_tell_each_other_nothing_ends_on_all(on_threads):
+    *others, failed = on_threads(3, "block", None)
+    assert str(failed) == "a block failed"
+    assert [str(error) for error in others] == ["rank 2 has failed: RuntimeError: a block failed"] * 2
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2"])
+def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_threads):
+    (error,) = on_threads(1, "averaged", every)
+    assert str(error) == f"Trainer: average_every must be a whole number of at least 1, got {every!r}"
+
+
 def test_if_one_thread_wants_to_stop_all_do(on_threads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert on_threads(3, "fault", "stop") == [None] * 3
@@ -464,6 +490,15 @@ def test_one_ctrl_c_ends_all_threads_after_the_block(usual, on_threads, tmp_path
     assert isinstance(first, KeyboardInterrupt)
     assert str(second) == "rank 0 has failed: KeyboardInterrupt"
     assert left(tmp_path) == [1, 1]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_ctrl_c_after_the_last_agreement_ends_the_thread_after_the_block(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = on_threads(2, "pressed_at_the_end", None)
+    assert isinstance(first, KeyboardInterrupt)
+    assert second is None
+    assert left(tmp_path) == [3, 3]
     assert signal.getsignal(signal.SIGINT) is usual
 
 
