@@ -482,6 +482,21 @@ def pressed(times, comm):
         write_what_is_left(run, comm)
 
 
+def pressed_before_a_step(_, comm):
+    """Train, and press Ctrl-C on rank 0 in a callback that then takes a step."""
+
+    def press(run):
+        if comm.rank == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        run.step(*data(1, 60, 6, 3))
+
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, comm)
+    try:
+        run.fit(data(1, 60, 6, 3), 3, 7, callbacks=[press], progress=False)
+    finally:
+        write_what_is_left(run, comm)
+
+
 def on_gpu(what, comm):
     """Do something with a network that is moved to the stand-in for a GPU."""
     net = nn.Sequential(nn.Linear(6, 3), nn.Softmax(), seed=0)

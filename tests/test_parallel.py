@@ -484,9 +484,10 @@ def usual():
     signal.signal(signal.SIGINT, usual)
 
 
-def test_one_ctrl_c_ends_all_threads_after_the_block(usual, on_threads, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("what", "argument"), [("pressed", 1), ("pressed_before_a_step", None)])
+def test_one_ctrl_c_ends_all_threads_after_the_block(what, argument, usual, on_threads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, second = on_threads(2, "pressed", 1)
+    first, second = on_threads(2, what, argument)
     assert isinstance(first, KeyboardInterrupt)
     assert str(second) == "rank 0 has failed: KeyboardInterrupt"
     assert left(tmp_path) == [1, 1]
