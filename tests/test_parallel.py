@@ -489,7 +489,7 @@ def test_one_ctrl_c_ends_all_threads_after_the_block(what, argument, usual, on_t
     monkeypatch.chdir(tmp_path)
     first, second = on_threads(2, what, argument)
     assert isinstance(first, KeyboardInterrupt)
-    assert str(second) == "rank 0 has failed: KeyboardInterrupt"
+    assert str(second).startswith("rank 0 has failed: KeyboardInterrupt")
     assert left(tmp_path) == [1, 1]
     assert signal.getsignal(signal.SIGINT) is usual
 

@@ -440,14 +440,17 @@ def test_what_is_held_out_has_the_shares_of_the_classes():
 
 
 def test_early_stopping_keeps_the_best_parameters():
-    for model, x, y, score in (
-        (quick(early_stopping=True, max_iter=50), X, Y, accuracy_score),
-        (regressor(early_stopping=True, max_iter=50), IRIS[:, 1:], IRIS[:, 0], r2_score),
+    none, labels = np.zeros(150, int), np.eye(3, dtype=int)[SPECIES]
+    for model, x, y, strata, score in (
+        (quick(early_stopping=True, max_iter=50), X, Y, Y, accuracy_score),
+        (quick(early_stopping=True, max_iter=50), IRIS, labels, none, accuracy_score),
+        (regressor(early_stopping=True, max_iter=50), IRIS[:, 1:], IRIS[:, 0], none, r2_score),
+        (regressor(early_stopping=True, max_iter=50), IRIS[:, 2:], IRIS[:, :2], none, r2_score),
     ):
         weight = np.random.default_rng(0).uniform(0.1, 2, len(x))
         model.fit(x, y, sample_weight=weight)
         seeds = np.random.RandomState(0).randint(2**31 - 1, size=3)
-        held = _held_out(_copies(x, y, seeds[2]), model._strata(y), weight, 0.1)
+        held = _held_out(_copies(x, y, seeds[2]), strata, weight, 0.1)
         best = score(y[held], model.predict(x[held]), sample_weight=weight[held])
         assert best == pytest.approx(model.best_validation_score_, abs=1e-12)
         assert model.best_validation_score_ == max(model.validation_scores_)
