@@ -410,8 +410,8 @@ def test_threads_that_are_at_different_places_are_told_where_each_is(on_threads)
 
 def test_a_block_in_which_the_threads_tell_each_other_nothing_ends_on_all(on_threads):
     *others, failed = on_threads(3, "block", None)
-    assert str(failed) == "a block failed"
-    assert [str(error) for error in others] == ["rank 2 has failed: RuntimeError: a block failed"] * 2
+    assert failed == ["block 1 failed", "block 2 failed"]
+    assert others == [[f"rank 2 has failed: RuntimeError: {text}" for text in failed]] * 2
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "2"])
