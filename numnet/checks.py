@@ -415,7 +415,7 @@ def sgd_options(lr: Any, momentum: Any, nesterov: Any, weight_decay: Any, clip_n
     _sgd_option("weight_decay", weight_decay, is_finite(weight_decay) and weight_decay >= 0, "finite and at least 0")
     if clip_norm is not None:
         _sgd_option("clip_norm", clip_norm, is_finite(clip_norm) and clip_norm > 0, "a finite number above 0, or None")
-    _sgd_option("nesterov", nesterov, isinstance(nesterov, bool), "True or False")
+    _sgd_option("nesterov", nesterov, isinstance(nesterov, (bool, np.bool_)), "True or False")
     _sgd_option("momentum", momentum, momentum > 0 or not nesterov, "above 0 with nesterov=True, 0.9 say")
 
 

@@ -113,7 +113,7 @@ class Samples:
                 x = self.net.scaled(x, out=floats)
             targets = self.labels if self.targets is None else self.targets
             t = self._gathered("t", targets, rows)  # type: ignore[arg-type]
-            if self._lent:
+            if self._lent and len(rows):  # a rank may have no sample of a block
                 checks.again(self, rows, x, t)
         if self.targets is None:
             return x, one_hot(self.net, t, self._classes), t

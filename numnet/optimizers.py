@@ -60,7 +60,7 @@ class SGD:
         clip_norm: float | None = None,
     ) -> None:
         self.lr = lr if callable(lr) else float(lr)
-        self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
+        self.momentum, self.nesterov, self.weight_decay = float(momentum), bool(nesterov), float(weight_decay)
         self.clip_norm = None if clip_norm is None else float(clip_norm)
 
     def learning_rate(self, epoch: int) -> float:
@@ -109,10 +109,11 @@ class SGD:
         self._step = np.empty_like(self.velocity)
 
     def options(self) -> dict[str, Any]:
-        """Return the constructor's arguments, as numbers of Python's; if lr is a function, its entry is None."""
+        """Return the constructor's arguments, as values of Python's; if lr is a function, its entry is None."""
         names = ("lr", "momentum", "nesterov", "weight_decay", "clip_norm")
         values = {name: getattr(self, name) for name in names}
         values["lr"] = None if callable(self.lr) else self.lr
+        values["nesterov"] = bool(self.nesterov) if isinstance(self.nesterov, np.bool_) else self.nesterov
         return {name: float(value) if isinstance(value, np.number) else value for name, value in values.items()}
 
     def __repr__(self) -> str:

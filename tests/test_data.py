@@ -126,6 +126,18 @@ def test_inputs_are_those_of_plain_indexing(kind, layout, dtype, device):
         np.testing.assert_array_equal(host(found), images[rows].reshape(n, 6).astype(dtype) * scale)
 
 
+@pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid, None])
+@pytest.mark.parametrize("targets", ["classes", "rows"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_no_rows_are_taken_as_well(targets, last, device):
+    t = np.arange(6) % 3
+    cost = nn.CrossEntropy if last else nn.Quadratic
+    samples = samples_of(np.ones((6, 4)), t if targets == "classes" else np.eye(3)[t], 3, last, cost, device=device)
+    x, t, labels = samples.take(place(np.arange(0), device))
+    assert (x.shape, t.shape) == ((0, 4), (0, 3))
+    assert labels is None or labels.shape == (0,)
+
+
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
 def test_what_is_given_is_left_alone(kind):
     x, rows = RNG.integers(0, 255, (20, 4)).astype(kind), np.eye(3, dtype=kind)[RNG.integers(3, size=20)]

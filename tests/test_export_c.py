@@ -232,6 +232,87 @@ def test_the_comment_has_the_sizes(tmp_path):
         assert int(stack.replace(",", "")) == (50 + 30) * size
 
 
+BEFORE_THE_FUNCTIONS = """\
+/* A network as one function in C99, written by export_c of numnet.
+
+   The layers: Tanh, Linear(2, 9), ReLU, Linear(9, 1), Sigmoid.
+
+       void small_forward(const double *x, double *y);
+
+   computes the 1 outputs y of the network for one sample x of 2 numbers. The arrays x and y must
+   not overlap. Give x as in training. If the network was trained on images of bytes, divide each byte by 255.
+
+   Compile this file with your program, with -lm if your linker needs it. Copy the line above into the file that calls
+   the function (in C++ after extern "C"). Or #include this file there, and do not compile it by itself.
+
+   The constants have 288 bytes. The arrays on the stack have 88 bytes.
+   The function allocates nothing and keeps nothing, so several threads may call it at once. */
+
+#include <math.h>
+
+#define SMALL_INPUTS 2
+#define SMALL_OUTPUTS 1
+
+void small_forward(const double *x, double *y);
+
+static const double small_weight1[18] = {
+    -1.e+00, -7.5e-01, -5.e-01, -2.5e-01, 0.e+00, 2.5e-01, 5.e-01, 7.5e-01,
+    1.e+00, 1.25e+00, 1.5e+00, 1.75e+00, 2.e+00, 2.25e+00, 2.5e+00, 2.75e+00,
+    3.e+00, 3.25e+00,
+};
+
+static const double small_bias1[9] = {
+    3.5e+00, 3.75e+00, 4.e+00, 4.25e+00, 4.5e+00, 4.75e+00, 5.e+00, 5.25e+00,
+    5.5e+00,
+};
+
+static const double small_weight3[9] = {
+    5.75e+00, 6.e+00, 6.25e+00, 6.5e+00, 6.75e+00, 7.e+00, 7.25e+00, 7.5e+00,
+    7.75e+00,
+};
+
+"""
+AFTER_THE_FUNCTIONS = """
+void small_forward(const double *x, double *y)
+{
+    double a[2];
+    double b[9];
+
+    for (int j = 0; j < 2; j++)
+        a[j] = x[j];
+    small_tanh(a, 2);
+    small_linear(a, 2, small_weight1, small_bias1, 9, b);
+    small_relu(b, 9);
+    small_linear(b, 9, small_weight3, 0, 1, y);
+    small_sigmoid(y, 1);
+}
+"""
+
+
+def test_the_file_of_a_small_network(tmp_path):
+    layers = nn.Tanh(), nn.Linear(2, 9), nn.ReLU(), nn.Linear(9, 1, bias=False), nn.Sigmoid()
+    net = nn.Sequential(*layers, dtype="float64")
+    net.parameters = np.arange(net.parameters.size) / 4 - 1
+    nn.export_c(net, tmp_path / "small.c")
+    text = (tmp_path / "small.c").read_text()
+    assert text[: len(BEFORE_THE_FUNCTIONS)] == BEFORE_THE_FUNCTIONS
+    assert text[-len(AFTER_THE_FUNCTIONS) :] == AFTER_THE_FUNCTIONS
+    functions = re.findall(r"(?<=\n\n)(?:/\*.*\*/\n)?static void small_(\w+)\(.*\n{\n", text)
+    assert functions == ["linear", "sigmoid", "tanh", "relu"]
+
+
+@given(net=exportable())
+def test_the_c_function_has_the_networks_sizes_and_those_of_its_arrays(net, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sizes") / "net.c"
+    nn.export_c(net, path)
+    text = path.read_text()
+    assert f"#define NET_INPUTS {net.inputs}\n#define NET_OUTPUTS {net.outputs}\n" in text
+    assert f"computes the {net.outputs} outputs y of the network for one sample x of {net.inputs} numbers." in text
+    arrays = dict(re.findall(r"^    \w+ ([ab])\[(\d+)\];$", text, re.MULTILINE))
+    stack = sum(map(int, arrays.values())) * net.dtype.itemsize
+    assert f"The arrays on the stack have {stack:,} bytes." in text
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @given(net=exportable())
 def test_a_network_on_a_gpu_has_the_same_file(net, device, tmp_path_factory):

@@ -122,6 +122,16 @@ def test_older_programs_can_read_the_file(tmp_path):
     assert max(onnx.defs.get_schema(operator, 13).since_version for operator in operators) == 13
 
 
+def test_each_value_in_the_model_is_named_after_what_gives_it(tmp_path):
+    layers = nn.Linear(4, 3), nn.Sigmoid(), nn.Tanh(), nn.Linear(3, 2, bias=False), nn.ReLU(), nn.Softmax()
+    nn.export_onnx(nn.Sequential(*layers), tmp_path / "net.onnx", "uint8")
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    names = ["converted", "scaled", "linear0", "sigmoid1", "tanh2", "linear3", "relu4", "y"]
+    assert [node.name for node in graph.node] == [name for node in graph.node for name in node.output] == names
+    assert [array.name for array in graph.initializer] == ["scale", "weight0", "bias0", "weight3"]
+    assert graph.name == "numnet"
+
+
 def sizes(values):
     return [
         (value.name, *(size.dim_value or size.dim_param for size in value.type.tensor_type.shape.dim))
@@ -182,6 +192,20 @@ def test_a_model_of_another_program_is_not_replaced(tmp_path):
     assert path.read_bytes() == theirs
     nn.export_onnx(net, path, overwrite=True)
     nn.export_onnx(net, path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_damaged_model_is_not_replaced(share, tmp_path):
+    net, path = nn.Sequential(nn.Linear(3, 2), seed=0), tmp_path / "net.onnx"
+    nn.export_onnx(net, path)
+    whole = path.read_bytes()
+    for damaged in (whole[: int(share * len(whole))], whole[:-20] + bytes(20)):
+        path.write_bytes(damaged)
+        with pytest.raises(FileExistsError, match=r"is no ONNX model of numnet, .* give overwrite=True$"):
+            nn.export_onnx(net, path)
+        assert path.read_bytes() == damaged
+    nn.export_onnx(net, path, overwrite=True)
+    assert path.read_bytes() == whole
 
 
 def test_the_example_runs(tmp_path, monkeypatch):

@@ -100,18 +100,37 @@ class Remembering(nn.Layer):
         return np.multiply(grad, 1, out=out)
 
 
-def test_layers_are_called_as_outside_training():
-    net = nn.Sequential(Remembering(), nn.Linear(4, 3), nn.Softmax(), seed=0)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_layers_are_called_as_outside_training(place):
+    layers = [nn.Linear(4, 3), nn.Softmax()]
+    layers.insert(place, Remembering())
+    net = nn.Sequential(*layers, seed=0)
 
     def ask(trainer):
         for layer in net.layers:
             layer.training = True
         Remembering.seen.clear()
-        nn.cost_and_gradient(net, nn.CrossEntropy(), np.eye(4), np.arange(4) % 3)
+        nn.cost_and_gradient(net, nn.Quadratic(), np.eye(4), np.arange(4) % 3)
         assert Remembering.seen == [False]
         assert all(layer.training for layer in net.layers)
 
-    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).fit((np.eye(4), np.arange(4) % 3), 1, 2, callbacks=[ask])
+    nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1)).fit((np.eye(4), np.arange(4) % 3), 1, 2, callbacks=[ask])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_one_parameter_is_given_as_many_are(value):
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), seed=0)
+    cost, gradient = nn.cost_and_gradient(net, nn.Quadratic(), [[2.0]], [[3.0]], [value])
+    assert cost == (2 * value - 3) ** 2 / 2
+    assert gradient.tolist() == [2 * (2 * value - 3)]
+
+
+@pytest.mark.usefixtures("chunk")
+def test_a_network_without_parameters_has_a_cost_and_an_empty_gradient():
+    x, t = np.log([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]), [1, 2]
+    cost, gradient = nn.cost_and_gradient(nn.Sequential(nn.Softmax()), nn.CrossEntropy(), x, t)
+    assert cost == pytest.approx(-np.log([0.25, 0.8]).mean())
+    assert gradient.shape == (0,)
 
 
 def test_numbers_that_overflow_are_no_error():

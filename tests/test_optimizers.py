@@ -203,6 +203,15 @@ def test_an_option_of_another_kind_of_number_gives_the_bits_of_a_float(name, kin
     assert repr(nn.SGD(**given)) == repr(nn.SGD(**{**given, name: float(value)}))
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_true_and_false_of_numpy_are_those_of_python(nesterov):
+    optimizer = nn.SGD(0.1, 0.9, nesterov=np.bool_(nesterov))
+    assert type(optimizer.nesterov) is bool
+    assert repr(optimizer) == repr(nn.SGD(0.1, 0.9, nesterov=nesterov))
+    optimizer.nesterov = np.bool_(nesterov)
+    assert json.loads(json.dumps(optimizer.options())) == nn.SGD(0.1, 0.9, nesterov=nesterov).options()
+
+
 def test_options_of_numpys_types_are_written_as_numbers():
     optimizer = nn.SGD(0.5, momentum=0.9)
     optimizer.lr, optimizer.momentum, optimizer.weight_decay = np.float32(0.25), np.float64(0.5), np.int64(0)

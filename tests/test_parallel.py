@@ -4,16 +4,21 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import numnet as nn
@@ -48,6 +53,76 @@ def told(ranks, what, argument, folder="."):
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def on_threads():
+    """Return a function that calls one of ranks.py on some ranks, which are threads, and returns what each returns."""
+    mpi = pytest.importorskip("mpi4py.MPI", reason=WHY_NOT, exc_type=ImportError)
+    ranks = importlib.import_module("tests.ranks")
+
+    class Threads(mpi.Intracomm):
+        """A communicator that hands what the ranks tell from thread to thread."""
+
+        def __new__(cls, *_):
+            return super().__new__(cls, mpi.COMM_SELF)
+
+        def __init__(self, rank, barrier, told):
+            self._rank, self._barrier, self._told = rank, barrier, told
+
+        rank = property(lambda self: self._rank)
+        size = property(lambda self: len(self._told))
+
+        def Get_rank(self):  # noqa: N802
+            return self._rank
+
+        def Get_size(self):  # noqa: N802
+            return len(self._told)
+
+        def Split(self, color):  # noqa: N802
+            return self
+
+        def allgather(self, value):
+            self._told[self._rank] = pickle.dumps(value)
+            self._barrier.wait()
+            every = [pickle.loads(one) for one in self._told]
+            self._barrier.wait()
+            return every
+
+        def bcast(self, value):
+            return self.allgather(value if self._rank == 0 else None)[0]
+
+        def Abort(self, code):  # noqa: N802
+            self._barrier.abort()
+            raise RuntimeError(f"Abort({code})")
+
+        def Bcast(self, array):  # noqa: N802
+            array[...] = self.bcast(array)
+
+        def Allreduce(self, where, array):  # noqa: N802
+            assert where is mpi.IN_PLACE
+            array[...] = sum(self.allgather(array))
+
+    def run(size, what, argument):
+        barrier, told, found = threading.Barrier(size, timeout=20), [None] * size, [None] * size
+
+        def call(rank):
+            try:
+                found[rank] = getattr(ranks, what)(argument, Threads(rank, barrier, told))
+            except BaseException as error:
+                found[rank] = error
+
+        others = [threading.Thread(target=call, args=(rank,)) for rank in range(1, size)]
+        with warnings.catch_warnings():  # each thread changes the filters of all
+            warnings.simplefilter("ignore")
+            for thread in others:
+                thread.start()
+            call(0)
+            for thread in others:
+                thread.join()
+        return found
+
+    return run
+
+
 # The same as on one process
 
 
@@ -74,8 +149,26 @@ CASES = st.fixed_dictionaries(
             },
         ),
     },
-    optional={"sharded": st.booleans(), "weights": st.booleans()},
+    optional={"sharded": st.booleans(), "weights": st.booleans(), "numbers": st.booleans()},
 )
+
+
+MANY = {"sizes": [5, 4, 3], "samples": 40, "tests": 11, "batch": 7, "epochs": 2, "cuts": [0.3, 0.5], "lr": 0.2}
+MANY |= {"dtype": "float64", "optimizer": {"momentum": 0.5, "weight_decay": 0.01, "clip_norm": 0.1}}
+
+
+@settings(max_examples=settings().max_examples // 3, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(ranks=st.integers(1, 3), case=CASES)
+@example(ranks=3, case={**MANY, "sharded": False, "weights": False})
+@example(ranks=3, case={**MANY, "sharded": False, "weights": True})
+@example(ranks=3, case={**MANY, "sharded": True, "weights": False})
+@example(ranks=3, case={**MANY, "sharded": True, "weights": True})
+@example(ranks=3, case={**MANY, "batch": 2, "numbers": True})
+def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads):
+    for (found,) in on_threads(ranks, "compare", [case]):
+        assert found["alike"]
+        assert found["nan"]
+        assert max(found["parameters"], found["history"]) <= (0 if ranks == 1 else CLOSE)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +192,35 @@ def test_five_epochs_of_digits(ranks):
         assert found["parameters"] <= (0 if ranks == 1 else CLOSE)
 
 
+STEPS = {"sizes": [5, 4, 3], "samples": 11, "lr": 0.3, "dtype": "float64"}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_steps_on_threads_are_those_of_one_process(ranks, on_threads):
+    for found in on_threads(ranks, "steps", STEPS):
+        assert found["alike"]
+        assert max(found["parameters"], found["cost"]) <= CLOSE
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_steps_are_those_of_one_process(ranks):
-    case = {"sizes": [5, 4, 3], "samples": 11, "lr": 0.3, "dtype": "float64"}
-    found = told(ranks, "steps", case)
+    found = told(ranks, "steps", STEPS)
     assert found["alike"]
     assert max(found["parameters"], found["cost"]) <= CLOSE
+
+
+LOCAL = {"sizes": [5, 3], "samples": 60, "tests": 0, "batch": 8, "epochs": 2, "lr": 0.2, "dtype": "float64"}
+
+
+@pytest.mark.parametrize("ranks", [2, 9])  # of 9 ranks, one has nothing to do
+@pytest.mark.parametrize("every", [1, 3, 1000])
+@pytest.mark.parametrize("momentum", [0, 0.5])
+def test_the_mean_of_threads_is_local_sgd(ranks, every, momentum, on_threads):
+    case = {**LOCAL, "average_every": every, "optimizer": {"momentum": momentum}}
+    for found in on_threads(ranks, "local", case):
+        assert found["alike"]
+        assert found["difference"] <= CLOSE
 
 
 @pytest.mark.slow
@@ -113,17 +228,7 @@ def test_steps_are_those_of_one_process(ranks):
 @pytest.mark.parametrize("every", [1, 3, 1000])
 def test_the_mean_of_the_ranks_is_local_sgd(ranks, every):
     """Against each rank's steps done one after the other in this process, with NumPy alone."""
-    case = {
-        "sizes": [5, 3],
-        "samples": 60,
-        "tests": 0,
-        "batch": 8,
-        "epochs": 2,
-        "lr": 0.2,
-        "dtype": "float64",
-        "average_every": every,
-    }
-    found = told(ranks, "local", case)
+    found = told(ranks, "local", {**LOCAL, "average_every": every})
     assert found["alike"]
     assert found["difference"] <= CLOSE
 
@@ -150,7 +255,34 @@ def test_a_run_of_two_ranks_goes_on_with_any_number(ranks, midway):
         assert [epoch[3] for epoch in found["history"]] == [epoch[3] for epoch in whole["history"]]
 
 
+def test_a_run_of_two_threads_goes_on_with_any_number(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("numnet.checkpoint.save_run", nn.checkpoint.save_run)  # which the threads replace
+    whole, _ = on_threads(2, "interrupted", {})
+    assert whole["alike"]
+    *_, path = sorted(tmp_path.glob("*.npz"))
+    for ranks in (1, 2, 3):
+        for (found,) in on_threads(ranks, "resumed", [str(path)]):
+            assert found["alike"]
+            assert found["begun"][1] > 0
+            np.testing.assert_allclose(found["parameters"], whole["parameters"], rtol=0, atol=CLOSE)
+            assert [epoch[3] for epoch in found["history"]] == [epoch[3] for epoch in whole["history"]]
+
+
+def test_a_trainer_of_threads_is_copied_and_resumed_on_the_cpu(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = on_threads(2, "copied", None)
+    assert all(parameters == found[0]["runs"][0] for each in found for parameters in each["runs"])
+    assert "resume: ranks train on the CPU, so with comm leave out device='gpu'" in found[0]["gpu"]
+
+
 # One end for all
+
+
+def test_a_program_that_does_not_catch_the_error_of_another_rank_ends_silently_and_well():
+    error = nn.RankError(2, "RuntimeError: a callback failed")
+    assert (error.rank, str(error), error.code) == (2, "rank 2 has failed: RuntimeError: a callback failed", 0)
+
 
 NO_FOLDER = "FileNotFoundError: .*run.npz cannot be written: there is no folder"
 # What is wrong, on the last rank if not said otherwise: the message, the rank of three that shows it, and the epochs
@@ -166,6 +298,7 @@ FAULTS = {
     "cost": ("ValueError: Trainer: cost must be a Cost, got None", 2, None),
     "batches and average_every": ("with average_every the ranks have different parameters within an epoch", 0, 0),
     "layer": ("RuntimeError: a layer failed", 2, 0),
+    "layer and average_every": ("RuntimeError: a layer failed", 2, 0),
     "data": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "weights": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "samples": ("fit: train differs between the ranks, 500 samples .* on rank 0 and 499 samples", 0, 0),
@@ -212,11 +345,107 @@ def test_what_fails_on_one_rank_ends_all_with_one_message(fault, tmp_path):
     assert left(tmp_path) == ([] if epochs is None else [epochs] * 3)
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_fails_on_one_thread_ends_all_with_one_message(fault, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message, rank, epochs = FAULTS[fault]
+    ended = on_threads(3, "fault", fault)
+    assert [type(error) is nn.RankError for error in ended] == [i != rank for i in range(3)]
+    shown, found, end = "".join(traceback.format_exception_only(ended[rank])).partition("\nThis was on rank ")
+    assert re.search(message or "SystemExit: 3", shown)
+    if sys.version_info >= (3, 11):  # before, the end is printed
+        assert found + end == f"\nThis was on rank {rank} of 3. The other ranks have ended, too.\n"
+    for error in ended[:rank] + ended[rank + 1 :]:
+        assert (error.rank, str(error)) == (rank, f"rank {rank} has failed: {shown.strip()}")
+    assert left(tmp_path) == ([] if epochs is None else [epochs] * 3)
+
+
+DIFFERENT = {  # what differs on the last rank, and how it is named
+    "layer": "Trainer: a layer's arguments differs between the ranks, [",
+    "dtype": "Trainer: the network differs between the ranks, Sequential(",
+    "cost": "Trainer: the cost differs between the ranks, Halved {'factor': 1.0} on rank 0 and Halved {",
+    "momentum": "Trainer: the optimizer differs between the ranks, {'lr': 0.1, 'momentum': 0.5, ",
+    "sharded": "Trainer: sharded differs between the ranks, False on rank 0 and True",
+    "average_every": "Trainer: average_every differs between the ranks, None on rank 0 and 2 on",
+    "step, inputs": "step: a checksum of the data differs between the ranks, ",
+    "step, targets": "step: a checksum of the data differs between the ranks, ",
+    "step, weights": "step: a checksum of the data differs between the ranks, ",
+    "step, samples": "step: the number of samples differs between the ranks, 40 on rank 0 and 39",
+    "step, rate": "step: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2",
+    "parameters": "fit: a checksum of the parameters differs between the ranks, [",
+    "parameters at the end": "fit: a checksum of the parameters differs between the ranks, [",
+    "velocity": "fit: a checksum of the parameters differs between the ranks, [",
+    "generator": "fit: the generator differs between the ranks, ",
+    "nesterov": "fit: the optimizer differs between the ranks, {'lr': 0.1, 'momentum': 0.5, 'nesterov': False, ",
+    "rate": "fit: the learning rate differs between the ranks, 0.1 on rank 0 and 0.2",
+    "weights of a part": "fit: sample_weight differs between the ranks, not given on rank 0 and given",
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_what_differs_between_threads_is_named(what, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = on_threads(3, "different", what)
+    assert [type(error) for error in ended] == [ValueError, nn.RankError, nn.RankError]
+    assert str(ended[0]).startswith(DIFFERENT[what])
+    assert str(ended[0]).endswith(" on rank 2: give all ranks the same")
+    assert str(ended[1]) == str(ended[2]) == f"rank 0 has failed: ValueError: {ended[0]}"
+    epochs = "0" if what == "weights of a part" else "1"  # the others are noticed before the next epoch
+    assert all(path.read_text() == epochs for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["new", "fit", "step"])
+def test_a_network_on_a_gpu_is_refused_by_threads(what, on_threads):
+    for error in on_threads(2, "on_gpu", what):
+        assert "comm: ranks train on the CPU, but the network is on the gpu: net.to('cpu')" in str(error)
+
+
+def test_threads_that_are_at_different_places_are_told_where_each_is(on_threads):
+    ended = on_threads(3, "at_different_places", None)
+    places = "rank 0 in fit (train), rank 2 in step (the number of samples, a checksum of the data, the learning rate)"
+    for error in ended:
+        text = f"the ranks are at different places of the program, {places}: call the trainer alike on all ranks"
+        assert str(error).endswith(text)
+
+
+def test_a_block_in_which_the_threads_tell_each_other_nothing_ends_on_all(on_threads):
+    *others, failed = on_threads(3, "block", None)
+    assert failed == ["block 1 failed", "block 2 failed"]
+    assert others == [[f"rank 2 has failed: RuntimeError: {text}" for text in failed]] * 2
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, "2"])
+def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_threads):
+    (error,) = on_threads(1, "averaged", every)
+    assert str(error) == f"Trainer: average_every must be a whole number of at least 1, got {every!r}"
+
+
+def test_if_one_thread_wants_to_stop_all_do(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert on_threads(3, "fault", "stop") == [None] * 3
+    assert left(tmp_path) == [2, 2, 2]
+
+
 @pytest.mark.slow
 def test_parameters_that_a_callback_changes_on_one_rank_are_noticed(tmp_path):
     done = run(command(3, "fault", "parameters"), tmp_path)
     assert "fit: a checksum of the parameters differs between the ranks" in done.stderr
     assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "rank", "text"),
+    [
+        ("a layer that cannot be sent", 0, "Local"),
+        ("an error without a text", 1, "WordlessError: <exception str() failed>"),
+    ],
+)
+def test_what_cannot_be_told_ends_all_threads(what, rank, text, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = on_threads(2, "untold", what)
+    assert text in "".join(traceback.format_exception_only(ended[rank]))
+    assert isinstance(ended[1 - rank], nn.RankError)
+    assert re.search(f"^rank {rank} has failed: .*{re.escape(text)}", str(ended[1 - rank]))
 
 
 @pytest.mark.slow
@@ -245,6 +474,55 @@ def test_an_error_before_the_trainer_ends_all_if_mpi4py_runs_the_program(tmp_pat
 @pytest.mark.skipif(not MPI, reason=WHY_NOT)
 def test_signals_at_random_moments():
     assert kill_ranks.main(4, 2) == 0
+
+
+@pytest.fixture
+def usual():
+    """Keep what Ctrl-C does, and return it."""
+    usual = signal.getsignal(signal.SIGINT)
+    yield usual
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.parametrize(("what", "argument"), [("pressed", 1), ("pressed_before_a_step", None)])
+def test_one_ctrl_c_ends_all_threads_after_the_block(what, argument, usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = on_threads(2, what, argument)
+    assert isinstance(first, KeyboardInterrupt)
+    assert str(second).startswith("rank 0 has failed: KeyboardInterrupt")
+    assert left(tmp_path) == [1, 1]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_ctrl_c_after_the_last_agreement_ends_the_thread_after_the_block(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = on_threads(2, "pressed_at_the_end", None)
+    assert isinstance(first, KeyboardInterrupt)
+    assert second is None
+    assert left(tmp_path) == [3, 3]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_a_second_ctrl_c_ends_all_at_once(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended, _ = on_threads(2, "pressed", 2)
+    assert "RuntimeError: Abort(130)\n" in "".join(traceback.format_exception(ended))
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_ctrl_c_that_the_program_ignores_is_ignored(usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert on_threads(2, "pressed", 2) == [None, None]
+    assert left(tmp_path) == [3, 3]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_the_programs_own_handler_of_ctrl_c_is_called_on_a_thread(raises, usual, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (ended,) = on_threads(1, "programs_own", raises)
+    assert (str(ended) == "stop now") if raises else ended is None
+    assert left(tmp_path) == [1 if raises else 3]
 
 
 @pytest.mark.slow
@@ -320,6 +598,13 @@ def test_a_trainer_of_ones_own_takes_no_comm(comm):
     for make in (Own, Own.resume):
         with pytest.raises(TypeError, match="Own takes no comm: only a Trainer does"):
             make(*PARTS[: 3 if make is Own else 1], comm=comm)
+
+
+@pytest.mark.parametrize("null", ["COMM_NULL", "Intracomm"])
+def test_a_communicator_of_nobody_is_refused(null):
+    comm = getattr(pytest.importorskip("mpi4py.MPI", reason=WHY_NOT, exc_type=ImportError), null)
+    with pytest.raises(ValueError, match=r"comm must be a communicator of mpi4py such as MPI\.COMM_WORLD, got"):
+        nn.Trainer(*PARTS, comm=comm() if isinstance(comm, type) else comm)
 
 
 @pytest.mark.parametrize("options", [{"average_every": -3}, {"average_every": 2}, {"sharded": True}])

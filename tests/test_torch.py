@@ -265,12 +265,23 @@ except ValueError as error:
     assert re.fullmatch(r"from_torch: module must be a torch\.nn\.Sequential, got list: .* False\n", done.stdout)
 
 
+def test_what_is_no_module_is_refused_before_pytorch_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    refused("from_torch: module must be a torch.nn.Sequential, got list: give torch.nn.Sequential(...)", [])
+    assert "torch" not in sys.modules
+
+
 ACTIVATIONS_BY_NAME = {kind.__name__: make for kind, make in ACTIVATIONS.items()}
 
 
 class Double(torch.nn.Sigmoid):
     def forward(self, x):
         return 2 * super().forward(x)
+
+
+class Called(torch.nn.Tanh):
+    def __call__(self, x):
+        return -super().__call__(x)
 
 
 class Backwards(torch.nn.Sequential):
@@ -302,6 +313,7 @@ IN_PYTORCH = {  # a layer that is refused, and the message
     "a convolution": (lambda: torch.nn.Conv2d(1, 1, 1), "Conv2d, is no layer that numnet has: use Linear"),
     "a forward of its own": (Double, "Double, has a forward of its own, which numnet does not know: use Linear"),
     "a replaced forward": (replaced, "ReLU, has a forward of its own, which numnet does not know: use Linear"),
+    "a call of its own": (Called, "Called, has a forward of its own, which numnet does not know: use Linear"),
     "another order": (Backwards, "Backwards, has a forward of its own, which numnet does not know: use Linear"),
     "the softmax of another axis": (lambda: torch.nn.Softmax(0), "Softmax, is taken along dim=0, and not over the out"),
     "the softmax of no axis": (torch.nn.Softmax, "Softmax, is taken along dim=None, and not over the outputs: use"),
@@ -397,6 +409,38 @@ def test_the_remedy_for_another_dtype_helps(dtypes):
     whole = followed(message, "copy", module)
     assert module[-1].weight.dtype == getattr(torch, dtypes[-1])
     np.testing.assert_array_equal(nn.from_torch(whole).parameters, flat(whole))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("which", ["weight", "bias"])
+def test_one_parameter_of_another_dtype_is_enough(layer, which, dtype):
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    setattr(module[layer], which, torch.nn.Parameter(getattr(module[layer], which).to(getattr(torch, dtype))))
+    message = refused(f"are of {' and '.join(sorted(['float32', dtype]))}, but a network has one dtype", module)
+    assert ("give copy.deepcopy(module).float()" in message) is (dtype != "complex64")
+
+
+@pytest.mark.parametrize("ending", ["", "S", "LS", "LRS", "RLS", "SL", "LSL", "SLR", "SRL", "LSR", "SSL", "LSS"])
+@pytest.mark.parametrize("softmax", [True, False, np.True_, np.False_])
+def test_a_softmax_is_added_unless_the_module_ends_in_one(ending, softmax):
+    kinds = {"L": lambda: torch.nn.Linear(3, 3), "R": torch.nn.ReLU, "S": lambda: torch.nn.Softmax(dim=1)}
+    module = torch.nn.Sequential(torch.nn.Flatten(), *(kinds[letter]() for letter in ending))
+    if softmax and ending.endswith("S"):
+        refused("the softmax must be taken only once: leave out softmax=True", module, softmax)
+    elif ending or softmax:
+        net = nn.from_torch(module, softmax)
+        assert "".join(type(layer).__name__[0] for layer in net.layers) == ending + "S" * bool(softmax)
+        assert net.dtype == "float32"
+    else:
+        refused("Sequential needs at least one layer", module)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_bias_of_one_number_is_a_bias_whatever_the_number_is(value):
+    module = torch.nn.Sequential(torch.nn.Linear(3, 1))
+    torch.nn.init.constant_(module[0].bias, value)
+    assert nn.from_torch(module).layers[0].bias.tolist() == [value]
 
 
 def test_the_remedies_for_what_is_not_there_yet_help():
