@@ -1618,6 +1618,17 @@ def test_the_ground_is_bright_if_most_of_an_image_is(x, bright):
 
 PAGE = np.ones((20, 28, 28))
 PAGE[:, 9:11, 5:23] = 0  # a thin line
+
+
+def ring(rows, columns, edge, thickness=1):
+    """Return white images with a dark frame in them, as many pixels from the border as `edge` says."""
+    images = np.ones((20, rows, columns))
+    images[:, edge : rows - edge, edge : columns - edge] = 0
+    edge += thickness
+    images[:, edge : rows - edge, edge : columns - edge] = 1
+    return images
+
+
 VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).uniform(0.5, 1, 64)
 
 
@@ -1642,9 +1653,15 @@ VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).un
         (1 - (1 - PAGE[..., None]) * [0.2, 1, 1, 0], True),
         (np.stack([PAGE, PAGE, PAGE, 1 - PAGE], axis=3), True),  # the ground is white and transparent
         (np.stack([PAGE, PAGE, PAGE, PAGE, PAGE], axis=3), False),  # five are no colours
-        (PAGE[:, :7, 1:8], False),  # too small
-        (PAGE * 0.85 + (np.arange(20) == 0)[:, None, None] * PAGE * 0.15, False),  # grey, and one image brighter
+        (ring(8, 8, 1), True),
+        *((ring(*sizes, 1), False) for sizes in ((7, 8), (8, 7), (7, 70))),  # too small
+        *((ring(28, 20, edge), True) for edge in (1, 3)),
+        (ring(28, 28, 0), False),  # only the border is dark
+        (ring(28, 28, 3, 22), False),  # dark for the most part
+        (np.stack([PAGE, PAGE], axis=1), False),  # pairs of images
+        (1.7 * ring(28, 28, 1, 3) + 0.3 * (np.arange(20) == 0)[:, None, None], False),  # grey, and one image white
         (VOTES, False),  # a table in which most are 1
+        (VOTES.reshape(200, 8, 8), False),  # the inside is not darker
         (np.sort(np.random.default_rng(0).random((200, 64)), axis=1) ** 0.2, False),
     ],
 )
