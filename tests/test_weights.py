@@ -2,6 +2,7 @@
 
 import copy
 import os
+import tracemalloc
 
 import hypothesis.strategies as st
 import numpy as np
@@ -287,6 +288,46 @@ def test_the_array_that_a_cost_of_ones_own_returns_is_left_alone():
     for run in runs:
         run.step(x, t, sample_weight=weight)
     np.testing.assert_allclose(runs[0].net.parameters, runs[1].net.parameters, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("last", "cost"),
+    [
+        *((nn.Softmax, cost) for cost in (nn.CrossEntropy, nn.Quadratic, Sharper)),
+        *((nn.Sigmoid, cost) for cost in (nn.CrossEntropy, nn.Quadratic)),
+        *((nn.Tanh, cost) for cost in (nn.Quadratic, Absolute, Kept)),
+    ],
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_where_an_error_with_weights_is_written_changes_no_bit(last, cost, device):
+    rng, layer = np.random.default_rng(0), last()
+    z, t, weight = (
+        place(array, device) for array in (rng.normal(size=(5, 3)), np.eye(3)[[0, 1, 2, 0, 1]], np.arange(5.0))
+    )
+    pair = Weighted(cost().pair([layer]), weight)
+    y = layer.forward(z)
+    before = [host(array).copy() for array in (z, y, t, weight)]
+    expected = host(pair.error(z, y, t))
+    for dy in (None, np.full_like(y, np.nan)):
+        out = np.full_like(z, np.nan)
+        assert pair.error(z, y, t, out, dy) is out
+        np.testing.assert_array_equal(host(out), expected)
+    for array, unchanged in zip((z, y, t, weight), before, strict=True):
+        np.testing.assert_array_equal(host(array), unchanged)
+
+
+@pytest.mark.parametrize(
+    ("last", "cost"), [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic), (nn.Tanh, nn.Quadratic)]
+)
+def test_an_error_with_weights_takes_little_memory_of_its_own(last, cost):
+    layer, t = last(), np.full((20_000, 10), 0.1)
+    y = layer.forward(np.zeros_like(t))
+    pair, out, dy = Weighted(cost().pair([layer]), np.ones(len(t))), np.empty_like(t), np.empty_like(t)
+    tracemalloc.start()
+    pair.error(out, y, t, out, dy)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < t.nbytes / 4
 
 
 def test_mapped_weights_whose_file_was_cut_short_are_refused(tmp_path):
