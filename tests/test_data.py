@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import re
 import tracemalloc
 
@@ -478,6 +479,22 @@ def test_a_mapped_file_that_is_gone_is_still_there(mapped):
     samples = samples_of(x, np.arange(30) % 3)
     path.unlink()
     np.testing.assert_allclose(samples.take(np.arange(30))[0], x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [200_128, 1000])  # as long as before, or cut off, so that to touch the rest is fatal
+def test_a_mapped_file_that_has_changed_is_refused_before_it_is_touched(size, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((10_000, 5), np.float32))
+    samples = samples_of(np.load(path, mmap_mode="r"), np.arange(10_000) % 3)
+    os.truncate(path, size)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ValueError, match=r"train has changed while in use: the file .*x\.npy is not as it was"):
+        samples.take(np.arange(9_000, 9_100))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 2), (2, 2, 3), (1, 4, 1)])
+def test_samples_know_the_shape_of_a_sample(shape):
+    assert samples_of(np.zeros((6, *shape)), np.arange(6) % 3).shape == shape
 
 
 def test_what_is_mapped_from_a_file_is_not_read_into_memory(mapped):
