@@ -219,6 +219,10 @@ REFUSED = {
         lambda: checks.sample_weight([1, -1, 2], 3),
         "sample_weight must be finite numbers of at least 0, and not all zero, but in float64 they range from -1 to 2",
     ),
+    "an infinite weight": (
+        lambda: checks.sample_weight([1, math.inf, 2], 3),
+        "sample_weight must be finite numbers of at least 0, and not all zero, but in float64 they range from 1 to inf",
+    ),
     "sharded without ranks": (
         lambda: checks.no_ranks(None, True),
         "Trainer: sharded is for training on several processes: give comm, such as MPI.COMM_WORLD",
@@ -334,6 +338,11 @@ REFUSED = {
         )
         for channels in (2, 5)
     },
+    "colours of no pixels": (
+        lambda: checks.inputs(np.ones((2, 0, 5, 3)), ANY),
+        "the network takes batches of shape (n, ...) with one or more features a sample, got (2, 0, 5, 3), which is 0 "
+        "a sample",
+    ),
     "colours of too few pixels": (
         lambda: checks.inputs(np.ones((9, 1, 3)), NET),
         "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3), which is 3 a sample",

@@ -492,6 +492,28 @@ def test_a_mapped_file_that_has_changed_is_refused_before_it_is_touched(size, tm
         samples.take(np.arange(9_000, 9_100))
 
 
+@pytest.mark.parametrize("part", ["inputs", "targets"])
+def test_data_whose_file_was_cut_off_are_refused_before_they_are_touched(part, tmp_path):
+    path, data = tmp_path / "cut.npy", {"inputs": np.zeros((10_000, 2)), "targets": np.zeros(10_000, int)}
+    np.save(path, data[part])
+    data[part] = np.load(path, mmap_mode="r")
+    os.truncate(path, 1000)
+    with pytest.raises(ValueError, match=f"^train: {part} are mapped from the file .* cut short"):
+        samples_of(*data.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_weights_are_shares_of_their_mean(dtype, device):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Softmax(), dtype=dtype, device=device)
+    pair, data, weight = nn.CrossEntropy().pair(net.layers), (np.zeros((4, 2)), [0, 1, 2, 0]), [1, 2, 0, 5]
+    samples = Samples(net, pair, data, "train", weight)
+    np.testing.assert_allclose(host(samples.weight), np.array(weight) / 2)
+    assert samples.weight.dtype == dtype
+    assert type(samples.weight) is type(net.parameters)
+    assert Samples(net, pair, data, "train").weight is None
+
+
 @pytest.mark.parametrize("shape", [(4, 6), (2, 2), (2, 2, 3), (1, 4, 1)])
 def test_samples_know_the_shape_of_a_sample(shape):
     assert samples_of(np.zeros((6, *shape)), np.arange(6) % 3).shape == shape

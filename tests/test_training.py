@@ -693,6 +693,13 @@ def test_seconds_are_the_time_of_the_epoch():
     assert 0 < sum(history.seconds) < time.perf_counter() - started
 
 
+def test_the_seconds_of_an_epoch_go_on_from_those_before_the_interruption():
+    trainer = classifier(3, 2)
+    trainer.progress = numnet.run.Progress(1, 4, 10, done=4, seconds=1000.0)
+    (seconds,) = trainer.fit((X, T)).seconds
+    assert 1000 < seconds < 1010
+
+
 class Looking(nn.Cost):
     """A cost whose pair looks at z."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 
 import numnet as nn
-from numnet import checks
+from numnet import checks, gpu
 from numnet.costs import Pair, Weighted
 
 from .devices import DEVICES, host, place
@@ -270,6 +270,9 @@ def test_with_weights_no_cost_is_compared_with_that_of_guessing(weighted):
     run = trainer(nn.Sequential(watching, nn.Linear(64, 10), nn.Softmax(), seed=0))
     run.fit((x, t), 2, 64, sample_weight=np.ones(300) if weighted else None)
     assert (False in watching.seen) is not weighted
+    watching.seen.clear()
+    run.fit((x, t), 1, 64)  # the first epoch of the run is over
+    assert False not in watching.seen
 
 
 class Kept(nn.Quadratic):
@@ -328,6 +331,16 @@ def test_an_error_with_weights_takes_little_memory_of_its_own(last, cost):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < t.nbytes / 4
+
+
+def test_steps_with_weights_are_not_recorded():
+    x, t, weight = (place(array, "gpu") for array in (np.eye(6, 64), np.eye(6, 10), np.arange(6.0)))
+    runs = [trainer(networks("gpu")["hidden"]()) for _ in range(2)]
+    ways = gpu.Recorded(runs[0]._train_steps), runs[1]._train_steps
+    for _ in range(3):
+        for one, other in zip(*(way(x, t, 4, 0.5, weight) for way in ways), strict=True):
+            np.testing.assert_array_equal(host(one), host(other))
+    np.testing.assert_array_equal(host(runs[0].net.parameters), host(runs[1].net.parameters))
 
 
 def test_mapped_weights_whose_file_was_cut_short_are_refused(tmp_path):
