@@ -418,6 +418,8 @@ def test_without_a_home_a_folder_must_be_named(published: Any, tmp_path: Path, m
     ):
         mnist()
     assert same(mnist(tmp_path / "here"), small(1))
+    monkeypatch.chdir(tmp_path / "here")
+    assert same(mnist(""), small(1))
 
 
 def own(seed: int) -> dict[str, np.ndarray[Any, Any]]:
