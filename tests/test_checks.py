@@ -1144,6 +1144,27 @@ def test_arguments_of_fit(every):
     fit(3, 4, run=run_of(last=3, batch_size=8, samples=20))
 
 
+@pytest.mark.parametrize(
+    "every", [0, -1, 1.5, True, None, "", "0", "0 batches", "-1", "1.5", "batches", "5 apples", "epochs 1", "1 2"]
+)
+def test_what_is_no_number_of_epochs_or_batches(every):
+    with pytest.raises(ValueError, match=f"checkpoint_every must be .*, got {re.escape(repr(every))}$"):
+        fit(every=every)
+
+
+@pytest.mark.parametrize(
+    ("t", "classes"),
+    [
+        ([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], [0, 2]),
+        ([[0.01, 0.99, 0.01], [0.99, 0.01, 0.01]], [1, 0]),
+        ([[0.7, 0.2, 0.2], [0.1, 0.1, 0.8]], None),
+        ([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]], None),
+    ],
+)
+def test_rows_that_are_distributions_or_have_one_value_once_are_classes(t, classes):
+    np.testing.assert_array_equal(checks.target_classes(np.array(t), nn.Sigmoid()), classes)
+
+
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)

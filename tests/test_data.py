@@ -492,6 +492,15 @@ def test_a_mapped_file_that_has_changed_is_refused_before_it_is_touched(size, tm
         samples.take(np.arange(9_000, 9_100))
 
 
+def test_outputs_of_another_shape_are_told_before_a_cost_is_made_of_them():
+    class Wider(nn.Tanh):
+        def forward(self, x, out=None):
+            return np.ones((len(x), 4))
+
+    with pytest.raises(ValueError, match=r"the forward of Wider\(\) must return an array of shape \(6, 3\)"):
+        samples_of(np.zeros((6, 2)), np.zeros((6, 3)), last=Wider, cost=nn.Quadratic).evaluate()
+
+
 @pytest.mark.parametrize("part", ["inputs", "targets"])
 def test_data_whose_file_was_cut_off_are_refused_before_they_are_touched(part, tmp_path):
     path, data = tmp_path / "cut.npy", {"inputs": np.zeros((10_000, 2)), "targets": np.zeros(10_000, int)}

@@ -208,10 +208,17 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
         seen.append(counts())
         return next(clock)
 
+    def noted(a, b, out):
+        products.append((a.shape, b.shape, out.shape))
+        return matmul(a, b, out=out)
+
+    matmul, products = np.matmul, []
     monkeypatch.setattr(threads.time, "perf_counter", perf_counter)
-    monkeypatch.setattr(threads, "_TIMED", 30)  # five products of 6 multiplications each time
+    monkeypatch.setattr(np, "matmul", noted)
+    monkeypatch.setattr(threads, "_TIMED", 60)  # five products of 12 multiplications each time
     with pytest.warns(RuntimeWarning) as caught:
-        threads.warn_if_slow(np.zeros((2, 3)), 1)
+        threads.warn_if_slow(np.zeros((2, 3)), 2)
+    assert products == [((2, 2), (2, 3), (2, 3))] * 5 * 2 * 9
     said = "the 2 threads of BLAS make the training slower (400 ms for a product, 50 ms with one thread), as when "
     assert str(caught[0].message).startswith(said)
     assert seen == [{1}, {1}, {2}, {2}] * 9
@@ -221,9 +228,9 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
 def test_threads_that_are_no_slower_are_not_warned_of_and_may_be_timed_again(took, monkeypatch):
     clock = itertools.chain.from_iterable([now, now + seconds] for now in range(99) for seconds in (0.25, took))
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(threads, "_TIMED", 1)
+    monkeypatch.setattr(threads, "_TIMED", 24)
     for _ in range(2):
-        threads.warn_if_slow(np.zeros((2, 3)), 1)  # a warning is an error in all tests
+        threads.warn_if_slow(np.zeros((2, 3)), 4)  # a warning is an error in all tests
     assert not threads.warned
     assert next(clock) == 18
 
