@@ -343,6 +343,10 @@ REFUSED = {
         "the network takes batches of shape (n, ...) with one or more features a sample, got (2, 0, 5, 3), which is 0 "
         "a sample",
     ),
+    "colours of too many pixels": (
+        lambda: checks.inputs(np.ones((2, 5, 5, 3)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (2, 5, 5, 3), which is 75 a sample",
+    ),
     "colours of too few pixels": (
         lambda: checks.inputs(np.ones((9, 1, 3)), NET),
         "the network takes batches of shape (n, ...) with 4 features a sample, got (9, 1, 3), which is 3 a sample",
@@ -1142,6 +1146,20 @@ def test_arguments_of_fit(every):
     fit(None, None, (), every, run=run_of(last=3, batch_size=8, samples=20, done=8))
     fit(None, None, run=run_of(last=3, batch_size=8, samples=20))
     fit(3, 4, run=run_of(last=3, batch_size=8, samples=20))
+
+
+@pytest.mark.parametrize(
+    ("t", "outputs", "layer", "classes"),
+    [
+        ([2, 0, 1], 3, nn.Softmax(), [2, 0, 1]),
+        ([1, 0, 1], 1, nn.Sigmoid(), [1, 0, 1]),
+        ([[1], [0]], 1, nn.Sigmoid(), [1, 0]),
+        ([-1, 1, -1], 1, nn.Tanh(), [0, 1, 0]),
+        (np.eye(3)[[2, 0]], 3, nn.Linear(1, 3), [2, 0]),
+    ],
+)
+def test_classes_that_an_accuracy_is_of(t, outputs, layer, classes):
+    np.testing.assert_array_equal(checks.wanted_classes(np.array(t), len(t), outputs, layer), classes)
 
 
 @pytest.mark.parametrize(
