@@ -621,7 +621,7 @@ def inputs(x: Any, net: Any, in_fit: bool = False) -> Array:
         hint = ": for a single sample give np.reshape(x, (1, -1))" if x.size == net.inputs else ""
         hint = ": for samples of one feature give np.reshape(x, (-1, 1))" if x.ndim == 1 == net.inputs else hint
         hint = ": for samples in columns give np.transpose(x)" if x.ndim == 2 and len(x) == net.inputs else hint
-        if x.ndim == 4 and x.shape[-1] in (3, 4) and features == x.shape[-1] * (net.inputs or 0):
+        if net.inputs and x.ndim == 4 and x.shape[-1] in (3, 4) and features == x.shape[-1] * net.inputs:
             hint = (
                 ": the last axis looks like colours: average them, np.mean(x[..., :3], axis=-1).astype(x.dtype), or "
                 "for digits give np.stack([nn.datasets.as_mnist(image) for image in x])"

@@ -112,6 +112,7 @@ def test_what_is_written_is_on_the_disk_before_its_name_and_the_name_before_the_
         sync(descriptor)
 
     def recorded_replace(source, target):
+        assert file.closed  # Windows renames no file that is open
         replace(source, target)
         events.append(("name", os.fspath(target), path.read_bytes()))
 
@@ -309,6 +310,15 @@ def test_the_target_of_a_link_may_be_missing(folder):
     (folder / "lost").symlink_to("missing/x")
     with pytest.raises(FileNotFoundError, match=r"missing/x cannot be written: there is no folder .*/missing\. Make"):
         write(folder / "lost")
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(folder):
+    (folder / "x").write_bytes(b"old")
+    with pytest.raises(
+        NotADirectoryError, match=r"y cannot be written: .*x is a file, and no folder\. Name another file"
+    ):
+        write(folder / "x" / "y")
+    assert (folder / "x").read_bytes() == b"old"
 
 
 def test_links_in_a_circle_lead_to_no_file(folder):

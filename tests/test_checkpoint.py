@@ -698,6 +698,18 @@ def finished(path, epochs, seed=0, net=None, **options):
 DATA = np.linspace(-1, 1, 9)[:, None], np.linspace(-1, 1, 18).reshape(9, 2)
 
 
+@pytest.mark.parametrize("ranks", [False, True])
+def test_a_longer_run_is_gone_on_with_on_ranks_if_this_run_has_ranks(ranks, tmp_path):
+    path = tmp_path / "run.npz"
+    finished(path, 3)
+    trainer = nn.Trainer(nn.Sequential(nn.Linear(1, 2), nn.Tanh()), nn.Quadratic(), nn.SGD(0.1))
+    if ranks:
+        trainer.ranks = 2
+    call = f"Trainer.resume({str(path)!r}{', comm=comm' if ranks else ''}), name another file"
+    with pytest.raises(nn.CheckpointError, match=re.escape(call)):
+        trainer.fit(DATA, 5, 3, checkpoint=path)
+
+
 def test_a_longer_run_of_the_same_network_is_not_replaced(tmp_path):
     path = tmp_path / "run.npz"
     finished(path, 3)

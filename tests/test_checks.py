@@ -3,6 +3,7 @@
 import _thread
 import abc
 import contextlib
+import functools
 import inspect
 import itertools
 import linecache
@@ -12,6 +13,7 @@ import re
 import sys
 import threading
 import types
+import typing
 import warnings
 
 import numpy as np
@@ -217,9 +219,21 @@ REFUSED = {
         lambda: checks.sample_weight([1, -1, 2], 3),
         "sample_weight must be finite numbers of at least 0, and not all zero, but in float64 they range from -1 to 2",
     ),
+    "an infinite weight": (
+        lambda: checks.sample_weight([1, math.inf, 2], 3),
+        "sample_weight must be finite numbers of at least 0, and not all zero, but in float64 they range from 1 to inf",
+    ),
     "sharded without ranks": (
         lambda: checks.no_ranks(None, True),
         "Trainer: sharded is for training on several processes: give comm, such as MPI.COMM_WORLD",
+    ),
+    "every how many batches, without ranks": (
+        lambda: checks.no_ranks(0, True),
+        "Trainer: average_every is for training on several processes: give comm, such as MPI.COMM_WORLD",
+    ),
+    "weights that are no array": (
+        lambda: checks.sample_weight({1.0}, 1),
+        "sample_weight must be an array, but NumPy makes none of this set (it is no array)",
     ),
     "an abstract class of costs": (
         lambda: checks.trainer_parts(None, cost=(AbstractCost, nn.Cost)),
@@ -351,6 +365,23 @@ REFUSED = {
     "samples with five of what is no colour": (
         lambda: checks.inputs(np.ones((3, 4, 5)), NET),
         "the network takes batches of shape (n, ...) with 4 features a sample, got (3, 4, 5), which is 20 a sample",
+    ),
+    **{
+        f"{channels} channels": (
+            lambda channels=channels: checks.inputs(np.ones((3, 2, 2, channels)), NET),
+            "the network takes batches of shape (n, ...) with 4 features a sample, got "
+            f"(3, 2, 2, {channels}), which is {4 * channels} a sample",
+        )
+        for channels in (2, 5)
+    },
+    "colours of no pixels": (
+        lambda: checks.inputs(np.ones((2, 0, 5, 3)), ANY),
+        "the network takes batches of shape (n, ...) with one or more features a sample, got (2, 0, 5, 3), which is 0 "
+        "a sample",
+    ),
+    "colours of too many pixels": (
+        lambda: checks.inputs(np.ones((2, 5, 5, 3)), NET),
+        "the network takes batches of shape (n, ...) with 4 features a sample, got (2, 5, 5, 3), which is 75 a sample",
     ),
     "colours of too few pixels": (
         lambda: checks.inputs(np.ones((9, 1, 3)), NET),
@@ -1117,6 +1148,57 @@ def test_dtypes_of_networks(dtype):
     assert checks.network_dtype(dtype) == np.dtype(dtype)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, -1.0, True, "1", None, 1j])
+@pytest.mark.parametrize("name", ["lr", "momentum", "weight_decay", "clip_norm"])
+def test_options_beyond_their_limits(name, wrong):
+    if (name, wrong) != ("clip_norm", None):
+        with pytest.raises(ValueError, match=f"^SGD: {name} must be .*, got {re.escape(repr(wrong))}$"):
+            sgd(**{name: wrong})
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", "i8", "f2", "f4", ">f8"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_samples_may_be_any_real_numbers(kind, dtype):
+    given = np.array([0, 1, 1], kind)
+    for values in (given, given.tolist(), tuple(given)):
+        weight = checks.sample_weight(values, 3, np.dtype(dtype))
+        assert weight.dtype == dtype
+        np.testing.assert_array_equal(weight, [0, 1, 1])
+        assert not np.shares_memory(weight, given)
+
+
+def test_a_pair_of_ones_own_kind_is_one_argument():
+    class Data(typing.NamedTuple):
+        x: np.ndarray
+        t: np.ndarray
+
+    for call in (NET.accuracy, functools.partial(nn.gradcheck, NET, nn.CrossEntropy())):
+        with pytest.raises(TypeError, match="takes inputs and targets as two arguments"):
+            call(Data(SOME, LABELS))
+
+
+class Probability(nn.Layer):
+    """Says that its outputs are probabilities, and not which numbers it can give."""
+
+    probabilities = "independent"
+
+
+@pytest.mark.parametrize("layer", [nn.Sigmoid(), Probability()])
+def test_numbers_from_0_to_1_of_a_single_output_are_classes(layer):
+    for t, classes in (
+        ([0, 1], [0, 1]),
+        ([0.4, 0.6], [0, 1]),
+        ([0.5, 1.0], [0, 1]),
+        ([-1e-7, 1 + 1e-7], [0, 1]),
+        ([1, 1], [1, 1]),
+        ([-0.1, 1], None),
+        ([0, 1.1], None),
+        ([0, 2], None),
+    ):
+        found = checks.target_classes(np.array(t)[:, None], layer)
+        np.testing.assert_array_equal(found, classes)
+
+
 def test_options_at_their_limits():
     sgd(lr=1e-300)
     sgd(lr=print, momentum=0.999, nesterov=True, weight_decay=1e300, clip_norm=1e-300)
@@ -1132,12 +1214,49 @@ def test_arguments_of_fit(every):
     fit(3, 4, run=run_of(last=3, batch_size=8, samples=20))
 
 
+@pytest.mark.parametrize(
+    ("t", "outputs", "layer", "classes"),
+    [
+        ([2, 0, 1], 3, nn.Softmax(), [2, 0, 1]),
+        ([1, 0, 1], 1, nn.Sigmoid(), [1, 0, 1]),
+        ([[1], [0]], 1, nn.Sigmoid(), [1, 0]),
+        ([-1, 1, -1], 1, nn.Tanh(), [0, 1, 0]),
+        (np.eye(3)[[2, 0]], 3, nn.Linear(1, 3), [2, 0]),
+    ],
+)
+def test_classes_that_an_accuracy_is_of(t, outputs, layer, classes):
+    np.testing.assert_array_equal(checks.wanted_classes(np.array(t), len(t), outputs, layer), classes)
+
+
+@pytest.mark.parametrize(
+    "every", [0, -1, 1.5, True, None, "", "0", "0 batches", "-1", "1.5", "batches", "5 apples", "epochs 1", "1 2"]
+)
+def test_what_is_no_number_of_epochs_or_batches(every):
+    with pytest.raises(ValueError, match=f"checkpoint_every must be .*, got {re.escape(repr(every))}$"):
+        fit(every=every)
+
+
+@pytest.mark.parametrize(
+    ("t", "classes"),
+    [
+        ([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], [0, 2]),
+        ([[0.01, 0.99, 0.01], [0.99, 0.01, 0.01]], [1, 0]),
+        ([[0.7, 0.2, 0.2], [0.1, 0.1, 0.8]], None),
+        ([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]], None),
+    ],
+)
+def test_rows_that_are_distributions_or_have_one_value_once_are_classes(t, classes):
+    np.testing.assert_array_equal(checks.target_classes(np.array(t), nn.Sigmoid()), classes)
+
+
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20).progress, 20, goes_on=True)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
     checks.same_weights(None, True)
     checks.same_weights(None, False)
+    for then, now in ((None, None), (None, 2), (2, None), (1, 1), (2, 2)):
+        checks.same_threads("run.npz", then, now)  # a warning is an error in all tests
     checks.same_device(run_of(), "cpu")
     checks.no_divergence("", 1.0, 1e308, np.ones(3))
     checks.no_divergence("", 1.0, -1.0)
@@ -1474,6 +1593,17 @@ def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():
         ]
 
 
+def test_a_bright_ground_is_not_all_that_is_wrong():
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        network_for((PAGE, None), lr=1e-3).fit((PAGE, np.zeros(20, int)), 1, 64, (PAGE, np.arange(20) % 2))
+    assert [str(warning.message).partition(",")[0] for warning in given] == [
+        "train: the ground of the images is bright",
+        "train: all targets are of class 0",
+        "test: there is no sample of class 1 in the training data: shuffle before you split",
+    ]
+
+
 @pytest.mark.parametrize(("new", "more"), [(10, ""), (11, ", ..."), (50, ", ...")])
 def test_a_warning_names_ten_classes(new, more):
     trainer = nn.Trainer(nn.Sequential(nn.Linear(2, 100), nn.Softmax(), seed=0), nn.CrossEntropy(), nn.SGD(0.1))
@@ -1542,6 +1672,11 @@ def stripes(n, dark, bright, order="0101"):
     return pixels + np.linspace(0, 0.05, n)[:, None], np.arange(n) % 2
 
 
+def grey(mean):
+    """Return images of 16 equal pixels, each as far from a grey as the others, and together from 0 to 16."""
+    return np.resize([-1, 1], 50)[:, None] * min(mean, 16 - mean) * np.ones(16) + mean, np.arange(50) // 2 % 2
+
+
 def whole(data):
     return np.rint(data[0]), data[1]
 
@@ -1572,6 +1707,8 @@ SAID = {  # training data, test data, and what is said of them
     "10 tiny samples": (even(10, 0, 1e-3), None, [TINY]),
     "another class, inverted": (stripes(50, 0, 1), (stripes(50, 1, 0)[0], np.arange(50) % 3), [UNKNOWN, INVERTED]),
     "a table of four features, inverted": (every_fourth(stripes(50, 0, 1)), every_fourth(stripes(50, 1, 0)), []),
+    "grey images on both sides of the middle": (*(grey(mean) for mean in (7, 9)), []),
+    "grey images far from the middle": (*(grey(mean) for mean in (6, 10)), [INVERTED]),
     "noise that is a little darker": (even(50, -4.8, 5, 16), even(50, -5, 4.8, 16), []),
     "bytes of 0 and 1 of one class": (
         ((even(50)[0] > 0.5).astype(np.uint8), np.zeros(50, int)),
@@ -1660,11 +1797,20 @@ def test_nine_samples_say_nothing_about_the_learning_rate():
     assert "Try a smaller learning rate than 10000" in worse(IMAGES, 10)
 
 
-def test_a_rate_is_too_large_for_two_classes_too_and_for_another_cost():
+class Scratch(nn.Quadratic):
+    """A cost that writes to its scratch before it reads the targets."""
+
+    def value(self, y, t, out=None):
+        np.copyto(out, y)
+        return np.square(out - t).sum() / (2 * len(y))
+
+
+@pytest.mark.parametrize("cost", [nn.Quadratic, Scratch])
+def test_a_rate_is_too_large_for_two_classes_too_and_for_another_cost(cost):
     assert "guessing by the shares of the classes has 0.6931. Try" in worse(IMAGES, 64, np.arange(64) % 2)
     net = nn.Sequential(nn.Linear(64, 2), seed=0)
     with pytest.warns(nn.DataWarning, match=r"guessing by the shares of the classes has 0\.25\. Try a smaller"):
-        nn.Trainer(net, nn.Quadratic(), nn.SGD(0.2), seed=0).fit((IMAGES[:64], np.arange(64) % 2), 1, 16)
+        nn.Trainer(net, cost(), nn.SGD(0.2), seed=0).fit((IMAGES[:64], np.arange(64) % 2), 1, 16)
 
 
 @pytest.mark.parametrize(
@@ -1685,6 +1831,17 @@ def test_the_ground_is_bright_if_most_of_an_image_is(x, bright):
 
 PAGE = np.ones((20, 28, 28))
 PAGE[:, 9:11, 5:23] = 0  # a thin line
+
+
+def ring(rows, columns, edge, thickness=1):
+    """Return white images with a dark frame in them, as many pixels from the border as `edge` says."""
+    images = np.ones((20, rows, columns))
+    images[:, edge : rows - edge, edge : columns - edge] = 0
+    edge += thickness
+    images[:, edge : rows - edge, edge : columns - edge] = 1
+    return images
+
+
 VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).uniform(0.5, 1, 64)
 
 
@@ -1709,9 +1866,15 @@ VOTES = np.random.default_rng(0).random((200, 64)) < np.random.default_rng(1).un
         (1 - (1 - PAGE[..., None]) * [0.2, 1, 1, 0], True),
         (np.stack([PAGE, PAGE, PAGE, 1 - PAGE], axis=3), True),  # the ground is white and transparent
         (np.stack([PAGE, PAGE, PAGE, PAGE, PAGE], axis=3), False),  # five are no colours
-        (PAGE[:, :7, 1:8], False),  # too small
-        (PAGE * 0.85 + (np.arange(20) == 0)[:, None, None] * PAGE * 0.15, False),  # grey, and one image brighter
+        (ring(8, 8, 1), True),
+        *((ring(*sizes, 1), False) for sizes in ((7, 8), (8, 7), (7, 70))),  # too small
+        *((ring(28, 20, edge), True) for edge in (1, 3)),
+        (ring(28, 28, 0), False),  # only the border is dark
+        (ring(28, 28, 3, 22), False),  # dark for the most part
+        (np.stack([PAGE, PAGE], axis=1), False),  # pairs of images
+        (1.7 * ring(28, 28, 1, 3) + 0.3 * (np.arange(20) == 0)[:, None, None], False),  # grey, and one image white
         (VOTES, False),  # a table in which most are 1
+        (VOTES.reshape(200, 8, 8), False),  # the inside is not darker
         (np.sort(np.random.default_rng(0).random((200, 64)), axis=1) ** 0.2, False),
     ],
 )
@@ -1742,7 +1905,8 @@ def test_mnist_has_a_dark_ground_and_inverted_a_bright_one(mnist):
         network_for((train.images, None), lr=0.1).fit((255 - train.images, train.labels), 1, 64)
 
 
-def test_a_warning_in_a_thread_that_has_no_call_outside_numnet():
+def test_a_warning_in_a_thread_that_has_no_call_outside_numnet(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: ended.set())  # if the thread ends with an error
     data, ended = (IMAGES, 0 * CLASSES), threading.Event()
     options = {"callbacks": [lambda trainer: ended.set()]}
     with warnings.catch_warnings(record=True) as given:

@@ -561,3 +561,14 @@ def test_a_cost_of_ones_own_has_scratch_in_training():
 
     trainer = nn.Trainer(nn.Sequential(nn.Linear(2, 1), seed=0), Careful(), nn.SGD(0.1), seed=0)
     assert trainer.fit((np.eye(2), np.ones((2, 1))), 2, 1).train_cost[1] > 0
+
+
+@pytest.mark.parametrize("cost", [nn.Quadratic, nn.CrossEntropy])
+@pytest.mark.parametrize("last", [nn.Softmax, nn.Sigmoid])
+def test_the_costs_of_single_samples_are_worked_out_for_all_at_once(cost, last, monkeypatch):
+    y, t = last().forward(np.random.default_rng(0).normal(size=(5, 3))), np.eye(3)[[0, 1, 2, 0, 1]]
+    alone = [float(cost().value(y[[i]], t[[i]])) for i in range(5)]
+    for one in (cost(), cost().pair([last()]).cost):  # alone, and with the form that the last layer asks for
+        with monkeypatch.context() as patch:
+            patch.setattr(type(one), "value", None)
+            np.testing.assert_allclose(one.values(y, t), alone, rtol=1e-12)

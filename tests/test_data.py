@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import os
 import re
 import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,6 +207,27 @@ def test_a_block_is_taken_without_a_copy_in_between(kind):
         assert tracemalloc.get_traced_memory()[1] < samples.x.nbytes / 2
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[:, ::2],
+        lambda x: np.asfortranarray(x),
+        lambda x: np.frombuffer(b"-" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
+    ],
+    ids=["every second", "by columns", "not aligned"],
+)
+def test_of_an_array_in_an_unusual_place_only_the_block_is_copied(view):
+    x = view(np.arange(2e6, dtype=np.float32).reshape(2000, 1000))
+    samples, rows = samples_of(x, np.arange(2000) % 3), np.arange(20)
+    tracemalloc.start()
+    try:
+        taken = samples.take(rows)[0]
+        assert tracemalloc.get_traced_memory()[1] < x.nbytes / 10
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(taken, x[:20])
 
 
 # Targets
@@ -449,6 +472,20 @@ def test_accuracy_in_chunks_is_that_of_all(n, chunk, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("chunk", [3, 100])
+def test_an_evaluation_has_the_mean_cost_of_all_and_the_share_of_right_answers(chunk, device, monkeypatch):
+    monkeypatch.setattr(checks, "CHUNK", chunk)
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(10, 2)) * 1e4, rng.integers(3, size=10)
+    samples = samples_of(x, t, dtype="float64", device=device)
+    y = samples.net(x)
+    z = x @ host(samples.net.layers[0].weight) + host(samples.net.layers[0].bias)
+    expected = scipy.special.logsumexp(z, axis=1) - z[range(10), t]
+    with np.errstate(all="raise"):  # the numbers of a softmax become too small here
+        assert samples.evaluate() == pytest.approx((expected.mean(), np.mean(y.argmax(axis=1) == t)), rel=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @given(n=st.integers(1, 40), chunk=st.integers(1, 12), data=st.data())
 def test_of_some_rows_costs_and_accuracies_are_those_of_these_rows(n, chunk, data, device):
     x, t = RNG.normal(size=(n, 2)), RNG.integers(3, size=n)
@@ -492,6 +529,60 @@ def test_a_mapped_file_that_is_gone_is_still_there(mapped):
     np.testing.assert_allclose(samples.take(np.arange(30))[0], x, rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [200_128, 1000])  # as long as before, or cut off, so that to touch the rest is fatal
+def test_a_mapped_file_that_has_changed_is_refused_before_it_is_touched(size, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((10_000, 5), np.float32))
+    samples = samples_of(np.load(path, mmap_mode="r"), np.arange(10_000) % 3)
+    os.truncate(path, size)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ValueError, match=r"train has changed while in use: the file .*x\.npy is not as it was"):
+        samples.take(np.arange(9_000, 9_100))
+
+
+def test_outputs_of_another_shape_are_told_before_a_cost_is_made_of_them():
+    class Wider(nn.Tanh):
+        def forward(self, x, out=None):
+            return np.ones((len(x), 4))
+
+    with pytest.raises(ValueError, match=r"the forward of Wider\(\) must return an array of shape \(6, 3\)"):
+        samples_of(np.zeros((6, 2)), np.zeros((6, 3)), last=Wider, cost=nn.Quadratic).evaluate()
+
+
+@pytest.mark.parametrize("part", ["inputs", "targets"])
+def test_data_whose_file_was_cut_off_are_refused_before_they_are_touched(part, tmp_path):
+    path, data = tmp_path / "cut.npy", {"inputs": np.zeros((10_000, 2)), "targets": np.zeros(10_000, int)}
+    np.save(path, data[part])
+    data[part] = np.load(path, mmap_mode="r")
+    os.truncate(path, 1000)
+    with pytest.raises(ValueError, match=f"^train: {part} are mapped from the file .* cut short"):
+        samples_of(*data.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_weights_are_shares_of_their_mean(dtype, device):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Softmax(), dtype=dtype, device=device)
+    pair, data, weight = nn.CrossEntropy().pair(net.layers), (np.zeros((4, 2)), [0, 1, 2, 0]), [1, 2, 0, 5]
+    samples = Samples(net, pair, data, "train", weight)
+    np.testing.assert_allclose(host(samples.weight), np.array(weight) / 2)
+    assert samples.weight.dtype == dtype
+    assert type(samples.weight) is type(net.parameters)
+    assert Samples(net, pair, data, "train").weight is None
+
+
+def test_what_is_no_array_is_named():
+    for x, t, name in (({1}, [0, 1], "inputs"), (np.zeros((2, 2)), {1}, "targets")):
+        net = nn.Sequential(nn.Linear(2, 3), nn.Softmax())
+        with pytest.raises(ValueError, match=f"^train: {name} must be an array, but NumPy makes none of this set"):
+            Samples(net, nn.CrossEntropy().pair(net.layers), (x, t), "train")
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 2), (2, 2, 3), (1, 4, 1)])
+def test_samples_know_the_shape_of_a_sample(shape):
+    assert samples_of(np.zeros((6, *shape)), np.arange(6) % 3).shape == shape
+
+
 def test_what_is_mapped_from_a_file_is_not_read_into_memory(mapped):
     x, _path = mapped
     assert np.shares_memory(samples_of(x, np.arange(30) % 3).x, x)
@@ -501,5 +592,6 @@ def test_a_spread_of_large_samples_is_small():
     x = np.broadcast_to(np.uint8(0), (5000, 300_000))
     samples = samples_of(x, np.zeros(5000, int))
     assert 50 < len(samples.spread) < 150
+    assert samples.spread.dtype.kind == "i"
     assert samples.spread[0] == 0
     assert samples.spread[-1] > 4800

@@ -18,6 +18,7 @@ from . import strict
 from .devices import DEVICES, REAL_GPU, host
 from .networks import backpropagated, cases
 
+module = importlib.import_module("numnet.gradcheck")  # nn.gradcheck is the function
 EXAMPLES = settings().max_examples
 KINK = 0.02  # central differences must not step over a ReLU's kink
 
@@ -737,7 +738,7 @@ def test_a_sample_is_the_same_each_time():
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, True, "50"])
 def test_samples_that_are_no_number_of_derivatives(samples):
-    with pytest.raises(ValueError, match="samples must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"^gradcheck: samples must be a whole number of at least 1"):
         nn.gradcheck(net_with(), nn.CrossEntropy(), X, T, samples=samples)
 
 
@@ -895,7 +896,7 @@ def test_a_long_check_says_so_and_what_to_do():
 
 
 def test_the_warning_is_of_the_line_that_called_gradcheck(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_LONG", 0)
+    monkeypatch.setattr(module, "_LONG", 0)
     with pytest.warns(UserWarning, match="derivatives will take") as caught:
         nn.gradcheck(nn.Sequential(nn.Linear(5, 5), seed=0), nn.Quadratic(), np.ones((1, 5)), np.ones((1, 5)))
     assert caught[0].filename == __file__
@@ -907,7 +908,7 @@ def test_a_long_check_is_told_in_minutes(monkeypatch):
             time.sleep(2e-3)
             return super().value(y, t, out)
 
-    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_LONG", 1)
+    monkeypatch.setattr(module, "_LONG", 1)
     net = nn.Sequential(nn.Linear(119, 119), nn.Linear(119, 5), seed=0)
     started = time.perf_counter()
     with pytest.raises(UserWarning, match="14,999 derivatives will take") as caught:
@@ -925,8 +926,70 @@ def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypa
     monkeypatch.setattr(sys, "stderr", error)
     nn.gradcheck(net_with(), nn.CrossEntropy(), X, T)
     assert error.getvalue() == ""
-    monkeypatch.setattr(importlib.import_module("numnet.gradcheck"), "_BAR_AFTER", 0)
+    monkeypatch.setattr(module, "_BAR_AFTER", 0)
     nn.gradcheck(net_with(), nn.CrossEntropy(), X, T)
     assert ("gradcheck:" in error.getvalue()) == (" derivatives" in error.getvalue()) == terminal
     assert error.getvalue().rpartition("\n")[2].endswith("\r" * terminal)  # nothing of it is left
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+@pytest.mark.parametrize(
+    ("analytic", "numerical", "left", "right", "kind"),  # of a derivative of size 1
+    [
+        (1, 1, 1, 1, ""),
+        (1 + 5e-8, 1, 1, 1, ""),
+        (1 + 2e-7, 1, 1, 1, "wrong"),
+        (1, 1, 1 + 5e-4, 1 + 5e-4, ""),
+        (1, 1, 1 + 1.5e-3, 1 + 1.5e-3, "float32"),
+        (1, 1, 1 - 1.5e-3, 1 - 1.5e-3, "float32"),
+        (1, 0, 5e-4, 5e-4, "wrong"),
+        (0, 1, 1 + 5e-4, 1 + 5e-4, "wrong"),
+        (1 + 2e-6, 1, 1 - 2.5e-6, 1 + 2.5e-6, "wrong"),
+        (1 + 2e-6, 1, 1 - 7.5e-6, 1 + 7.5e-6, "kink"),
+        (1 + 2e-6, 1, 1 + 7.5e-6, 1 - 7.5e-6, "kink"),
+        (1.5, 1, 0.9, 1.1, "wrong"),
+        (1.5, 1, 0.5, 1.5, "kink"),
+        (1, 1, 0.5, 1.5, ""),
+    ],
+)
+def test_what_a_derivative_and_its_slopes_are_signs_of(analytic, numerical, left, right, kind, size, sign):
+    assert module._kind(*(float(sign * size * number) for number in (analytic, numerical, left, right))) == kind
+
+
+@pytest.mark.parametrize("numerical", [0, 1e-3, -1e-3])
+def test_a_small_derivative_is_judged_by_its_distance_alone(numerical):
+    for error, kind in ((5e-9, ""), (2e-8, "wrong")):
+        assert module._kind(numerical + error, numerical, numerical, numerical) == kind
+
+
+@pytest.mark.parametrize(
+    ("error", "analytic", "told"),
+    [
+        *((error, 1.0, "") for error in (0, 9e-9, 1.1e-6, 1)),
+        *((error, sign, "rounding to float32") for error in (1.5e-8, 9e-7) for sign in (1.0, -1.0)),
+        (5e-7, 0.0, ""),
+    ],
+)
+def test_an_error_of_the_size_of_roundings_is_said_to_be_one(error, analytic, told):
+    worst = module.Comparison(error, "x[0]", analytic, analytic)
+    assert module._cause(worst, (analytic,) * 3, []).startswith(told)
+    assert bool(module._cause(worst, (analytic,) * 3, [])) == bool(told)
+
+
+def test_of_several_faults_the_first_that_fits_is_told():
+    faults = [("kink", "a kink"), ("wrong", "a fault"), ("kink", "another"), ("float32", "a third")]
+    wrong, kink = module.Comparison(0.5, "x[0]", 2.0, 1.0), module.Comparison(0.5, "x[0]", 1.5, 1.0)
+    assert module._cause(wrong, (1.0, 1.0, 1.0), faults) == "a fault"
+    assert module._cause(wrong, (1.0, 1.0, 1.0), faults[:1]) == ""
+    for known, who in ((faults, "a kink"), (faults[1:2], "there is a kink here")):
+        told = f"{who}: from the left, this derivative is 0.5, from the right 1.5. Move x away"
+        assert module._cause(kink, (1.0, 0.5, 1.5), known) == told
+
+
+def test_how_long_a_check_takes_is_worked_out_from_its_first_ten_derivatives(monkeypatch):
+    clock = iter([1000.0, 4660.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    with pytest.warns(UserWarning, match="gradcheck: 20 derivatives will take 122 minutes or more"):
+        assert list(module._foreseen(range(20))) == list(range(20))

@@ -61,6 +61,14 @@ def test_the_table_by_hand():
     assert repr(nn.History()) == "epoch  train cost  seconds"
 
 
+def test_the_table_has_what_is_not_finite_in_small_letters():
+    history = nn.History(
+        [nn.Epoch(1, math.inf, math.nan, 0.5, 0.25, math.nan), nn.Epoch(2, math.nan, 0.5, math.nan, 0.25, 2)]
+    )
+    lines = [line.split() for line in repr(history).splitlines()]
+    assert lines[1:] == [["1", "inf", "nan", "nan", "0.5000", "0.25"], ["2", "nan", "0.5000", "2.0000", "nan", "0.25"]]
+
+
 def test_the_table_of_a_regression_has_no_accuracies():
     history = nn.History([nn.Epoch(1, 0.5, math.nan, math.nan, 3.0, 0.25)])
     assert repr(history) == "epoch  train cost  test cost  seconds\n    1      0.5000     0.2500     3.00"

@@ -1,4 +1,6 @@
 import copy
+import math
+import pickle
 from decimal import Decimal
 from fractions import Fraction
 
@@ -299,6 +301,85 @@ def test_a_layer_without_forward_says_so():
         Empty().forward(np.ones((1, 1)))
     with pytest.raises(NotImplementedError, match="Empty has no backward"):
         Empty().backward(np.ones((1, 1)))
+
+
+class Scale(nn.Layer):
+    """A layer of one's own, written without `out`, that keeps its input by the name that numnet's layers use."""
+
+    def __init__(self):
+        self.parameters = {"factor": np.full(2, 3.0)}
+
+    def forward(self, x):
+        self.x = x
+        return x * self.parameters["factor"]
+
+    def backward(self, grad):
+        np.sum(grad * self.x, axis=0, out=self.gradients["factor"])
+        return grad * self.parameters["factor"]
+
+
+def test_a_layer_written_without_out_can_be_given_one_and_fills_its_gradients_alone_too():
+    layer, x = Scale(), np.array([[1.0, 2.0], [3.0, 5.0]])
+    net = nn.Sequential(layer, dtype="float64")
+    for places, named in (((), {}), ((np.empty_like(x),), {}), ((), {"out": np.empty_like(x)})):
+        for method in (layer.forward, layer.backward):
+            np.testing.assert_array_equal(method(x, *places, **named), 3 * x)
+        np.testing.assert_array_equal(net.gradients, [10, 29])
+        net.gradients = 0
+        layer.backward_parameters(x)
+        np.testing.assert_array_equal(net.gradients, [10, 29])
+
+
+LAYERS = {**{kind: kind for kind in ELEMENTWISE}, nn.Linear: lambda: nn.Linear(2, 2), Scale: Scale}
+
+
+def in_use(kind):
+    """Return a layer that has gone forward and backward into arrays that it was given, and its input."""
+    layer, x = LAYERS[kind](), np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]], np.float32)
+    layer.gradients = {name: np.zeros_like(array) for name, array in layer.parameters.items()}
+    layer.backward(layer.forward(x, np.empty_like(x)), np.empty_like(x))
+    return layer, x
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copy_of_a_layer_leaves_out_the_last_batch_unless_the_layer_is_ones_own(kind, again):
+    layer, x = in_use(kind)
+    layer.mine = 7
+    twin = again(layer)
+    assert vars(twin).keys() == {*vars(LAYERS[kind]()), "mine", *(["x"] if kind is Scale else [])}
+    for mine, other in ((layer.parameters, twin.parameters), (layer.gradients, twin.gradients)):
+        assert mine.keys() == other.keys()
+        assert not any(np.shares_memory(mine[name], other[name]) for name in mine)
+    np.testing.assert_array_equal(twin.forward(x), layer.forward(x))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_shallow_copy_of_a_layer_has_the_arrays_and_leaves_the_batch_of_the_layer_alone(kind):
+    layer, x = in_use(kind)
+    before = layer.backward(x)
+    twin = copy.copy(layer)
+    assert twin.parameters is layer.parameters
+    assert twin.gradients is layer.gradients
+    twin.forward(2 * x)
+    np.testing.assert_array_equal(layer.backward(x), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "probabilities", "limits", "analytic"),
+    [
+        (nn.Layer, None, None, False),
+        (nn.Linear, None, None, True),
+        (nn.Sigmoid, "independent", (0, 1), True),
+        (nn.Tanh, None, (-1, 1), True),
+        (nn.ReLU, None, (0, math.inf), False),
+        (nn.Softmax, "distribution", (0, 1), True),
+    ],
+)
+def test_what_each_layer_says_of_its_outputs(kind, probabilities, limits, analytic):
+    assert (kind.probabilities, kind.range, kind.analytic) == (probabilities, limits, analytic)
+    assert kind.in_network is kind.training is False
+    assert kind.inputs is kind.outputs is None
 
 
 def test_another_base_of_a_layer_learns_of_the_class_and_may_give_it_a_forward():

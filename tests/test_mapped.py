@@ -1,11 +1,13 @@
 """Which files memory is mapped from, on systems that list mappings and on those that do not."""
 
 import contextlib
+import ctypes
 import gc
 import mmap
 import os
 import re
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,10 +49,12 @@ def path(request, tmp_path):
         lambda x: x.view(np.uint8)[3:],
         lambda x: np.lib.stride_tricks.as_strided(np.asarray(x), (3,), (8,)),
         lambda x: np.memmap(x.filename, np.uint8, "r"),  # from the first byte of the file
+        lambda x: np.memmap(Path(x.filename), np.uint8, "r"),
     ],
 )
 def test_a_view_is_of_the_file_too(view, path, way):
     array = view(np.load(path, mmap_mode="r"))
+    assert type(mapped.file_of(array)) is str
     assert os.path.samefile(mapped.file_of(array), path)
     assert mapped.in_use(path)
     del array
@@ -126,7 +130,14 @@ def test_a_file_is_in_use_whatever_else_was_mapped_and_is_gone(path, way, tmp_pa
     assert not mapped.in_use(path)
 
 
-@pytest.mark.parametrize("thing", [None, [1, 2], np.zeros(0), np.zeros(3), 7, np.frombuffer(bytes(5000), np.uint8)])
+@pytest.mark.parametrize(
+    "thing",
+    [
+        *(None, [1, 2], np.zeros(0), np.zeros(3), 7, np.frombuffer(bytes(5000), np.uint8)),
+        *(np.ctypeslib.as_array((ctypes.c_double * n)()) for n in (1, 200, 10**5)),  # of heaps and of no file's mapping
+        np.frombuffer(mmap.mmap(-1, 5000)),
+    ],
+)
 def test_what_is_not_mapped(thing, way):
     assert mapped.file_of(thing) is None
 
@@ -154,7 +165,6 @@ def test_for_what_is_in_pythons_own_memory_no_list_is_read(make, view, tmp_path,
 
 @pytest.mark.skipif(not LISTED, reason="the system lists no mappings")
 def test_a_list_that_cannot_be_read_is_no_sign_that_nothing_is_mapped(path):
-    resource = pytest.importorskip("resource", reason="the system has no limits of Unix")
     resource = pytest.importorskip("resource", reason="the system has no limits of Unix")
     array = np.load(path, mmap_mode="r")
     before, files = resource.getrlimit(resource.RLIMIT_NOFILE), []

@@ -317,6 +317,20 @@ def test_the_error_in_a_property_is_told():
         _ = Mine(nn.Linear(2, 2)).mean
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("fit", ": train a network by nn.Trainer(net, cost, optimizer).fit(...)"),
+        ("state_dict", ": the parameters are net.parameters, and net.save(path) saves the network"),
+        ("nothing", ""),
+    ],
+)
+def test_a_name_that_other_libraries_have_is_told_what_to_use(name, hint):
+    with pytest.raises(AttributeError) as raised:
+        getattr(small(), name)
+    assert str(raised.value) == f"'Sequential' object has no attribute {name!r}{hint}"
+
+
 def test_a_refused_network_leaves_its_layers_free():
     layer = nn.Linear(2, 2)
     weight = layer.weight

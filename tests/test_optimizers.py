@@ -1,6 +1,9 @@
+import copy
 import itertools
 import json
+import pickle
 import re
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -86,6 +89,8 @@ def test_settings_can_be_changed_between_steps(device):
     sgd.momentum, sgd.weight_decay = 0.5, 0.1
     step(sgd, net, [1.0, 0.0])  # v = 1 + 0.1, w = 0.89
     assert step(sgd, net, [0.0, 0.0])[0] == pytest.approx(0.89 - 0.1 * (0.55 + 0.089))
+    before, sgd.momentum, sgd.weight_decay, sgd.clip_norm = host(net.parameters).tolist(), 0, 0, 0
+    assert step(sgd, net, [1.0, 1.0]) == before  # nothing is left of a gradient that is clipped to 0
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -98,11 +103,89 @@ def test_clipping_a_gradient_whose_square_overflows(device):
         assert step(sgd, net, [3e19, 4e19], lr=1.0) == pytest.approx([-0.6, -0.8])
 
 
+OPTIONS = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True},
+    {"weight_decay": 0.1},
+    {"clip_norm": 1.0},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "clip_norm": 1.0},
+]
+
+
+def of_many(optimizer, n=100_000, device="cpu"):
+    """Return a network of many parameters that has gradients, with an optimizer that has taken a step."""
+    net = nn.Sequential(nn.Linear(n, 1), seed=0, device=device)
+    net.gradients = np.linspace(-1, 1, n + 1)
+    optimizer.start(net)
+    optimizer.update(net.parameters, net.gradients, 0.1)
+    return net
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_step_takes_no_memory_that_grows_with_the_network(options):
+    sgd = nn.SGD(0.1, **options)
+    net = of_many(sgd)
+    tracemalloc.start()
+    sgd.update(net.parameters, net.gradients, 0.1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < net.parameters.size  # for each number less than a byte
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_copy_takes_the_steps_of_the_original_without_its_scratch_memory(options, twin):
+    sgd = nn.SGD(0.1, **options)
+    net = of_many(sgd)
+    assert len(pickle.dumps(sgd)) < 2.5 * net.parameters.nbytes  # the velocity, and which parameters are weights
+    velocity, vectors = sgd.velocity.copy(), []
+    for optimizer in (sgd, twin(sgd)):
+        optimizer.velocity = velocity.copy()
+        parameters, gradients = net.parameters.copy(), net.gradients.copy()
+        for _ in range(2):
+            optimizer.update(parameters, gradients, 0.1)
+        vectors.append((parameters, gradients, optimizer.velocity))
+    np.testing.assert_array_equal(*vectors)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_an_optimizer_can_start_anew_with_a_network_of_another_size(options):
+    used, new = nn.SGD(0.1, **options), nn.SGD(0.1, **options)
+    of_many(used, 3)
+    np.testing.assert_array_equal(of_many(used, 5).parameters, of_many(new, 5).parameters)
+
+
+def test_a_copy_of_an_optimizer_of_ones_own_has_what_is_in_its_slots():
+    class Slotted(nn.SGD):
+        __slots__ = ("kept",)
+
+    sgd = Slotted(0.1, momentum=0.5)
+    sgd.kept = 7
+    for twin in (copy.copy(sgd), copy.deepcopy(sgd)):
+        assert (twin.kept, twin.lr, twin.momentum) == (7, 0.1, 0.5)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("first", DEVICES)
+@pytest.mark.parametrize("second", DEVICES)
+def test_an_optimizer_that_moves_with_its_network_goes_on_as_before(first, second, options):
+    stays, moves = nn.SGD(0.1, **options), nn.SGD(0.1, **options)
+    nets = of_many(stays, 5, first), of_many(moves, 5, first)
+    moves.to(nets[1].to(second).device)
+    for _ in range(2):
+        for sgd, net in zip((stays, moves), nets, strict=True):
+            sgd.update(net.parameters, net.gradients, 0.1)
+    np.testing.assert_allclose(host(nets[1].parameters), host(nets[0].parameters), rtol=1e-6)
+
+
 def test_a_schedule_is_a_function_of_the_epoch():
     sgd = nn.SGD(lr=lambda epoch: 1 / epoch)
     assert [sgd.learning_rate(epoch) for epoch in (1, 2, 4)] == [1, 0.5, 0.25]
     assert nn.SGD(0.3).learning_rate(7) == 0.3
     assert nn.SGD(lambda epoch: 0).learning_rate(1) == 0  # a pause
+    assert sgd.options()["lr"] is None
+    assert repr(sgd) == f"SGD(lr={sgd.lr!r})"
 
 
 @pytest.mark.parametrize("lr", [float("nan"), float("inf"), -1.0, "fast", None])

@@ -278,7 +278,9 @@ def test_forgotten_weights_are_noticed(weighted, every, tmp_path):
         header = json.loads(str(file["header"]))
     del header["progress"]["weighted"]  # as in older files
     rewritten(path, header__npy=header_part(header))
-    assert len(nn.Trainer.resume(path).fit((X, T), **wrong)) == 3
+    assert len(nn.Trainer.resume(path).fit((X, T), **wrong, checkpoint=path)) == 3
+    with np.load(path) as file:
+        assert json.loads(str(file["header"]))["progress"]["weighted"] == (not weighted)
 
 
 # Errors and interrupts in the middle

@@ -1,10 +1,12 @@
 """A run as one object: what is put back, what goes on, and what is counted on the way."""
 
+import contextlib
 import copy
 import gc
 import itertools
 import math
 import time
+import types
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 
 import numnet as nn
 import numnet.data
+from numnet import threads
 from numnet.data import Samples
 from numnet.run import Progress, Run
 
 from .devices import DEVICES, host, place
+from .test_threads import Library, Two
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(23, 3)), RNG.integers(2, size=23)
@@ -361,6 +365,94 @@ def test_a_run_follows_its_seeds_alone():
     for _ in range(3):
         drawn.permutation(len(X))
     assert set(orders) == {str(drawn.bit_generator.state)}
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """Take three BLAS that have 2, 1 and 2 threads in place of the real ones; return what tells their threads."""
+    libraries = [Library(count) for count in (2, 1, 2)]
+    monkeypatch.setattr(threads, "BLAS", types.SimpleNamespace(lib_controllers=libraries))
+    return lambda: [library.count for library in libraries]
+
+
+def timings(monkeypatch):
+    """Return a list that gets what is timed, in place of the time that it takes."""
+    timed = []
+    monkeypatch.setattr(threads, "warn_if_slow", lambda weight, batch_size: timed.append((weight.shape, batch_size)))
+    return timed
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_training_takes_the_threads_if_the_network_is_small_and_gives_them_back(
+    small, error, device, counts, monkeypatch
+):
+    monkeypatch.setattr(threads, "SMALL", 3 * 4 * 8 + small)
+    run, timed = trainer_of(device=device), timings(monkeypatch)
+
+    def train():
+        with run.training(8):
+            assert counts() == ([1, 1, 1] if small else [2, 1, 2])
+            assert len(threads.running) == small
+            assert all(layer.training for layer in run.net.layers)
+            assert set(np.geterr().values()) == {"ignore"}
+            if error:
+                raise error
+
+    for _ in range(2):
+        with pytest.raises(error) if error else contextlib.nullcontext() as kept:
+            train()
+        assert (counts(), threads.usual, len(threads.running)) == ([2, 1, 2], [], 0), kept
+        assert not any(layer.training for layer in run.net.layers)
+    assert timed == [((3, 4), 8)] * (device == "cpu" and not small)
+
+
+def test_the_threads_are_given_back_when_the_last_of_several_trainings_ends(counts):
+    first, second = trainer_of().training(8), trainer_of().training(8)
+    first.__enter__()
+    with second:
+        assert counts() == [1, 1, 1]
+        first.__exit__(None, None, None)
+        assert counts() == [1, 1, 1]
+    assert counts() == [2, 1, 2]
+
+
+def test_a_training_with_one_thread_leaves_it_at_that(counts):
+    with trainer_of().training(8):
+        pass
+    for library in threads.BLAS.lib_controllers:
+        library.count = 1
+    with trainer_of().training(8):
+        assert (counts(), threads.usual) == ([1, 1, 1], [])
+    assert counts() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("first", "second"), [((3, 40), (40, 4)), ((3, 4), (4, 40))])
+@pytest.mark.parametrize(("outputs", "rows"), [(1, 5), (1, 100), (50, 5)])
+@pytest.mark.parametrize("small", [True, False])
+def test_what_is_small_depends_on_the_largest_weight_that_is_in_a_product(
+    first, second, outputs, rows, small, monkeypatch
+):
+    run = nn.Trainer(nn.Sequential(Two(first, second), nn.Linear(second[1], outputs)), nn.Quadratic(), nn.SGD(0.1))
+    size = max(math.prod(first), math.prod(second), second[1] * outputs)
+    monkeypatch.setattr(threads, "SMALL", size * rows + small)
+    largest, is_small = run._largest(rows)
+    assert (largest.size, is_small) == (size, small)
+    monkeypatch.setattr(threads, "number", lambda: 7)
+    for batch_size, samples in ((rows, 1000), (1000, rows)):
+        run.progress = Progress(1, batch_size, samples)
+        assert run.threads() == (None if small else 7)
+    run.net.to("gpu")
+    assert run.threads() is None
+
+
+def test_a_network_without_weights_is_small_and_can_be_trained_with_and_without_a_blas(monkeypatch):
+    trainer = nn.Trainer(nn.Sequential(nn.Tanh()), nn.Quadratic(), nn.SGD(0.1))
+    assert trainer._largest(10**15)[1]
+    assert trainer.step(np.zeros((2, 3)), np.zeros((2, 3))) == 0
+    monkeypatch.setattr(threads, "BLAS", types.SimpleNamespace(lib_controllers=[]))
+    assert trainer.step(np.zeros((2, 3)), np.zeros((2, 3))) == 0
 
 
 @pytest.mark.parametrize(("home", "away"), [("cpu", "gpu"), ("gpu", "cpu")])

@@ -75,6 +75,29 @@ def test_the_number_of_threads_is_that_of_the_blas_with_most():
             assert threads.number() == 2
 
 
+@pytest.mark.parametrize(("each", "most"), [([], 1), ([1, 1], 1), ([2, 1, 3], 3), ([4, 1], 4)])
+def test_without_a_blas_there_is_one_thread_and_of_several_the_most_count(each, most, monkeypatch):
+    libraries = [types.SimpleNamespace(num_threads=count) for count in each]
+    monkeypatch.setattr(threads, "BLAS", types.SimpleNamespace(lib_controllers=libraries))
+    assert threads.number() == most
+
+
+def test_a_thing_is_alone_until_its_call_ends_also_while_the_error_of_that_call_is_kept():
+    thing, other = object(), object()
+
+    def fail():
+        with threads.alone(thing, "it is busy"), threads.alone(other, "the other is busy"):
+            for _ in range(2):  # a refusal does not set it free
+                with pytest.raises(RuntimeError, match="it is busy"):
+                    threads.alone(thing, "it is busy").__enter__()
+            raise ValueError("the call's own")
+
+    with pytest.raises(ValueError, match="the call's own") as kept:
+        fail()
+    with threads.alone(thing, "it is busy"):
+        assert kept.tb
+
+
 class Library:
     """A BLAS, which only who holds the lock may ask for its threads or give others."""
 
@@ -138,12 +161,6 @@ def test_the_largest_weight_of_any_layer_decides_what_is_small(sizes, batch_size
     assert small == (largest.size * batch_size < 1_000_000)
 
 
-def test_a_network_without_weights_is_small_and_can_be_trained():
-    trainer = nn.Trainer(nn.Sequential(nn.Tanh()), nn.Quadratic(), nn.SGD(0.1))
-    assert trainer._largest(10**15)[1]
-    assert trainer.step(np.zeros((2, 3)), np.zeros((2, 3))) == 0
-
-
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize(("batch_size", "samples"), [("a step", 20), (8, 8), (20, 20), (99, 20)])
 def test_what_is_small_is_judged_by_the_samples_of_a_batch(batch_size, samples, small, monkeypatch):
@@ -191,13 +208,31 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
         seen.append(counts())
         return next(clock)
 
+    def noted(a, b, out):
+        products.append((a.shape, b.shape, out.shape))
+        return matmul(a, b, out=out)
+
+    matmul, products = np.matmul, []
     monkeypatch.setattr(threads.time, "perf_counter", perf_counter)
-    monkeypatch.setattr(threads, "_TIMED", 30)  # five products of 6 multiplications each time
+    monkeypatch.setattr(np, "matmul", noted)
+    monkeypatch.setattr(threads, "_TIMED", 60)  # five products of 12 multiplications each time
     with pytest.warns(RuntimeWarning) as caught:
-        threads.warn_if_slow(np.zeros((2, 3)), 1)
+        threads.warn_if_slow(np.zeros((2, 3)), 2)
+    assert products == [((2, 2), (2, 3), (2, 3))] * 5 * 2 * 9
     said = "the 2 threads of BLAS make the training slower (400 ms for a product, 50 ms with one thread), as when "
     assert str(caught[0].message).startswith(said)
     assert seen == [{1}, {1}, {2}, {2}] * 9
+
+
+@pytest.mark.parametrize("took", [0.25, 0.1])
+def test_threads_that_are_no_slower_are_not_warned_of_and_may_be_timed_again(took, monkeypatch):
+    clock = itertools.chain.from_iterable([now, now + seconds] for now in range(99) for seconds in (0.25, took))
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(threads, "_TIMED", 24)
+    for _ in range(2):
+        threads.warn_if_slow(np.zeros((2, 3)), 4)  # a warning is an error in all tests
+    assert not threads.warned
+    assert next(clock) == 18
 
 
 @pytest.mark.parametrize("device", DEVICES)

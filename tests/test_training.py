@@ -376,6 +376,62 @@ def test_wrong_use_of_fit_changes_nothing(arguments, message):
     assert len(trainer.history) == 0
 
 
+def test_what_is_left_of_a_run_may_be_done_with_other_data():
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    cut, whole = classifier(3, 2), classifier(3, 2)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit((X, T), 2, 4, callbacks=[interrupt])
+    whole.fit((X, T), 1, 4)
+    for trainer, plan in ((cut, ()), (whole, (1, 4))):
+        trainer.fit((X[:7], T[:7]), *plan)
+    assert cut.history.train_cost == whole.history.train_cost
+    assert cut.history.train_accuracy == whole.history.train_accuracy
+    assert cut.progress == whole.progress
+
+
+def test_a_checkpoint_without_a_name_is_refused():
+    trainer = classifier(3, 2)
+    with pytest.raises(FileNotFoundError, match="a file without a name cannot be written"):
+        trainer.fit((X, T), 1, 4, checkpoint="")
+    assert not trainer.history
+
+
+def test_a_step_with_class_indices_takes_a_network_that_fixes_no_number_of_features():
+    net = nn.Sequential(nn.Softmax())
+    cost = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1)).step(X, T + 1)
+    assert cost == pytest.approx(nn.CrossEntropy()(net(X), T + 1), rel=1e-6)
+
+
+def test_the_batches_of_a_fit_have_the_weights_of_their_samples():
+    fitted, stepped = classifier(3, 2), classifier(3, 2)
+    order, weight = copy.deepcopy(fitted.rng).permutation(10), np.arange(10)
+    fitted.fit((X, T), 1, 4, sample_weight=weight)
+    for rows in np.split(order, [4, 8]):
+        stepped.step(X[rows], T[rows], sample_weight=weight[rows] / weight.mean())
+    np.testing.assert_allclose(fitted.net.parameters, stepped.net.parameters, rtol=1e-5)
+
+
+@pytest.mark.parametrize("comm", [0, "world"])
+def test_with_a_communicator_all_arguments_go_to_the_trainer_of_ranks(comm, monkeypatch):
+    class Ranks(nn.Trainer):
+        def __init__(self, *arguments, **options):
+            self.given = arguments, options
+
+        @classmethod
+        def resume_on(cls, *arguments, **options):
+            return arguments, options
+
+    monkeypatch.setattr(nn.Trainer, "_on_ranks", Ranks)
+    parts = nn.Sequential(nn.Linear(1, 1)), nn.Quadratic(), nn.SGD(0.1)
+    options = {"average_every": 2, "sharded": True}
+    trainer = nn.Trainer(*parts, 3, comm=comm, **options)
+    assert type(trainer) is Ranks
+    assert trainer.given == ((*parts, 3), {"comm": comm, **options})
+    assert nn.Trainer.resume("run.npz", 0.5, "gpu", comm=comm, **options) == ((comm, "run.npz", 0.5, "gpu"), options)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -637,6 +693,13 @@ def test_seconds_are_the_time_of_the_epoch():
     assert 0 < sum(history.seconds) < time.perf_counter() - started
 
 
+def test_the_seconds_of_an_epoch_go_on_from_those_before_the_interruption():
+    trainer = classifier(3, 2)
+    trainer.progress = numnet.run.Progress(1, 4, 10, done=4, seconds=1000.0)
+    (seconds,) = trainer.fit((X, T)).seconds
+    assert 1000 < seconds < 1010
+
+
 class Looking(nn.Cost):
     """A cost whose pair looks at z."""
 
@@ -659,8 +722,10 @@ class Looking(nn.Cost):
 
 def test_a_pair_of_ones_own_is_given_z():
     trainer = nn.Trainer(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), seed=0), Looking(), nn.SGD(0.1), seed=0)
-    trainer.step(X, np.eye(2)[T])
-    assert len(trainer.fit((X, np.eye(2)[T]), 2, 4)) == 2
+    for weight in (None, np.arange(10)):
+        trainer.step(X, np.eye(2)[T], sample_weight=weight)
+        trainer.fit((X, np.eye(2)[T]), 2, 4, sample_weight=weight)
+    assert len(trainer.history) == 4
 
 
 # Test costs

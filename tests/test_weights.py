@@ -2,6 +2,7 @@
 
 import copy
 import os
+import tracemalloc
 
 import hypothesis.strategies as st
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 
 import numnet as nn
-from numnet import checks
+from numnet import checks, gpu
 from numnet.costs import Pair, Weighted
 
 from .devices import DEVICES, host, place
@@ -268,7 +269,10 @@ def test_with_weights_no_cost_is_compared_with_that_of_guessing(weighted):
     watching, x, t = Watching(), TRAIN.images[:300], TRAIN.labels[:300]
     run = trainer(nn.Sequential(watching, nn.Linear(64, 10), nn.Softmax(), seed=0))
     run.fit((x, t), 2, 64, sample_weight=np.ones(300) if weighted else None)
-    assert (False in watching.seen) is not weighted
+    assert watching.seen.count(False) == (0 if weighted else 2)  # before and after the first epoch
+    watching.seen.clear()
+    run.fit((x, t), 1, 64)  # the first epoch of the run is over
+    assert False not in watching.seen
 
 
 class Kept(nn.Quadratic):
@@ -287,6 +291,56 @@ def test_the_array_that_a_cost_of_ones_own_returns_is_left_alone():
     for run in runs:
         run.step(x, t, sample_weight=weight)
     np.testing.assert_allclose(runs[0].net.parameters, runs[1].net.parameters, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("last", "cost"),
+    [
+        *((nn.Softmax, cost) for cost in (nn.CrossEntropy, nn.Quadratic, Sharper)),
+        *((nn.Sigmoid, cost) for cost in (nn.CrossEntropy, nn.Quadratic)),
+        *((nn.Tanh, cost) for cost in (nn.Quadratic, Absolute, Kept)),
+    ],
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_where_an_error_with_weights_is_written_changes_no_bit(last, cost, device):
+    rng, layer = np.random.default_rng(0), last()
+    z, t, weight = (
+        place(array, device) for array in (rng.normal(size=(5, 3)), np.eye(3)[[0, 1, 2, 0, 1]], np.arange(5.0))
+    )
+    pair = Weighted(cost().pair([layer]), weight)
+    y = layer.forward(z)
+    before = [host(array).copy() for array in (z, y, t, weight)]
+    expected = host(pair.error(z, y, t))
+    for dy in (None, np.full_like(y, np.nan)):
+        out = np.full_like(z, np.nan)
+        assert pair.error(z, y, t, out, dy) is out
+        np.testing.assert_array_equal(host(out), expected)
+    for array, unchanged in zip((z, y, t, weight), before, strict=True):
+        np.testing.assert_array_equal(host(array), unchanged)
+
+
+@pytest.mark.parametrize(
+    ("last", "cost"), [(nn.Softmax, nn.CrossEntropy), (nn.Sigmoid, nn.Quadratic), (nn.Tanh, nn.Quadratic)]
+)
+def test_an_error_with_weights_takes_little_memory_of_its_own(last, cost):
+    layer, t = last(), np.full((20_000, 10), 0.1)
+    y = layer.forward(np.zeros_like(t))
+    pair, out, dy = Weighted(cost().pair([layer]), np.ones(len(t))), np.empty_like(t), np.empty_like(t)
+    tracemalloc.start()
+    pair.error(out, y, t, out, dy)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < t.nbytes / 4
+
+
+def test_steps_with_weights_are_not_recorded():
+    x, t, weight = (place(array, "gpu") for array in (np.eye(6, 64), np.eye(6, 10), np.arange(6.0)))
+    runs = [trainer(networks("gpu")["hidden"]()) for _ in range(2)]
+    ways = gpu.Recorded(runs[0]._train_steps), runs[1]._train_steps
+    for _ in range(3):
+        for one, other in zip(*(way(x, t, 4, 0.5, weight) for way in ways), strict=True):
+            np.testing.assert_array_equal(host(one), host(other))
+    np.testing.assert_array_equal(host(runs[0].net.parameters), host(runs[1].net.parameters))
 
 
 def test_mapped_weights_whose_file_was_cut_short_are_refused(tmp_path):

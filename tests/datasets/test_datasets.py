@@ -294,6 +294,21 @@ def test_a_given_folder_that_is_not_there_is_told_when_the_download_fails(publis
         with pytest.raises(DownloadError, match="could not be downloaded") as info:
             mnist(folder)
         assert (f"\nThere is no folder {folder}.\nTo provide" in str(info.value)) == says
+    with pytest.raises(DownloadError, match="could not be downloaded") as info:
+        mnist()  # the cache is a folder that nobody has given
+    assert "There is no folder" not in str(info.value)
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_right_folder(published: Any, tmp_path: Path) -> None:
+    unreadable = Path("/proc/self/mem")
+    if not unreadable.exists():
+        pytest.skip("the system has no regular file that nobody can read from its start on")
+    put(tmp_path / "set", small(1))
+    (tmp_path / "another").mkdir()
+    (tmp_path / "another" / NAMES[0]).symlink_to(unreadable)
+    with pytest.raises(DownloadError, match=re.escape(f"Did you mean {tmp_path / 'set'}?")):
+        mnist(tmp_path)
+    assert published.asked == []
 
 
 @pytest.mark.parametrize("download", [True, False])
@@ -403,6 +418,8 @@ def test_without_a_home_a_folder_must_be_named(published: Any, tmp_path: Path, m
     ):
         mnist()
     assert same(mnist(tmp_path / "here"), small(1))
+    monkeypatch.chdir(tmp_path / "here")
+    assert same(mnist(""), small(1))
 
 
 def own(seed: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -454,6 +471,9 @@ def test_nobody_is_told_to_delete_a_file_outside_the_cache(
         with pytest.raises(DownloadError, match=re.escape(str(path))) as info:
             loader(None if named else tmp_path / "here", download=download)
         assert not re.search("delete|remove", str(info.value).replace(str(tmp_path), ""), re.IGNORECASE)
+        title = "MNIST" if loader is mnist else "Fashion-MNIST"
+        told = f" It has the name of a file of {title}."
+        assert str(info.value).endswith(told) or (bad is BAD[3] and told not in str(info.value))
     assert path.read_bytes() == bad
     assert files_below(tmp_path) == before
     assert len(published.asked) == asked
@@ -479,9 +499,10 @@ def test_a_file_of_the_other_set_is_named(published: Any, tmp_path: Path) -> Non
     assert published.asked == []
 
 
-def test_a_file_under_the_name_of_another_is_named(published: Any, tmp_path: Path) -> None:
-    put(tmp_path, small(1))
-    (tmp_path / GZIPPED[0]).write_bytes((tmp_path / GZIPPED[2]).read_bytes())
+@pytest.mark.parametrize("place", PLACES[mnist])
+def test_a_file_under_the_name_of_another_is_named(published: Any, tmp_path: Path, place: str) -> None:
+    folder = put(tmp_path / place, small(1))
+    (folder / GZIPPED[0]).write_bytes((folder / GZIPPED[2]).read_bytes())
     with pytest.raises(DownloadError, match=f"{GZIPPED[0]} has the contents of MNIST's {NAMES[0]}: give"):
         mnist(tmp_path)
 
@@ -646,6 +667,16 @@ def test_a_file_in_the_cache_that_changed_is_named(
     fault("Download", "a file in the cache has changed", info.value, "the file, as it is")
     path.unlink()
     assert same(mnist(), small(1))
+
+
+def test_of_a_file_in_the_cache_that_is_not_the_published_one_no_record_is_kept(
+    published: Any, cache: Path, settled: Callable[[], list[Path]]
+) -> None:
+    folder = put(cache / "numnet" / "mnist", small(3))
+    settled()
+    with pytest.raises(DownloadError, match="is not the published file"):
+        mnist(download=False)
+    assert files_below(folder) == GZIPPED
 
 
 def test_a_file_that_is_new_is_not_yet_recorded(published: Any, cache: Path, hashed: list[str]) -> None:

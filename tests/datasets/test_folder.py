@@ -115,6 +115,15 @@ def test_a_folder_below_that_has_images_or_labels_is_named(tmp_path: Path) -> No
         load_idx(tmp_path, "emnist")
 
 
+@pytest.mark.parametrize("name", ["images.idx", "labels.idx"])
+def test_of_several_folders_below_the_first_by_name_is_told_of(tmp_path: Path, name: str) -> None:
+    for folder in ("b", "a", "c"):
+        (tmp_path / folder).mkdir()
+        files(tmp_path / folder, name)
+    with pytest.raises(IdxError, match=re.escape(f"Did you mean {tmp_path / 'a'}?")):
+        load_idx(tmp_path)
+
+
 def test_two_forms_that_are_equal_are_one_also_if_there_is_nan(tmp_path: Path) -> None:
     files(tmp_path, "labels.idx")
     for name in ("images.idx", "images.gz"):

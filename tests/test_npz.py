@@ -1,0 +1,71 @@
+"""What is in numnet's files: parts of an npz file, of which each is as long as it says."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import numnet as nn
+from numnet import npz
+
+HEADER = np.array(json.dumps({"format": "numnet network", "version": 1}))
+VALUES = np.arange(6.0)
+
+
+def packed(compression=zipfile.ZIP_STORED, **parts):
+    """Return an npz file of some parts, arrays or bytes, open for reading."""
+    with zipfile.ZipFile(file := io.BytesIO(), "w", compression) as archive:
+        for name, part in parts.items():
+            data = io.BytesIO()
+            np.save(data, part, allow_pickle=True) if isinstance(part, np.ndarray) else data.write(part)
+            archive.writestr(f"{name}.npy", data.getvalue())
+    return file
+
+
+def written(path, file):
+    path.write_bytes(file.getvalue())
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", ">f4"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 6, 1)])
+def test_numbers_are_read_as_they_were_written(dtype, shape, tmp_path):
+    values = VALUES.astype(dtype).reshape(shape)
+    npz.write(tmp_path / "x", npz.NETWORK, False, {"of": "mine"}, parameters=values)
+    header, arrays = npz.read(tmp_path / "x", ("numnet network",))
+    assert header == {"format": "numnet network", "version": 1, "of": "mine"}
+    assert arrays.keys() == {"parameters"}
+    np.testing.assert_array_equal(arrays["parameters"], values)
+    assert arrays["parameters"].dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"more": VALUES}, "its parts are not best.npy, header.npy, parameters.npy, velocity.npy"),
+        ({"parameters": VALUES, "more": VALUES}, "its parts are not best.npy"),
+        ({"parameters": np.asfortranarray(VALUES.reshape(2, 3))}, "'parameters.npy' claims (2, 3) of float64 in 48"),
+        ({"parameters": np.arange(6)}, "'parameters.npy' claims (6,) of int64 in 48 bytes"),
+        ({"parameters": np.array([{}])}, "'parameters.npy' claims (1,) of object in"),
+        ({"parameters": b"no array"}, "the magic string is not correct"),
+        ({"parameters": VALUES, "compression": zipfile.ZIP_DEFLATED}, "its parts are packed"),
+    ],
+)
+def test_other_parts_are_refused(parts, told, tmp_path):
+    path = written(tmp_path / "x", packed(header=HEADER, **parts))
+    with pytest.raises(nn.CheckpointError) as raised:
+        npz.read(path, ("numnet network",))
+    assert told in str(raised.value)
+
+
+def test_the_header_alone_tells_the_kind_of_a_file(tmp_path):
+    for path, kind, other in (
+        (written(tmp_path / "x", packed(header=HEADER, parameters=b"damaged")), npz.NETWORK, npz.RUN),
+        (written(tmp_path / "y", packed(parameters=VALUES)), None, npz.NETWORK),
+        (written(tmp_path / "z", io.BytesIO(b"no archive")), None, npz.RUN),
+    ):
+        with open(path, "rb") as file:
+            assert kind is None or kind.holds(file)
+            assert not other.holds(file)
