@@ -1043,10 +1043,10 @@ def data_warnings(train: Any, tests: Any) -> None:
     if _too_large(x, t, train.net):
         no_divergence("before the first step", 0.0, train.evaluate(train.spread)[0], before=(x, t, train.net))
     if labels is None:
-        seen, most = None, float(np.abs(t).max())
-        if hidden and most > _HUGE and math.isinf(reach(train.pair.layer)[1]):
+        seen, largest = None, float(np.abs(t).max())
+        if hidden and largest > _HUGE and math.isinf(reach(train.pair.layer)[1]):
             warn(
-                f"train: the targets reach {most:,.6g}, far beyond what a network gives at the start: standardize "
+                f"train: the targets reach {largest:,.6g}, far beyond what a network gives at the start: standardize "
                 "them, (t - np.mean(t, axis=0)) / np.std(t, axis=0), and test targets with the same mean and std"
             )
     else:
