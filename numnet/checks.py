@@ -1002,7 +1002,7 @@ _LEVELS = 31  # bytes up to this are 0/1, 0 to 15 or 0 to 16 rather than intensi
 _PIXELS = 16  # inputs with fewer features are no images
 _FEW, _MANY = 10, 100  # fewer samples may well lack a class; so many have the size of others of their kind
 _HUGE = 1000.0  # no float32 overflows from smaller numbers, except in many layers
-_UNIT, _TINY = 100.0, 1e-30  # targets of one unit differ less in range
+_UNIT = 100.0  # targets of one unit differ less in range
 _WORSE = 1.5  # times the cost of guessing: a slow start is not much worse than guessing
 
 
@@ -1089,7 +1089,7 @@ def _compare(train: Any, x: Array, t: Array, seen: Array | None, tests: Any) -> 
     other, other_t, _ = tests.take(tests.spread)
     if seen is None and min(train.size, tests.size) >= _FEW:
         (low, high), (other_low, other_high) = ((float(a.min()), float(a.max())) for a in (t, other_t))
-        if not 1 / _UNIT <= (other_high - other_low) / max(high - low, _TINY) <= _UNIT and other_high > other_low:
+        if high > low and other_high > other_low and not 1 / _UNIT <= (other_high - other_low) / (high - low) <= _UNIT:
             warn(
                 f"test: the targets range from {other_low:,.6g} to {other_high:,.6g}, and those of the training data "
                 f"from {low:,.6g} to {high:,.6g}: are they in the same unit?"
