@@ -526,6 +526,11 @@ def block(_, comm):
     return errors
 
 
+def shown(progress, comm):
+    """Train with a bar, if somebody can see one."""
+    trainer({"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1}, comm).fit(data(1, 20, 6, 3), 1, 4, progress=progress)
+
+
 def averaged(every, comm):
     """Make a trainer of this `average_every`."""
     trainer({"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, "average_every": every}, comm)

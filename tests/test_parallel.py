@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import numnet as nn
 
 from . import kill_ranks
+from .test_bar import Terminal
 
 ROOT = Path(__file__).parents[1]
 CLOSE = 1e-13  # in float64, from one process
@@ -174,7 +175,7 @@ def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads
 @pytest.mark.parametrize(
     "ranks", [pytest.param(1, marks=pytest.mark.slow), 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))]
 )
-@settings(max_examples=2, deadline=None, phases=[Phase.generate])  # without a search for the smallest: it takes minutes
+@settings(max_examples=1, deadline=None, phases=[Phase.generate])  # without a search for the smallest: it takes minutes
 @given(cases=st.lists(CASES, min_size=12, max_size=12))
 def test_ranks_do_what_one_process_does(ranks, cases):
     for case, found in zip(cases, told(ranks, "compare", cases), strict=True):
@@ -329,9 +330,7 @@ def left(folder):
     return [rank["epochs"] for rank in each]
 
 
-@pytest.mark.parametrize(
-    "fault", [f if f in ("layer", "callback") else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS]
-)
+@pytest.mark.parametrize("fault", [f if f == "layer" else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS])
 def test_what_fails_on_one_rank_ends_all_with_one_message(fault, tmp_path):
     message, rank, epochs = FAULTS[fault]
     began = time.monotonic()
@@ -406,6 +405,13 @@ def test_threads_that_are_at_different_places_are_told_where_each_is(on_threads)
     for error in ended:
         text = f"the ranks are at different places of the program, {places}: call the trainer alike on all ranks"
         assert str(error).endswith(text)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_one_of_the_threads_shows_the_bar(progress, on_threads, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert on_threads(3, "shown", progress) == [None] * 3
+    assert sys.stderr.getvalue().count("\n") == progress  # at the end of each bar
 
 
 def test_a_block_in_which_the_threads_tell_each_other_nothing_ends_on_all(on_threads):
