@@ -407,6 +407,83 @@ def test_threads_that_are_at_different_places_are_told_where_each_is(on_threads)
         assert str(error).endswith(text)
 
 
+@pytest.mark.parametrize("what", ["inputs", "labels", "rows", "weights"])
+def test_data_that_differ_between_threads_are_refused(what, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = on_threads(3, "different", what)
+    assert re.fullmatch(
+        r"fit: train differs between the ranks, 40 samples of 6 features with the checksum (\w{8}) on rank 0 and 40 "
+        r"samples of 6 features with the checksum (?!\1)\w{8} on rank 2: give all ranks the same, or sharded=True if "
+        "each rank has its own part",
+        str(ended[0]),
+    )
+    assert [type(error) for error in ended[1:]] == [nn.RankError] * 2
+
+
+CALLS = [
+    ((1,), {}),
+    ((1, 4), {"epochs": 1}),
+    ((1, 4, None), {"batch_size": 4, "test": None}),
+    ((1, 4, None, (), False, None, 1, "raise", None, 7), {}),
+    ((1, 4, None, (), False, None, 1, "raise", None, 7, 8), {}),
+    ((1, 4), {"colour": "red"}),
+    ((1, 4), {"verbose": 1}),
+    ((1, 4), {"checkpoint_every": 0}),
+    ((0, 4), {}),
+]
+
+
+def test_wrong_arguments_are_told_of_on_ranks_as_without(on_threads):
+    (said,) = on_threads(1, "wrong_calls", CALLS)
+    assert said[::2] == said[1::2]
+    assert len(said) == 2 * len(CALLS)
+
+
+def test_arguments_by_position_are_what_they_are_by_name(on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert on_threads(2, "by_position", None) == [1, 1]
+    assert sys.stderr.getvalue().count("\n") == 1
+    assert os.listdir(tmp_path) == ["0.npz"]
+
+
+def halved_in_epoch_2(epoch):
+    return 1 / epoch
+
+
+@pytest.mark.parametrize(("given", "rate"), [(None, 0.1), (0.5, 0.5), (halved_in_epoch_2, 0.5)])
+def test_threads_go_on_with_the_learning_rate_that_is_given(given, rate, on_threads, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert on_threads(2, "resumed_with", (given, given)) == [rate, rate]
+
+
+def test_threads_go_on_with_one_learning_rate(on_threads, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ended, _ = on_threads(2, "resumed_with", (0.5, 0.25))
+    assert str(ended).startswith(
+        "resume: the learning rate differs between the ranks, 0.5 on rank 0 and 0.25 on rank 1"
+    )
+
+
+def test_a_layer_that_no_file_can_hold_is_trained_on_threads(on_threads):
+    assert on_threads(2, "with_a_function", None) == [None, None]
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_batches_that_leave_nothing_to_do_are_warned_of_once(batch_size, on_threads, monkeypatch):
+    warned = []
+    monkeypatch.setattr(nn.checks, "warn", lambda *given: warned.append(given))  # all threads have the same filters
+    assert on_threads(3, "small_batches", batch_size) == [None] * 3
+    text = "batches of 2 samples leave nothing to do for some of 3 ranks: use at most 2, or give a larger batch_size"
+    assert warned == ([(text, RuntimeWarning)] if batch_size == 2 else [])
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_a_part_of_the_data_need_not_look_like_the_whole_on_a_thread(sharded, on_threads):
+    (warned,) = on_threads(1, "parts_of_one_class_each", sharded)
+    assert bool(warned) is not sharded
+
+
 @pytest.mark.parametrize("progress", [True, False])
 def test_one_of_the_threads_shows_the_bar(progress, on_threads, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
@@ -502,10 +579,15 @@ def test_one_ctrl_c_ends_all_threads_after_the_block(what, argument, usual, on_t
 
 def test_ctrl_c_after_the_last_agreement_ends_the_thread_after_the_block(usual, on_threads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, second = on_threads(2, "pressed_at_the_end", None)
-    assert isinstance(first, KeyboardInterrupt)
-    assert second is None
+    assert on_threads(2, "pressed_at_the_end", None) == ["KeyboardInterrupt()", None]
     assert left(tmp_path) == [3, 3]
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_an_error_after_ctrl_c_is_the_one_that_is_told(usual, on_threads):
+    first, second = on_threads(2, "pressed_and_failed", None)
+    assert (type(first), str(first)) == (RuntimeError, "a layer failed")
+    assert str(second) == "rank 0 has failed: RuntimeError: a layer failed"
     assert signal.getsignal(signal.SIGINT) is usual
 
 
@@ -542,7 +624,7 @@ def test_the_programs_own_handler_of_ctrl_c_is_called_at_the_end_of_the_block(ra
 
 @pytest.mark.slow
 def test_a_part_of_the_data_need_not_look_like_the_whole():
-    assert told(2, "parts_of_one_class_each", None) == []
+    assert told(2, "parts_of_one_class_each", True) == []
 
 
 @pytest.mark.slow
