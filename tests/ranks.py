@@ -69,7 +69,7 @@ def fitted(case, comm):
     test = data(2, case["tests"], case["sizes"][0], case["sizes"][-1]) if case["tests"] else None
     if case.get("numbers"):
         train, test = ((x, x @ np.ones((x.shape[1], case["sizes"][-1])) / 9) for x, _ in (train, test or train))
-    options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.5} if case.get("weights") else {}
+    options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.3} if case.get("weights") else {}
     if comm is not None and case.get("sharded"):
         train = part(train, case["cuts"], comm)
         options = {name: part((weight,), case["cuts"], comm)[0] for name, weight in options.items()}
@@ -585,6 +585,17 @@ def with_a_function(_, comm):
     net = nn.Sequential(nn.Linear(6, 3), Applied(lambda x: 2 * x), seed=0)
     run = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0, comm=comm)
     run.fit(data(1, 20, 6, 3), 1, 4, progress=False)
+
+
+def failing_step(_, comm):
+    """Take a step with a class on the last rank that there is not."""
+    x, t = data(1, 20, 6, 3)
+    trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm).step(x, t + 17 * last(comm))
+
+
+def missing_file(_, comm):
+    """Resume from a file that is not there."""
+    nn.Trainer.resume("nowhere.npz", comm=comm)
 
 
 def small_batches(batch_size, comm):

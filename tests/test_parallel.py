@@ -508,6 +508,21 @@ def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_thr
     assert str(error) == f"Trainer: average_every must be a whole number of at least 1, got {every!r}"
 
 
+@pytest.mark.parametrize(
+    ("what", "rank", "text"),
+    [
+        ("failing_step", 2, "class indices must be from 0 to 2 for 3 outputs"),
+        ("missing_file", 0, "nowhere.npz"),
+    ],
+)
+def test_a_step_and_a_file_that_fail_on_one_thread_end_all(what, rank, text, on_threads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = on_threads(3, what, None)
+    assert [type(error) is nn.RankError for error in ended] == [i != rank for i in range(3)]
+    assert all(text in str(error) for error in ended)
+    assert all(error.rank == rank for error in ended[:rank] + ended[rank + 1 :])
+
+
 def test_if_one_thread_wants_to_stop_all_do(on_threads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert on_threads(3, "fault", "stop") == [None] * 3
