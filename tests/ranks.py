@@ -180,6 +180,7 @@ def steps(case, comm):
     for run, found in zip((here, alone), costs, strict=True):
         assert run.net.trained
         found.append(run.step(x, t, sample_weight=weight))
+        found.append(run.step(x, np.eye(case["sizes"][-1])[t]))
     parameters = np.abs(here.net.parameters - alone.net.parameters).max()
     return {
         "parameters": float(parameters),
