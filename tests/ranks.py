@@ -69,7 +69,7 @@ def fitted(case, comm):
     test = data(2, case["tests"], case["sizes"][0], case["sizes"][-1]) if case["tests"] else None
     if case.get("numbers"):
         train, test = ((x, x @ np.ones((x.shape[1], case["sizes"][-1])) / 9) for x, _ in (train, test or train))
-    options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.5} if case.get("weights") else {}
+    options = {"sample_weight": np.arange(len(train[0])) % 5 + 0.3} if case.get("weights") else {}
     if comm is not None and case.get("sharded"):
         train = part(train, case["cuts"], comm)
         options = {name: part((weight,), case["cuts"], comm)[0] for name, weight in options.items()}
@@ -180,6 +180,7 @@ def steps(case, comm):
     for run, found in zip((here, alone), costs, strict=True):
         assert run.net.trained
         found.append(run.step(x, t, sample_weight=weight))
+        found.append(run.step(x, np.eye(case["sizes"][-1])[t]))
     parameters = np.abs(here.net.parameters - alone.net.parameters).max()
     return {
         "parameters": float(parameters),
@@ -345,7 +346,13 @@ def different(what, comm):
         if other == "rate":
             run.optimizer.lr = 0.2
 
+    if what == "rows":
+        t = np.eye(3)[t]
+    if other in ("inputs", "labels", "rows"):
+        x[20], t[20] = (x[20] + 1, t[20]) if other == "inputs" else (x[20], (t[20] + 1) % 3)
     weight = np.ones(40) if other == "weights of a part" else None
+    if what == "weights":
+        weight = np.ones(40) + (np.arange(40) == 20) * (other == "weights")
     try:
         run.fit((x, t), 1 if what.endswith("end") else 4, 5, callbacks=[change], sample_weight=weight, progress=False)
     finally:
@@ -482,6 +489,20 @@ def pressed(times, comm):
         write_what_is_left(run, comm)
 
 
+def pressed_and_failed(_, comm):
+    """Fail on rank 0 in a block in which Ctrl-C was pressed."""
+
+    class Failing(nn.Tanh):
+        def forward(self, x, out=None):
+            if comm.rank == 0 and self.training:
+                os.kill(os.getpid(), signal.SIGINT)
+                raise RuntimeError("a layer failed")
+            return super().forward(x, out)
+
+    net = nn.Sequential(nn.Linear(6, 8), Failing(), nn.Linear(8, 3), nn.Softmax(), seed=0)
+    nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm).fit(data(1, 60, 6, 3), 3, 7, progress=False)
+
+
 def pressed_before_a_step(_, comm):
     """Train, and press Ctrl-C on rank 0 in a callback that then takes a step."""
 
@@ -526,13 +547,76 @@ def block(_, comm):
     return errors
 
 
+def wrong_calls(calls, comm):
+    """Return what is said of wrong arguments of fit, by a trainer on ranks and by one without."""
+    runs, said = [trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, one) for one in (comm, None)], []
+    for args, options in calls:
+        for run in runs:
+            try:
+                run.fit(data(1, 20, 6, 3), *args, **options)
+            except (TypeError, ValueError) as error:
+                said.append(str(error))
+    return said
+
+
+def by_position(_, comm):
+    """Give fit all arguments by their position."""
+    run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm)
+    run.fit(data(1, 20, 6, 3), 1, 4, data(2, 20, 6, 3), (), True, f"{comm.rank}.npz")
+    return len(run.history)
+
+
+def resumed_with(rates, comm):
+    """Write a checkpoint, and go on with the learning rate of each rank; return the rate of epoch 2."""
+    case, train = {"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, data(1, 20, 6, 3)
+    options = {"checkpoint": "~/run.npz", "progress": False}
+    trainer(case, comm).fit(train, 1, 4, **options)
+    run = nn.Trainer.resume("~/run.npz", lr=rates[comm.rank], comm=comm)
+    run.fit(train, 1, 4, **options)
+    return run.optimizer.learning_rate(2)
+
+
+def with_a_function(_, comm):
+    """Train with a layer that no file can hold."""
+
+    class Applied(Scaled):
+        def __init__(self, function):
+            self.factor, self.function = function(1.0), function
+
+    net = nn.Sequential(nn.Linear(6, 3), Applied(lambda x: 2 * x), seed=0)
+    run = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0, comm=comm)
+    run.fit(data(1, 20, 6, 3), 1, 4, progress=False)
+
+
+def failing_step(_, comm):
+    """Take a step with a class on the last rank that there is not."""
+    x, t = data(1, 20, 6, 3)
+    trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm).step(x, t + 17 * last(comm))
+
+
+def missing_file(_, comm):
+    """Resume from a file that is not there."""
+    nn.Trainer.resume("nowhere.npz", comm=comm)
+
+
+def small_batches(batch_size, comm):
+    """Train with batches of this size."""
+    run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm)
+    run.fit(data(1, 20, 6, 3), 2, batch_size, progress=False)
+
+
+def shown(progress, comm):
+    """Train with a bar, if somebody can see one."""
+    trainer({"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1}, comm).fit(data(1, 20, 6, 3), 1, 4, progress=progress)
+
+
 def averaged(every, comm):
     """Make a trainer of this `average_every`."""
     trainer({"sizes": [6, 8, 3], "dtype": "float32", "lr": 0.1, "average_every": every}, comm)
 
 
 def pressed_at_the_end(_, comm):
-    """Train, and press Ctrl-C on rank 0 when the ranks have agreed for the last time."""
+    """Train, press Ctrl-C on rank 0 when the ranks have agreed for the last time, and take a step."""
     run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, comm)
     allgather = comm.allgather
 
@@ -542,18 +626,22 @@ def pressed_at_the_end(_, comm):
             os.kill(os.getpid(), signal.SIGINT)
         return told
 
-    comm.allgather = and_press
+    comm.allgather, ended = and_press, None
     try:
         run.fit(data(1, 60, 6, 3), 3, 7, progress=False)
-    finally:
-        write_what_is_left(run, comm)
+    except KeyboardInterrupt as interrupt:
+        ended = repr(interrupt)
+    comm.allgather = allgather
+    run.step(*data(1, 60, 6, 3))
+    write_what_is_left(run, comm)
+    return ended
 
 
-def parts_of_one_class_each(_, comm):
+def parts_of_one_class_each(sharded, comm):
     """Train where each rank has samples of one class, in its own range; return the warnings of all."""
     x, t = data(1, 600, 6, 2)
     rows = np.flatnonzero(t == comm.rank % 2)
-    case = {"sizes": [6, 8, 2], "dtype": "float32", "lr": 0.1, "sharded": True}
+    case = {"sizes": [6, 8, 2], "dtype": "float32", "lr": 0.1, "sharded": sharded}
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         trainer(case, comm).fit((x[rows] * (1 + 100 * comm.rank), t[rows]), 2, 16, (x, t), progress=False)

@@ -157,6 +157,12 @@ def test_parameters_that_do_not_fit(parameters, got):
         nn.cost_and_gradient(net, nn.CrossEntropy(), np.eye(4), np.arange(4) % 3, parameters)
 
 
+def test_parameters_that_are_no_array_are_named():
+    net = nn.Sequential(nn.Linear(4, 3), nn.Softmax(), seed=0)
+    with pytest.raises(ValueError, match=r"^parameters"):
+        nn.cost_and_gradient(net, nn.CrossEntropy(), np.eye(4), np.arange(4) % 3, [[1.0], [2.0, 3.0]])
+
+
 def test_scipy_finds_the_optimum_that_scikit_learn_finds():
     """A penalty on the weights makes the optimum unique, up to a bias for all classes."""
     decay, (train, test) = 1e-3, nn.datasets.digits()

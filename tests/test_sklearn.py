@@ -1,7 +1,6 @@
 """The estimators, as scikit-learn's own checks and its tools see them."""
 
 import copy
-import io
 import pickle
 import re
 import subprocess
@@ -31,6 +30,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from numnet.sklearn import NetClassifier, NetRegressor, _copies, _held_out, _is_stale
+
+from .test_bar import Terminal
 
 pytestmark = pytest.mark.filterwarnings("ignore::numnet.DataWarning")
 X, Y = datasets.load_digits(return_X_y=True)
@@ -158,11 +159,6 @@ def test_a_batch_has_200_samples_or_all(samples, make):
     one, other = make(max_iter=2).fit(x, y), make(max_iter=2, batch_size=min(samples, 200)).fit(x, y)
     np.testing.assert_array_equal(one.net_.parameters, other.net_.parameters)
     assert make().partial_fit(x, y, **({"classes": range(10)} if make is quick else {})).n_iter_ == 1
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize("verbose", [False, True, 0, 1])
