@@ -38,6 +38,10 @@ TRAIN = nn.datasets.Dataset(np.zeros((2, 4)), np.zeros(2, int))
 SOME, LABELS = np.ones((3, 4)), np.array([0, 1, 1])
 
 
+class Own(np.ndarray):
+    """An array of one's own kind, as those of mapped files are."""
+
+
 class Three(nn.Layer):
     inputs = 3
 
@@ -1210,6 +1214,8 @@ def test_rows_that_are_distributions_or_have_one_value_once_are_classes(t, class
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
+    for layer, outputs in ((nn.Sigmoid(), 1), (nn.Sigmoid(), 2), (nn.Tanh(), 2), (nn.Linear(1, 2), 2)):
+        checks.has_classes(layer, outputs)
     checks.same_weights(None, True)
     checks.same_weights(None, False)
     for then, now in ((None, None), (None, 2), (2, None), (1, 1), (2, 2)):
@@ -1274,6 +1280,7 @@ def test_one_number_that_is_not_finite_is_found_anywhere(wrong, data):
         (np.ones((5, 1)), ONE, (5, 1)),
         (np.ones((5, 7)), nn.Sequential(Pooled()), (5, 7)),
         (np.ma.array(np.ones((3, 4))), NET, (3, 4)),
+        (np.ones((3, 4), np.uint8).view(Own), NET, (3, 4)),
     ],
 )
 def test_inputs_are_taken_in_any_shape(x, net, shape):
@@ -1281,6 +1288,7 @@ def test_inputs_are_taken_in_any_shape(x, net, shape):
     assert type(found) is np.ndarray
     assert found.shape == shape
     np.testing.assert_array_equal(found, np.asarray(x).reshape(shape))
+    assert found.dtype == np.asarray(x).dtype
     if type(x) is np.ndarray and x.ndim == 2:
         assert found is x
 
