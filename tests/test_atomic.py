@@ -1,6 +1,8 @@
 import os
+import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import numnet.atomic
-from numnet.atomic import Kind, atomic, writable
+from numnet.atomic import Kind, atomic, readable, writable
 
 TEXT = Kind("text of this test", lambda file: file.read(3) in (b"old", b"new"))
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0  # Windows has no root
@@ -319,6 +321,45 @@ def test_a_file_in_the_place_of_the_folder_is_told(folder):
     ):
         write(folder / "x" / "y")
     assert (folder / "x").read_bytes() == b"old"
+
+
+@pytest.fixture
+def kinds(folder, monkeypatch):
+    """Return what is no regular file: its path, and the words for it."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("the system has no FIFOs")
+    os.mkfifo(folder / "fifo")
+    monkeypatch.chdir(folder)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    return {folder / "fifo": "a FIFO", folder / "socket": "a socket", Path(os.devnull): "a device"}
+
+
+@pytest.mark.parametrize("done", ["read", "written"])
+def test_what_is_no_regular_file_is_neither_read_nor_written(done, folder, kinds):
+    call = readable if done == "read" else lambda path: writable(path, TEXT)
+    for path, what in kinds.items():
+        with pytest.raises(OSError, match=re.escape(f"{path} cannot be {done}: it is {what}. Name a file")):
+            call(path)
+    (folder / "below").mkdir()
+    (folder / "link").symlink_to("below")
+    for path in (folder / "below", folder / "link"):
+        with pytest.raises(IsADirectoryError, match=rf"cannot be {done}: it is a folder\. Name a file in it$"):
+            call(path)
+    with pytest.raises(TypeError, match=r"^a path must be a string or an os\.PathLike, got 3: give the name of a file"):
+        call(3)
+
+
+def test_a_tilde_is_the_users_home_and_a_link_is_the_file(folder, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(folder))
+    with pytest.raises(FileNotFoundError):
+        readable("~/x")
+    write("~/x")
+    (folder / "link").symlink_to("x")
+    assert readable("~/x") == str(folder / "x")
+    assert readable(folder / "link") == str(folder / "link")
+    assert sorted(os.listdir(folder)) == ["link", "x"]
 
 
 def test_links_in_a_circle_lead_to_no_file(folder):

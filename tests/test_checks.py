@@ -38,6 +38,10 @@ TRAIN = nn.datasets.Dataset(np.zeros((2, 4)), np.zeros(2, int))
 SOME, LABELS = np.ones((3, 4)), np.array([0, 1, 1])
 
 
+class Own(np.ndarray):
+    """An array of one's own kind, as those of mapped files are."""
+
+
 class Three(nn.Layer):
     inputs = 3
 
@@ -1156,6 +1160,30 @@ def test_options_beyond_their_limits(name, wrong):
             sgd(**{name: wrong})
 
 
+NUMBERS = {
+    "inputs": lambda a: checks.inputs(a, nn.Sequential(nn.Linear(2, 1))),
+    "targets": lambda a: checks.targets(a, 2, "float64"),
+    "outputs": checks.cost_outputs,
+    "parameters": lambda a: checks.all_parameters(a.ravel(), 4),
+    "starting weights": lambda a: checks.started(a, nn.Linear(2, 2)),
+    "weights of samples": lambda a: checks.sample_weight(a.ravel(), 4),
+}
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+@pytest.mark.parametrize("kind", ["?", "u1", "i8", "f2", "f4", ">f8"])
+def test_real_numbers_of_any_kind_are_taken(what, kind):
+    found = NUMBERS[what](np.eye(2, dtype=kind))
+    np.testing.assert_array_equal(found.ravel(), [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+@pytest.mark.parametrize("kind", ["c16", "U1", "M8[s]"])
+def test_what_is_no_real_number_is_refused(what, kind):
+    with pytest.raises(ValueError, match=str(np.dtype(kind)).replace("[", r"\[")):
+        NUMBERS[what](np.eye(2, dtype=int).astype(kind))
+
+
 @pytest.mark.parametrize("kind", ["?", "u1", "i8", "f2", "f4", ">f8"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_weights_of_samples_may_be_any_real_numbers(kind, dtype):
@@ -1253,6 +1281,8 @@ def test_an_epoch_that_has_not_begun_may_be_over_other_samples():
     checks.same_samples(run_of(samples=20).progress, 30)
     checks.same_samples(run_of(samples=20).progress, 20, goes_on=True)
     checks.same_samples(run_of(samples=20, done=8).progress, 20)
+    for layer, outputs in ((nn.Sigmoid(), 1), (nn.Sigmoid(), 2), (nn.Tanh(), 2), (nn.Linear(1, 2), 2)):
+        checks.has_classes(layer, outputs)
     checks.same_weights(None, True)
     checks.same_weights(None, False)
     for then, now in ((None, None), (None, 2), (2, None), (1, 1), (2, 2)):
@@ -1317,6 +1347,7 @@ def test_one_number_that_is_not_finite_is_found_anywhere(wrong, data):
         (np.ones((5, 1)), ONE, (5, 1)),
         (np.ones((5, 7)), nn.Sequential(Pooled()), (5, 7)),
         (np.ma.array(np.ones((3, 4))), NET, (3, 4)),
+        (np.ones((3, 4), np.uint8).view(Own), NET, (3, 4)),
     ],
 )
 def test_inputs_are_taken_in_any_shape(x, net, shape):
@@ -1324,6 +1355,7 @@ def test_inputs_are_taken_in_any_shape(x, net, shape):
     assert type(found) is np.ndarray
     assert found.shape == shape
     np.testing.assert_array_equal(found, np.asarray(x).reshape(shape))
+    assert found.dtype == np.asarray(x).dtype
     if type(x) is np.ndarray and x.ndim == 2:
         assert found is x
 
@@ -1591,6 +1623,12 @@ def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():
             "train: the inputs range from 0 to 255",
             "test: there is no sample of class 8",
         ]
+
+
+def test_a_last_layer_with_weights_is_one_of_several_layers():
+    net = nn.Sequential(nn.Linear(784, 4), nn.Sigmoid(), nn.Linear(4, 1), seed=0)
+    with pytest.warns(nn.DataWarning, match="the ground of the images is bright, and hidden layers learn badly"):
+        nn.Trainer(net, nn.Quadratic(), nn.SGD(1e-3), seed=0).fit((PAGE, np.zeros((20, 1))), 1, 64)
 
 
 def test_a_bright_ground_is_not_all_that_is_wrong():
@@ -1937,6 +1975,17 @@ def test_what_is_so_large_that_the_cost_overflows_is_named_before_the_first_step
     trainer = nn.Trainer(net, nn.Quadratic(), nn.SGD(0.1), seed=0)
     with pytest.raises(nn.DivergenceError, match=f"before the first step: the {name} reach"):
         trainer.fit((x, t), 1, 3)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("name", ["inputs", "targets", "parameters"])
+def test_what_is_so_large_is_named_whatever_its_sign(name, sign):
+    for size in (1000, 1001, 1e30):
+        values = {part: np.array([[1.0, -1.0]]) for part in ("inputs", "targets", "parameters")}
+        values[name] = np.array([[0.5, sign * size]])
+        net = types.SimpleNamespace(parameters=values["parameters"])
+        told = checks._too_large(values["inputs"], values["targets"], net)
+        assert told is None if size == 1000 else told.startswith(f"the {name} reach {size:.3g}. ")
 
 
 def test_mnist_is_not_warned_of(mnist):

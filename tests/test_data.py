@@ -588,8 +588,9 @@ def test_what_is_mapped_from_a_file_is_not_read_into_memory(mapped):
     assert np.shares_memory(samples_of(x, np.arange(30) % 3).x, x)
 
 
-def test_a_spread_of_large_samples_is_small():
-    x = np.broadcast_to(np.uint8(0), (5000, 300_000))
+@pytest.mark.parametrize("features", [79_000, 300_000])
+def test_a_spread_of_large_samples_is_small(features):
+    x = np.broadcast_to(np.uint8(0), (5000, features))
     samples = samples_of(x, np.zeros(5000, int))
     assert 50 < len(samples.spread) < 150
     assert samples.spread.dtype.kind == "i"

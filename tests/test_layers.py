@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+import tracemalloc
 from decimal import Decimal
 from fractions import Fraction
 
@@ -363,6 +364,19 @@ def test_a_shallow_copy_of_a_layer_has_the_arrays_and_leaves_the_batch_of_the_la
     assert twin.gradients is layer.gradients
     twin.forward(2 * x)
     np.testing.assert_array_equal(layer.backward(x), before)
+
+
+@pytest.mark.parametrize("kind", [*ELEMENTWISE, nn.Linear])
+def test_a_layer_that_is_told_where_to_write_takes_little_memory(kind):
+    layer, out = LAYERS[kind](), np.ones((50_000, 2), np.float32)
+    x, grad, dx = out.copy(), out.copy(), out.copy()
+    layer.backward(layer.forward(x, out), dx)
+    tracemalloc.start()
+    try:
+        layer.backward(layer.forward(x, out) is out and grad, dx)
+        assert tracemalloc.get_traced_memory()[1] < len(x)  # for each sample less than a byte
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
