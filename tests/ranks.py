@@ -541,6 +541,8 @@ def on_gpu(what, comm):
     if what == "new":
         net.to("gpu")
     run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+    if what == "new":
+        return
     net.to("gpu")
     getattr(run, what)(data(1, 20, 6, 3), 1, 4) if what == "fit" else run.step(*data(1, 20, 6, 3))
 
@@ -609,6 +611,14 @@ def failing_step(_, comm):
     """Take a step with a class on the last rank that there is not."""
     x, t = data(1, 20, 6, 3)
     trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm).step(x, t + 17 * last(comm))
+
+
+def diverging_step(_, comm):
+    """Take steps that are much too large."""
+    run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 1e38, "numbers": True}, comm)
+    x, _ = data(1, 20, 6, 3)
+    for _ in range(3):
+        run.step(x, x[:, :3])
 
 
 def missing_file(_, comm):
