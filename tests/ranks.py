@@ -621,6 +621,11 @@ def diverging_step(_, comm):
         run.step(x, x[:, :3])
 
 
+def wrong_rate(_, comm):
+    """Take a step up the gradient."""
+    trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm).step(*data(1, 20, 6, 3), lr=-1.0)
+
+
 def missing_file(_, comm):
     """Resume from a file that is not there."""
     nn.Trainer.resume("nowhere.npz", comm=comm)

@@ -516,6 +516,7 @@ def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_thr
         ("failing_step", 2, "class indices must be from 0 to 2 for 3 outputs"),
         ("missing_file", 0, "nowhere.npz"),
         ("diverging_step", 0, "in this step"),
+        ("wrong_rate", 0, "step: lr must be finite and at least 0, got -1.0"),
     ],
 )
 def test_a_step_and_a_file_that_fail_on_one_thread_end_all(what, rank, text, on_threads, tmp_path, monkeypatch):
