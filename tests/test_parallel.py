@@ -170,7 +170,7 @@ MANY |= {"dtype": "float64", "optimizer": {"momentum": 0.5, "weight_decay": 0.01
 @example(ranks=3, case={**MANY, "sharded": True, "weights": False})
 @example(ranks=3, case={**MANY, "sharded": True, "weights": True})
 @example(ranks=3, case={**MANY, "batch": 2, "numbers": True})
-@example(ranks=3, case={**MANY, "quadratic": True})
+@example(ranks=3, case={**MANY, "tests": 2, "quadratic": True})
 def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads):
     for (found,) in on_threads(ranks, "compare", [case]):
         assert found["alike"]
