@@ -40,7 +40,8 @@ def trainer(case, comm):
     for a, b in zip([features, *hidden], [*hidden, outputs], strict=True):
         layers += [nn.Linear(a, b), nn.Tanh()]
     seed = 0 if comm is None else comm.rank
-    layers[-1:], cost = ([], nn.Quadratic()) if case.get("numbers") else ([nn.Softmax()], nn.CrossEntropy())
+    layers[-1:] = [] if case.get("numbers") else [nn.Softmax()]
+    cost = nn.Quadratic() if case.get("numbers") or case.get("quadratic") else nn.CrossEntropy()
     net = nn.Sequential(*layers, seed=seed, dtype=case["dtype"])
     options = {} if comm is None else {name: case[name] for name in ("sharded", "average_every") if name in case}
     optimizer = nn.SGD(case["lr"], **case.get("optimizer", {}))
@@ -238,10 +239,11 @@ def fault(name, comm):
     if name == "batches and average_every":
         case["average_every"] = 2
     run = trainer(case, comm)
-    if name in ("layer", "layer and average_every"):
+    if name.startswith("layer"):
         net = nn.Sequential(nn.Linear(6, 8), Raising(), nn.Linear(8, 3), nn.Softmax(), seed=0)
-        every = None if name == "layer" else 4
-        run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1, 0.5), seed=0, comm=comm, average_every=every)
+        every = 4 if "average_every" in name else None
+        sgd = nn.SGD(0.1, 0.5 if "momentum" in name else 0.0)
+        run = nn.Trainer(net, nn.CrossEntropy(), sgd, seed=0, comm=comm, average_every=every)
         net.layers[1].fails = last(comm)
     x, t = data(1, 500, 6, 3)
     train, test, options = (x, t), data(2, 100, 6, 3), {"epochs": 3, "batch_size": 7}
@@ -489,6 +491,21 @@ def pressed(times, comm):
         write_what_is_left(run, comm)
 
 
+def pressed_while_another_fails(_, comm):
+    """Fail on the last rank in a callback, and press Ctrl-C on rank 0 when it hears of that."""
+    run = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1}, comm)
+    allgather = comm.allgather
+
+    def and_press(value):
+        told = allgather(value)
+        if comm.rank == 0 and told[-1][0] == "an error":
+            os.kill(os.getpid(), signal.SIGINT)
+        return told
+
+    comm.allgather = and_press
+    run.fit(data(1, 60, 6, 3), 3, 7, callbacks=[callback(RuntimeError("failed"), comm)], progress=False)
+
+
 def pressed_and_failed(_, comm):
     """Fail on rank 0 in a block in which Ctrl-C was pressed."""
 
@@ -524,6 +541,8 @@ def on_gpu(what, comm):
     if what == "new":
         net.to("gpu")
     run = nn.Trainer(net, nn.CrossEntropy(), nn.SGD(0.1), seed=0, comm=comm)
+    if what == "new":
+        return
     net.to("gpu")
     getattr(run, what)(data(1, 20, 6, 3), 1, 4) if what == "fit" else run.step(*data(1, 20, 6, 3))
 
@@ -592,6 +611,19 @@ def failing_step(_, comm):
     """Take a step with a class on the last rank that there is not."""
     x, t = data(1, 20, 6, 3)
     trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm).step(x, t + 17 * last(comm))
+
+
+def diverging_step(_, comm):
+    """Take steps that are much too large."""
+    run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 1e38, "numbers": True}, comm)
+    x, _ = data(1, 20, 6, 3)
+    for _ in range(3):
+        run.step(x, x[:, :3])
+
+
+def wrong_rate(_, comm):
+    """Take a step up the gradient."""
+    trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm).step(*data(1, 20, 6, 3), lr=-1.0)
 
 
 def missing_file(_, comm):

@@ -150,7 +150,7 @@ CASES = st.fixed_dictionaries(
             },
         ),
     },
-    optional={"sharded": st.booleans(), "weights": st.booleans(), "numbers": st.booleans()},
+    optional={"sharded": st.booleans(), "weights": st.booleans(), "numbers": st.booleans(), "quadratic": st.booleans()},
 )
 
 
@@ -170,6 +170,7 @@ MANY |= {"dtype": "float64", "optimizer": {"momentum": 0.5, "weight_decay": 0.01
 @example(ranks=3, case={**MANY, "sharded": True, "weights": False})
 @example(ranks=3, case={**MANY, "sharded": True, "weights": True})
 @example(ranks=3, case={**MANY, "batch": 2, "numbers": True})
+@example(ranks=3, case={**MANY, "tests": 2, "quadratic": True})
 def test_ranks_that_are_threads_do_what_one_process_does(ranks, case, on_threads):
     for (found,) in on_threads(ranks, "compare", [case]):
         assert found["alike"]
@@ -304,7 +305,8 @@ FAULTS = {
     "cost": ("ValueError: Trainer: cost must be a Cost, got None", 2, None),
     "batches and average_every": ("with average_every the ranks have different parameters within an epoch", 0, 0),
     "layer": ("RuntimeError: a layer failed", 2, 0),
-    "layer and average_every": ("RuntimeError: a layer failed", 2, 0),
+    "layer, average_every": ("RuntimeError: a layer failed", 2, 0),
+    "layer, average_every, momentum": ("RuntimeError: a layer failed", 2, 0),
     "data": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "weights": ("fit: train differs between the ranks, 500 samples of 6 features with the checksum", 0, 0),
     "samples": ("fit: train differs between the ranks, 500 samples .* on rank 0 and 499 samples", 0, 0),
@@ -513,6 +515,8 @@ def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_thr
     [
         ("failing_step", 2, "class indices must be from 0 to 2 for 3 outputs"),
         ("missing_file", 0, "nowhere.npz"),
+        ("diverging_step", 0, "in this step"),
+        ("wrong_rate", 0, "step: lr must be finite and at least 0, got -1.0"),
     ],
 )
 def test_a_step_and_a_file_that_fail_on_one_thread_end_all(what, rank, text, on_threads, tmp_path, monkeypatch):
@@ -609,6 +613,21 @@ def test_an_error_after_ctrl_c_is_the_one_that_is_told(usual, on_threads):
     assert (type(first), str(first)) == (RuntimeError, "a layer failed")
     assert str(second) == "rank 0 has failed: RuntimeError: a layer failed"
     assert signal.getsignal(signal.SIGINT) is usual
+
+
+def test_ctrl_c_when_another_thread_has_failed_changes_nothing(usual, on_threads):
+    first, second = on_threads(2, "pressed_while_another_fails", None)
+    assert str(first) == "rank 1 has failed: RuntimeError: failed"
+    assert str(second) == "failed"
+    assert signal.getsignal(signal.SIGINT) is usual
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="before Python 3.11, an error has no notes")
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_other_threads_are_told_of_if_there_are_others(ranks, usual, on_threads):
+    error, *_ = on_threads(ranks, "pressed_and_failed", None)
+    note = "This was on rank 0 of 2. The other ranks have ended, too."
+    assert getattr(error, "__notes__", []) == [note] * (ranks > 1)
 
 
 def test_a_second_ctrl_c_ends_all_at_once(usual, on_threads, tmp_path, monkeypatch):
