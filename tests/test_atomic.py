@@ -362,6 +362,14 @@ def test_a_tilde_is_the_users_home_and_a_link_is_the_file(folder, monkeypatch):
     assert sorted(os.listdir(folder)) == ["link", "x"]
 
 
+def test_a_folder_in_which_nobody_can_write_is_told_before():
+    path = Path(f"/proc/{os.getpid()}/x")
+    if not path.parent.exists():
+        pytest.skip("the system has no folder in which even root cannot write")
+    with pytest.raises(OSError, match=re.escape(repr(str(path)))):
+        writable(path, TEXT)
+
+
 def test_links_in_a_circle_lead_to_no_file(folder):
     (folder / "one").symlink_to("two")
     (folder / "two").symlink_to("one")

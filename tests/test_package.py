@@ -131,3 +131,11 @@ def test_performance_page(tmp_path, monkeypatch):
 def test_readme_names_only_files_that_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
         assert os.path.exists(README.parent / target), target
+
+
+def test_what_is_loaded_on_first_use_is_a_part_of_the_package():
+    assert nn.__getattr__("plotting") is sys.modules["numnet.plotting"]
+    for name, hint in (("Adam", ": numnet has one optimizer, nn.SGD(lr=...)"), ("nothing", "")):
+        with pytest.raises(AttributeError) as raised:
+            nn.__getattr__(name)
+        assert str(raised.value) == f"module 'numnet' has no attribute {name!r}{hint}"
