@@ -78,6 +78,27 @@ def test_the_name_comes_with_the_end(folder):
     assert os.listdir(folder) == ["x"]
 
 
+def test_until_the_end_the_file_has_no_name_if_the_system_can_do_so(tmp_path):
+    needs_unnamed_files(tmp_path)
+    with atomic(tmp_path / "x", TEXT) as file:
+        file.write(b"new")
+        file.flush()
+        assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_file_of_another_kind_is_replaced_only_if_somebody_says_so(folder):
+    (folder / "x").write_bytes(b"other")
+    for call in (write, lambda path: writable(path, TEXT)):
+        with pytest.raises(
+            FileExistsError, match="x is there already, and is no text of this test, or is damaged: name"
+        ):
+            call(folder / "x")
+    assert (folder / "x").read_bytes() == b"other"
+    write(folder / "x", overwrite=True)
+    assert (folder / "x").read_bytes() == b"new"
+
+
 def test_an_error_leaves_what_was_there(folder):
     (folder / "x").write_bytes(b"old")
 
