@@ -78,6 +78,27 @@ def test_the_name_comes_with_the_end(folder):
     assert os.listdir(folder) == ["x"]
 
 
+def test_until_the_end_the_file_has_no_name_if_the_system_can_do_so(tmp_path):
+    needs_unnamed_files(tmp_path)
+    with atomic(tmp_path / "x", TEXT) as file:
+        file.write(b"new")
+        file.flush()
+        assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_file_of_another_kind_is_replaced_only_if_somebody_says_so(folder):
+    (folder / "x").write_bytes(b"other")
+    for call in (write, lambda path: writable(path, TEXT)):
+        with pytest.raises(
+            FileExistsError, match="x is there already, and is no text of this test, or is damaged: name"
+        ):
+            call(folder / "x")
+    assert (folder / "x").read_bytes() == b"other"
+    write(folder / "x", overwrite=True)
+    assert (folder / "x").read_bytes() == b"new"
+
+
 def test_an_error_leaves_what_was_there(folder):
     (folder / "x").write_bytes(b"old")
 
@@ -360,6 +381,14 @@ def test_a_tilde_is_the_users_home_and_a_link_is_the_file(folder, monkeypatch):
     assert readable("~/x") == str(folder / "x")
     assert readable(folder / "link") == str(folder / "link")
     assert sorted(os.listdir(folder)) == ["link", "x"]
+
+
+def test_a_folder_in_which_nobody_can_write_is_told_before():
+    path = Path(f"/proc/{os.getpid()}/x")
+    if not path.parent.exists():
+        pytest.skip("the system has no folder in which even root cannot write")
+    with pytest.raises(OSError, match=re.escape(repr(str(path)))):
+        writable(path, TEXT)
 
 
 def test_links_in_a_circle_lead_to_no_file(folder):

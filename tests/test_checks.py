@@ -1746,6 +1746,7 @@ SAID = {  # training data, test data, and what is said of them
     "another class, inverted": (stripes(50, 0, 1), (stripes(50, 1, 0)[0], np.arange(50) % 3), [UNKNOWN, INVERTED]),
     "a table of four features, inverted": (every_fourth(stripes(50, 0, 1)), every_fourth(stripes(50, 1, 0)), []),
     "grey images on both sides of the middle": (*(grey(mean) for mean in (7, 9)), []),
+    "grey images on both sides of 0": (*((x - 8, t) for x, t in map(grey, (7, 9))), []),
     "grey images far from the middle": (*(grey(mean) for mean in (6, 10)), [INVERTED]),
     "noise that is a little darker": (even(50, -4.8, 5, 16), even(50, -5, 4.8, 16), []),
     "bytes of 0 and 1 of one class": (
@@ -1985,6 +1986,7 @@ def test_what_is_so_large_is_named_whatever_its_sign(name, sign):
         values[name] = np.array([[0.5, sign * size]])
         net = types.SimpleNamespace(parameters=values["parameters"])
         told = checks._too_large(values["inputs"], values["targets"], net)
+        assert checks._too_large(*map(np.ones, (2, 2)), types.SimpleNamespace(parameters=np.ones(0))) is None
         assert told is None if size == 1000 else told.startswith(f"the {name} reach {size:.3g}. ")
 
 

@@ -571,6 +571,14 @@ def test_weights_are_shares_of_their_mean(dtype, device):
     assert Samples(net, pair, data, "train").weight is None
 
 
+def test_a_network_that_fixes_no_widths_has_as_many_outputs_as_the_data_have_features():
+    net = nn.Sequential(nn.Softmax())
+    samples = Samples(net, nn.CrossEntropy().pair(net.layers), (np.zeros((4, 3)), [0, 1, 2, 0]), "train")
+    assert samples.outputs == 3
+    np.testing.assert_array_equal(samples.take(samples.spread)[1], np.eye(3)[[0, 1, 2, 0]])
+    np.testing.assert_array_equal(samples.spread, range(4))
+
+
 def test_what_is_no_array_is_named():
     for x, t, name in (({1}, [0, 1], "inputs"), (np.zeros((2, 2)), {1}, "targets")):
         net = nn.Sequential(nn.Linear(2, 3), nn.Softmax())

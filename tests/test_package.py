@@ -134,3 +134,11 @@ def test_readme_names_only_files_that_exist():
         assert os.path.exists(README.parent / path), target
         headings = re.findall(r"^#+ (.*)", (README.parent / path).read_text(encoding="utf-8"), re.M) if heading else []
         assert heading in ["", *(re.sub(r"[^a-z -]", "", text.lower()).replace(" ", "-") for text in headings)], target
+
+
+def test_what_is_loaded_on_first_use_is_a_part_of_the_package():
+    assert nn.__getattr__("plotting") is sys.modules["numnet.plotting"]
+    for name, hint in (("Adam", ": numnet has one optimizer, nn.SGD(lr=...)"), ("nothing", "")):
+        with pytest.raises(AttributeError) as raised:
+            nn.__getattr__(name)
+        assert str(raised.value) == f"module 'numnet' has no attribute {name!r}{hint}"

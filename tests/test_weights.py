@@ -333,7 +333,9 @@ def test_an_error_with_weights_takes_little_memory_of_its_own(last, cost):
     assert most < t.nbytes / 4
 
 
-def test_steps_with_weights_are_not_recorded():
+@pytest.mark.parametrize("recording", [False, True])
+def test_steps_with_weights_are_not_recorded(recording, monkeypatch):
+    monkeypatch.setattr(gpu, "recording", recording)
     x, t, weight = (place(array, "gpu") for array in (np.eye(6, 64), np.eye(6, 10), np.arange(6.0)))
     runs = [trainer(networks("gpu")["hidden"]()) for _ in range(2)]
     ways = gpu.Recorded(runs[0]._train_steps), runs[1]._train_steps

@@ -47,6 +47,14 @@ def test_what_was_written_is_loaded(
     assert pairs[0].name.startswith(name[:-1] or folder.name)
 
 
+def test_names_may_be_in_capital_letters(tmp_path: Path) -> None:
+    for file, array in own(4).items():
+        write_idx(tmp_path / file.upper(), array)
+    train, test = load_idx(tmp_path)
+    assert np.array_equal(train.images, own(4)[NAMES[0]])
+    assert np.array_equal(test.labels, own(4)[NAMES[3]])
+
+
 def files(folder: Path, *names: str) -> Path:
     """Write small images and labels under these names."""
     for name in names:
