@@ -760,7 +760,7 @@ def _of_one_sample(t: Array) -> str:
     return ": for a single sample give np.reshape(t, 1)" if t.ndim == 0 else ""
 
 
-_NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
+_NUMBERED = "t = list(map(np.unique(train_t).tolist().index, np.ravel(t))) with the training targets train_t"
 
 
 def _remedy_for_labels(t: Array) -> str:

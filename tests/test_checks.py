@@ -88,7 +88,7 @@ def named_classes(*names):
 
 
 LINEAR, SOFTMAX, SIGMOID, TANH = nn.Linear(2, 2), nn.Softmax(), nn.Sigmoid(), nn.Tanh()
-NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
+NUMBERED = "t = list(map(np.unique(train_t).tolist().index, np.ravel(t))) with the training targets train_t"
 SPREAD = "the second makes nearly equal ones of the first, and they can never reach the targets. "
 
 try:

@@ -167,7 +167,7 @@ PLOTS = {
 }
 WORDS = np.array(list("abcdefghij"))
 COLUMN, WHOLE = "for a column of class indices give np.ravel(t)", "give np.asarray(t, float).astype(int)"
-NUMBERED = "t = np.searchsorted(np.unique(train_t), t) with the training targets train_t"
+NUMBERED = "t = list(map(np.unique(train_t).tolist().index, np.ravel(t))) with the training targets train_t"
 FROM_1, CLASS = (
     "if the classes are counted from 1, give np.asarray(t) - 1",
     "not classes: if each number stands for a class, give ",
@@ -217,6 +217,17 @@ def test_labels_in_another_form(form):
         heard.clear()
         assert followed(entry, x, change(t), np.ravel(change(T))) == entry(x, right), name
         assert any(says in message for message in heard), (name, heard)
+
+
+@pytest.mark.parametrize("form", ["words", "with gaps", "fractions"])
+def test_a_label_that_training_did_not_have_gets_no_number(form):
+    """Among test data it would be one of the classes without a word, and the accuracy would be wrong."""
+    change = LABELS[form][0]
+    code, *_ = quoted(refused(trainer_of().fit, (X, change(T)), 5, 64), "t")
+    known = eval(code, {"np": np, "t": change(T), "train_t": change(T)})
+    assert learns(trainer_of(), (X, known))
+    with pytest.raises(ValueError, match="is not in list"):
+        eval(code, {"np": np, "t": change(T), "train_t": change(T[T != 3])})
 
 
 IMAGES = {  # which forms numnet takes for numbers, not for classes
@@ -2145,6 +2156,7 @@ def test_a_table_with_words_for_fit():
 @hint(
     "make numbers of this column first (astype(float), or pandas.get_dummies for categories), or leave it out",
     "leave out rows with missing values, or fill them in",
+    "is nan in every row: leave the column out",
     "no whole number: leave out samples without a label",
     "labels must be all whole numbers or all strings. Leave out samples without a label",
 )
@@ -2153,6 +2165,9 @@ def test_a_table_with_words_and_gaps():
     frame = pandas.DataFrame({"size": (t + 1.0).astype(str), "colour": WORDS[t], "weight": np.where(t == 1, np.nan, t)})
     refused(Dataset.from_arrays, frame, t)
     frame = frame.assign(size=frame["size"].astype(float))
+    empty = frame.drop(columns="colour").assign(empty=np.nan, weight=t)
+    name = re.search(r"column '(\w+)' is nan in every row", refused(Dataset.from_arrays, empty, t))[1]
+    assert Dataset.from_arrays(empty.drop(columns=name), t).images.tolist() == [[one + 1.0, one] for one in t]
     refused(Dataset.from_arrays, frame, t)
     for dummies in (pandas.get_dummies(frame, columns=["colour"]), frame.drop(columns="colour")):
         refused(Dataset.from_arrays, dummies, t)

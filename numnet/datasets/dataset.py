@@ -297,12 +297,12 @@ def _numbers(x: Any) -> Array:
         checks.columns_of_numbers("from_arrays: x", x, array)
         array = array.astype(np.float64)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        place = np.argwhere(~np.isfinite(array))[0].tolist()
+        place = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
         name = (checks.columns(x) or range(array.shape[1]))[place[1]]
-        raise ValueError(
-            f"from_arrays: x must be finite, but column {name!r} of row {place[0]} is {array[tuple(place)]}: leave out "
-            "rows with missing values, or fill them in"
-        )
+        found, remedy = f"of row {place[0]} is {array[place]}", "leave out rows with missing values, or fill them in"
+        if len(array) > 1 and np.isnan(array[:, place[1]]).all():
+            found, remedy = "is nan in every row", "leave the column out"
+        raise ValueError(f"from_arrays: x must be finite, but column {name!r} {found}: {remedy}")
     return array
 
 

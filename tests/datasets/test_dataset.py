@@ -495,3 +495,9 @@ def test_missing_values_are_named_by_row_and_column():
         Dataset.from_arrays([[0.0], [np.inf]], [0, 1])
     with pytest.raises(ValueError, match="column 1 of row 0 is nan"):
         Dataset.from_arrays([[0.0, np.nan], [np.inf, 0.0], [0.0, np.nan]], [0, 1, 1])
+    with pytest.raises(ValueError, match="column 1 is nan in every row: leave the column out"):
+        Dataset.from_arrays([[0.0, np.nan], [1.0, np.nan]], [0, 1])
+    with pytest.raises(ValueError, match="column 1 of row 0 is inf"):
+        Dataset.from_arrays([[0.0, np.inf], [1.0, np.inf]], [0, 1])
+    with pytest.raises(ValueError, match="column 1 of row 0 is nan"):
+        Dataset.from_arrays([[0.0, np.nan]], [0])
