@@ -197,8 +197,10 @@ class Worker:
     def tests_of(self, mutant):
         """Return the tests that may notice a mutant: those that noticed others, its file's own, one of each kind."""
         own = own_tests(mutant.path)
-        tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
-        tests = tests or {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
+        reached = self.reached[mutant.path]
+        tests = {test for line, tests in reached.items() if line in mutant.lines for test in tests}
+        of_the_file = {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
+        tests = (tests or of_the_file) | of_the_file.difference(*reached.values())  # some start programs
         noticed, near = self.noticed[mutant.path, mutant.function], (f"{own}::", f"{mutant.path}::")
         kinds, in_file, order = Counter(), Counter(), []
         for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
@@ -269,9 +271,7 @@ class Swapper(Chosen):
             old, new = (compile(text, path, "exec", dont_inherit=True) for text in (source, mutant.of(source)))
             pairs, anew = changed_codes(old, new)
             swaps = [(function, code) for a, code in pairs for function in self.functions[a]]
-            elsewhere = mutant.path == "numnet/parallel.py"  # MPI starts programs, which read the file
-            imported = anew & {old, *self.called} or any(a.co_freevars != b.co_freevars for a, b in pairs)
-            if elsewhere or imported or not swaps:
+            if anew & {old, *self.called} or any(a.co_freevars != b.co_freevars for a, b in pairs) or not swaps:
                 self.left.append(mutant)
                 continue
             self.worker.run(mutant, lambda wanted, swaps=swaps: forked(self.worker.folder, self.test(wanted, swaps)))

@@ -175,6 +175,7 @@ def resumed(paths, comm):
 def steps(case, comm):
     """Train with `step` on all ranks and on one process; return the differences."""
     here, alone = trainer(case, comm), trainer(case, None)
+    here.optimizer.lr = alone.optimizer.lr = lambda epoch: case["lr"] / epoch
     x, t = data(1, case["samples"], case["sizes"][0], case["sizes"][-1])
     weight = np.arange(len(x)) % 5 + 0.5
     costs = [[run.step(x, t), run.step(x[:1], t[:1], lr=0.01)] for run in (here, alone)]

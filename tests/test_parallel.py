@@ -454,11 +454,7 @@ def test_arguments_by_position_are_what_they_are_by_name(on_threads, tmp_path, m
     assert os.listdir(tmp_path) == ["0.npz"]
 
 
-def halved_in_epoch_2(epoch):
-    return 1 / epoch
-
-
-@pytest.mark.parametrize(("given", "rate"), [(None, 0.1), (0.5, 0.5), (halved_in_epoch_2, 0.5)])
+@pytest.mark.parametrize(("given", "rate"), [(None, 0.1), (0.5, 0.5), (lambda epoch: 1 / epoch, 0.5)])
 def test_threads_go_on_with_the_learning_rate_that_is_given(given, rate, on_threads, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert on_threads(2, "resumed_with", (given, given)) == [rate, rate]
@@ -615,11 +611,16 @@ def test_an_error_after_ctrl_c_is_the_one_that_is_told(usual, on_threads):
     assert signal.getsignal(signal.SIGINT) is usual
 
 
-def test_ctrl_c_when_another_thread_has_failed_changes_nothing(usual, on_threads):
+@pytest.mark.parametrize("own", [False, True])
+def test_ctrl_c_when_another_thread_has_failed_is_for_the_programs_own_handler(own, usual, on_threads):
+    heard = []
+    handler = (lambda *_: heard.append(None)) if own else usual
+    signal.signal(signal.SIGINT, handler)
     first, second = on_threads(2, "pressed_while_another_fails", None)
     assert str(first) == "rank 1 has failed: RuntimeError: failed"
     assert str(second) == "failed"
-    assert signal.getsignal(signal.SIGINT) is usual
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert len(heard) == own
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before Python 3.11, an error has no notes")
