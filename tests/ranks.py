@@ -582,7 +582,7 @@ def wrong_calls(calls, comm):
 def by_position(_, comm):
     """Give fit all arguments by their position."""
     run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm)
-    run.fit(data(1, 20, 6, 3), 1, 4, data(2, 20, 6, 3), (), True, f"{comm.rank}.npz")
+    run.fit(data(1, 20, 6, 3), 1, 4, data(2, 20, 6, 3), (), True, f"{comm.rank}.npz", 1, "raise", None)
     return len(run.history)
 
 

@@ -177,6 +177,11 @@ REFUSED = {
         "Linear: start must be a function (rng, shape) -> weights, got 'he': numnet.starts has some; assign given "
         "weights to layer.weight after the network is made",
     ),
+    "a start that is 0": (
+        lambda: nn.Linear(2, 3, start=0),
+        "Linear: start must be a function (rng, shape) -> weights, got 0: numnet.starts has some; assign given "
+        "weights to layer.weight after the network is made",
+    ),
     "a start of another shape": (
         lambda: nn.Linear(2, 3, start=lambda rng, shape: rng.random((3, 2))),
         "the start of Linear(2, 3) must return finite weights of shape (2, 3), got an array of shape (3, 2) and dtype "
@@ -1493,6 +1498,14 @@ WARNED = {  # the data, options, the warning, and what the warning advises, with
         "training data (float64 from 0 to 1, of mean size 0.483): prepare both in the same way, digits by "
         "nn.datasets.as_mnist(image)",
         (both(lambda x: x / 255), {}),
+    ),
+    "test integers that are not scaled": (
+        ((IMAGES, CLASSES), (TESTS.astype(int), TEST_CLASSES)),
+        {},
+        "test: the inputs are of another kind or range (int64 from 0 to 255, of mean size 123) than those of the "
+        "training data (uint8 from 0 to 1 once scaled, of mean size 0.483): prepare both in the same way, digits by "
+        "nn.datasets.as_mnist(image)",
+        (both(lambda x: x), {}),
     ),
     "classes that are in the test only": (
         ((IMAGES[KNOWN], CLASSES[KNOWN]), (TESTS, TEST_CLASSES)),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 import zipfile
 
 import numpy as np
@@ -69,3 +70,36 @@ def test_the_header_alone_tells_the_kind_of_a_file(tmp_path):
         with open(path, "rb") as file:
             assert kind is None or kind.holds(file)
             assert not other.holds(file)
+
+
+def test_more_parts_than_there_are_names_are_refused(tmp_path):
+    with zipfile.ZipFile(file := packed(header=HEADER, parameters=VALUES), "a") as archive:
+        again = archive.read("parameters.npy")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a name that is there twice
+            for _ in range(3):
+                archive.writestr("parameters.npy", again)
+    with pytest.raises(nn.CheckpointError, match="its parts are not best"):
+        npz.read(written(tmp_path / "x", file), ("numnet network",))
+
+
+def test_a_file_of_the_other_kind_is_refused(tmp_path):
+    path = written(tmp_path / "x", packed(header=HEADER, parameters=VALUES))
+    with pytest.raises(nn.CheckpointError, match="x holds a network, not a run: load it with"):
+        npz.read(path, ("numnet run",))
+
+
+class Softmax(nn.Layer):
+    """A layer of one's own, with a name of numnet's and with arguments that are called as those of Linear."""
+
+    def __init__(self, start, bias):
+        self.start, self.bias = start, bias
+
+
+def test_a_class_of_ones_own_is_not_taken_for_numnets():
+    assert npz.class_name(nn.Softmax) == "numnet.Softmax"
+    assert npz.class_name(nn.CrossEntropy) == "numnet.CrossEntropy"
+    assert npz.class_name(Softmax) == "Softmax"
+    assert npz.constructor_arguments(Softmax(1, None)) == {"start": 1, "bias": None}
+    assert npz.constructor_arguments(nn.Linear(2, 3)) == {"inputs": 2, "outputs": 3}
+    assert npz.constructor_arguments(nn.Linear(2, 3, bias=False)) == {"inputs": 2, "outputs": 3, "bias": False}
