@@ -351,7 +351,9 @@ def different(what, comm):
 
     if what == "rows":
         t = np.eye(3)[t]
-    if other in ("inputs", "labels", "rows"):
+    if what == "numbers":
+        t = x[:, :3] / 9
+    if other in ("inputs", "labels", "rows", "numbers"):
         x[20], t[20] = (x[20] + 1, t[20]) if other == "inputs" else (x[20], (t[20] + 1) % 3)
     weight = np.ones(40) if other == "weights of a part" else None
     if what == "weights":
@@ -582,7 +584,7 @@ def wrong_calls(calls, comm):
 def by_position(_, comm):
     """Give fit all arguments by their position."""
     run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm)
-    run.fit(data(1, 20, 6, 3), 1, 4, data(2, 20, 6, 3), (), True, f"{comm.rank}.npz", 1, "raise", None)
+    run.fit(data(1, 20, 6, 3), 1, 4, data(2, 20, 6, 3), (), True, f"{comm.rank}.npz", 1, "raise", False, None)
     return len(run.history)
 
 

@@ -172,6 +172,8 @@ REFUSED = {
         lambda: nn.Linear(2, 3, np.zeros(3)),
         "Linear: bias must be True or False, got array([0., 0., 0.]): assign values to layer.bias afterwards",
     ),
+    "a layer of no inputs": (lambda: nn.Linear(0, 2), "Linear: inputs must be a whole number of at least 1, got 0"),
+    "a layer of no outputs": (lambda: nn.Linear(2, 0), "Linear: outputs must be a whole number of at least 1, got 0"),
     "a start that is an array": (
         lambda: nn.Linear(2, 3, start="he"),
         "Linear: start must be a function (rng, shape) -> weights, got 'he': numnet.starts has some; assign given "
@@ -749,10 +751,46 @@ REFUSED = {
         "test: the classes are not those of the training data (class 0 is 'dog', not 'cat'): number the labels alike, "
         "Dataset.from_arrays(x, t, classes=train.classes)",
     ),
+    "classes of other numbers from the second on": (
+        lambda: checks.data_warnings(named_classes("cat", "dog", "eel"), named_classes("cat", "eel", "dog")),
+        "test: the classes are not those of the training data (class 1 is 'eel', not 'dog'): number the labels alike, "
+        "Dataset.from_arrays(x, t, classes=train.classes)",
+    ),
+    "classes of which the last is new": (
+        lambda: checks.data_warnings(named_classes("cat", "dog"), named_classes("cat", "dog", "eel")),
+        "test: the classes are not those of the training data ('eel' is new): number the labels alike, "
+        "Dataset.from_arrays(x, t, classes=train.classes)",
+    ),
+    "classes of which the last is missing": (
+        lambda: checks.data_warnings(named_classes("cat", "dog", "eel"), named_classes("cat", "dog")),
+        "test: the classes are not those of the training data ('eel' is missing): number the labels alike, "
+        "Dataset.from_arrays(x, t, classes=train.classes)",
+    ),
     "classes of which some are others": (
         lambda: checks.data_warnings(named_classes(*"abcdefgh"), named_classes(*"abijkl")),
         "test: the classes are not those of the training data ('c' is missing, 'd' is missing, 'e' is missing, 'i' is "
         "new, 'j' is new, 'k' is new): number the labels alike, Dataset.from_arrays(x, t, classes=train.classes)",
+    ),
+    "a target that is nan": (
+        lambda: checks.targets([[1.0, np.nan]], 2, float),
+        "targets must be finite in float64, but t[0, 1] is nan: keep only samples with targets, those with "
+        "np.isfinite(np.asarray(t, float)).reshape(len(t), -1).all(axis=1)",
+    ),
+    "rows of strings with a nan": (
+        lambda: checks.targets(np.array([["1", "nan"]]), 2, float),
+        "targets must be real numbers, got dtype <U3: give np.asarray(t, float)",
+    ),
+    "a probability above 1": (
+        lambda: checks.probabilities("y", np.array([0.5, 1.5])),
+        "y must hold probabilities from 0 to 1 for the cross-entropy, but it ranges from 0.5 to 1.5",
+    ),
+    "options of SGD after one that is right": (
+        lambda: sgd(clip_norm=1.0, nesterov=True),
+        "SGD: momentum must be above 0 with nesterov=True, 0.9 say, got 0.0",
+    ),
+    "parameters for SGD": (
+        lambda: sgd(np.zeros(3)),
+        "SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network",
     ),
     "whose inputs": (lambda: named("test", ValueError("inputs must be finite")), "test: inputs must be finite"),
     # a run
@@ -1280,6 +1318,46 @@ def test_what_is_no_number_of_epochs_or_batches(every):
 )
 def test_rows_that_are_distributions_or_have_one_value_once_are_classes(t, classes):
     np.testing.assert_array_equal(checks.target_classes(np.array(t), nn.Sigmoid()), classes)
+
+
+@pytest.mark.parametrize(
+    ("t", "layer", "alike"),
+    [
+        ([[1, 0], [0, 1]], nn.Linear(1, 2), True),
+        ([[1, 0]], nn.Linear(1, 2), False),  # two numbers of any size
+        ([[1, 0]], nn.Softmax(), True),
+    ],
+)
+def test_a_single_row_of_a_layer_without_bounds_is_no_class(t, layer, alike):
+    assert checks._one_of_two_values(np.array(t), layer) is alike
+
+
+def test_how_far_a_layer_reaches():
+    class Other(nn.Sigmoid):
+        def forward(self, x, out=None):
+            return 5 * super().forward(x, out)
+
+    class Renamed(nn.Sigmoid):
+        pass
+
+    assert checks.reach(nn.Sigmoid()) == checks.reach(Renamed()) == (0, 1)
+    assert checks.reach(Other()) == checks.reach(nn.Linear(1, 1)) == (-np.inf, np.inf)
+
+
+def test_complex_targets_are_for_complex_networks():
+    np.testing.assert_array_equal(checks.targets([[1j, 2]], 2, complex), [[1j, 2]])
+    with pytest.raises(ValueError, match="targets must be real numbers, got dtype complex128"):
+        checks.targets([[1j, 2]], 2, float)
+
+
+def test_only_lists_and_tuples_have_entries_of_several_shapes():
+    assert checks._shapes([1, [2, 3]]) == [(), (2,)]
+    assert checks._shapes(np.ones((2, 3))) == checks._shapes({1: 2}) == []
+
+
+def test_a_bias_may_be_a_bool_of_numpys():
+    assert nn.Linear(2, 3, bias=np.False_).bias is None
+    assert nn.Linear(2, 3, bias=np.True_).bias is not None
 
 
 def test_an_epoch_that_has_not_begun_may_be_over_other_samples():

@@ -723,8 +723,9 @@ def test_integers_for_a_network_trained_on_bytes(kind):
         assert not warned(call, trainer, x)
 
 
-def test_integers_that_are_no_images_or_that_the_network_knows():
-    (images, t), _ = pixels(lambda x: x.astype(int))
+@pytest.mark.parametrize("kind", [int, np.uint16])
+def test_integers_that_are_no_images_or_that_the_network_knows(kind):
+    (images, t), _ = pixels(lambda x: x.astype(kind))
     trainer = trainer_of(lr=1e-3)
     assert warned(trainer.fit, (images, t), 1, 64, (images[:9], t[:9])).count("give") == 1
     for x in images, images.reshape(-1, 64):
@@ -885,6 +886,8 @@ def test_test_targets_in_another_unit(scale, said):
     t = np.linspace(-1, 1, len(X))
     assert bool(warned(deep(1e-3).fit, (X, t), 1, 64, (X, t * scale))) == said
     assert not warned(deep(1e-3).fit, (X, t), 1, 64, (X[:9], t[:9] * scale))
+    both = warned(deep(1e-3).fit, (X, t), 1, 64, (1000 * X, t * scale))
+    assert ("the same unit?" in both, "of another kind or range" in both) == (said, True)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -892,6 +895,7 @@ def test_targets_that_are_not_too_large(sign):
     t = sign * np.linspace(0, 1000, len(X))
     assert not warned(deep(1e-9).fit, (X, t), 1, 64)
     assert "the targets reach 1,001," in warned(deep(1e-9).fit, (X, t * 1.001), 1, 64)
+    assert "the targets reach 1,234.5," in warned(deep(1e-9).fit, (X, t * 1.2345), 1, 64)
     assert not warned(trainer_of(nn.Linear(64, 1), cost=nn.Quadratic(), lr=1e-9).fit, (X, t * 9), 1, 64)
 
 

@@ -414,7 +414,7 @@ def test_threads_that_are_at_different_places_are_told_where_each_is(on_threads)
         assert str(error).endswith(text)
 
 
-@pytest.mark.parametrize("what", ["inputs", "labels", "rows", "weights"])
+@pytest.mark.parametrize("what", ["inputs", "labels", "rows", "numbers", "weights"])
 def test_data_that_differ_between_threads_are_refused(what, on_threads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended = on_threads(3, "different", what)
