@@ -354,7 +354,7 @@ def read(results):
 
 def changing_nothing():
     """Return the mistakes that change nothing that a caller can see: those in the first section of the page."""
-    _, nothing, _ = re.split("^## .*", SORTED.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    _, nothing, *_ = re.split("^## .*", SORTED.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return set(re.findall(r"^    (numnet/.*)", nothing, re.MULTILINE))
 
 
