@@ -192,22 +192,24 @@ class Worker:
         self.reached = {
             path: {int(line): tests for line, tests in lines.items()} for path, lines in explored["reached"].items()
         }
+        self.own, self.starting = {}, {}  # of each file, its own tests, and those of them that may start programs
+        for path, lines in self.reached.items():
+            near = f"{own_tests(path)}::", f"{path}::"
+            self.own[path] = {test for test in self.seconds if test.startswith(near)}
+            self.starting[path] = self.own[path].difference(*lines.values())
         self.noticed = defaultdict(Counter)  # of each function, the tests that noticed mutants; of each file, the kinds
 
     def tests_of(self, mutant):
         """Return the tests that may notice a mutant: those that noticed others, its file's own, one of each kind."""
-        own = own_tests(mutant.path)
-        reached = self.reached[mutant.path]
-        tests = {test for line, tests in reached.items() if line in mutant.lines for test in tests}
-        of_the_file = {test for test in self.seconds if test.startswith((f"{own}::", f"{mutant.path}::"))}
-        tests = (tests or of_the_file) | of_the_file.difference(*reached.values())  # some start programs
-        noticed, near = self.noticed[mutant.path, mutant.function], (f"{own}::", f"{mutant.path}::")
+        own, noticed = self.own[mutant.path], self.noticed[mutant.path, mutant.function]
+        tests = {test for line, tests in self.reached[mutant.path].items() if line in mutant.lines for test in tests}
+        tests = (tests or own) | self.starting[mutant.path]
         kinds, in_file, order = Counter(), Counter(), []
         for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
             kind = test.split("[")[0]
             noticing = self.noticed[mutant.path][kind]
             file = test.split("::")[0]
-            order.append((-noticed[test], not test.startswith(near), kinds[kind], -noticing, in_file[file], test))
+            order.append((-noticed[test], test not in own, kinds[kind], -noticing, in_file[file], test))
             kinds[kind] += 1
             in_file[file] += kinds[kind] == 1  # so that each file of tests has its turn early
         wanted, left = {}, self.at_most
