@@ -19,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 import numnet as nn
-from numnet import checkpoint, parallel
+from numnet import checkpoint, checks, parallel
 
 from . import devices  # noqa: F401
 
@@ -45,7 +45,7 @@ def trainer(case, comm):
     net = nn.Sequential(*layers, seed=seed, dtype=case["dtype"])
     options = {} if comm is None else {name: case[name] for name in ("sharded", "average_every") if name in case}
     optimizer = nn.SGD(case["lr"], **case.get("optimizer", {}))
-    return nn.Trainer(net, cost, optimizer, seed, comm=comm, **options)
+    return nn.Trainer(net, cost, optimizer, seed=seed, comm=comm, **options)
 
 
 def part(train, cuts, comm):
@@ -183,6 +183,9 @@ def steps(case, comm):
         assert run.net.trained
         found.append(run.step(x, t, sample_weight=weight))
         found.append(run.step(x, np.eye(case["sizes"][-1])[t]))
+        before = run.net.parameters.copy()
+        run.step(x, t, lr=0)
+        assert (run.net.parameters == before).all()
     parameters = np.abs(here.net.parameters - alone.net.parameters).max()
     return {
         "parameters": float(parameters),
@@ -200,12 +203,14 @@ def write_what_is_left(run, comm):
 
 
 class Raising(nn.Tanh):
-    """A layer that fails in the middle of a block."""
+    """A layer that fails in the middle of a block, or if the failure of another rank has made its inputs nan."""
 
     fails, calls = False, 0
 
     def forward(self, x, out=None):
         self.calls += 1
+        if np.isnan(x).any():
+            raise RuntimeError("a layer was given nan")
         if self.fails and self.calls == 30:
             raise RuntimeError("a layer failed")
         return super().forward(x, out)
@@ -569,6 +574,44 @@ def block(_, comm):
     return errors
 
 
+def agreed(sharded, comm):
+    """Train for an epoch and a step; return the places of the program at which the ranks agreed."""
+    run, places = trainer({"sizes": [6, 8, 3], "dtype": "float64", "lr": 0.1, "sharded": sharded}, comm), []
+    agree = run.ranks.agree
+    run.ranks.agree = lambda place, *numbers, **error: (places.append(place), agree(place, *numbers, **error))[1]
+    run.fit(data(1, 20, 6, 3), 1, 9, data(2, 20, 6, 3), callbacks=[id], progress=False)
+    run.step(*data(1, 20, 6, 3))
+    return places
+
+
+def without_notes(_, comm):
+    """Fail with an error that takes no notes, as those of Python 3.10, and that is false, as what has no parts."""
+
+    class FailedError(RuntimeError):
+        @property
+        def add_note(self):
+            raise AttributeError
+
+        def __len__(self):
+            return 0
+
+    with parallel.Ranks(comm).together(np.empty(0)):
+        if last(comm):
+            raise FailedError("failed")
+
+
+def failing_update(_, comm):
+    """Take a step in which the update fails on the last rank."""
+    run = trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, comm)
+
+    def update(*_):
+        raise RuntimeError("an update failed")
+
+    if last(comm):
+        run.optimizer.update = update
+    run.step(*data(1, 20, 6, 3))
+
+
 def wrong_calls(calls, comm):
     """Return what is said of wrong arguments of fit, by a trainer on ranks and by one without."""
     runs, said = [trainer({"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, one) for one in (comm, None)], []
@@ -596,6 +639,28 @@ def resumed_with(rates, comm):
     run = nn.Trainer.resume("~/run.npz", lr=rates[comm.rank], comm=comm)
     run.fit(train, 1, 4, **options)
     return run.optimizer.learning_rate(2)
+
+
+def behind_the_file(_, comm):
+    """Resume, go back by an epoch as if the run were behind its file, and train; return the epochs."""
+    case, train = {"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, data(1, 20, 6, 3)
+    options = {"checkpoint": "~/run.npz", "progress": False}
+    trainer(case, comm).fit(train, 4, 4, **options)
+    run = nn.Trainer.resume("~/run.npz", comm=comm)
+    run.history.pop()
+    run.history.pop()
+    run.fit(train, 1, 4, **options)
+    return len(run.history)
+
+
+def resumed_as(options, comm):
+    """Write a checkpoint, and go on with other options; return them, and what the threads of BLAS are judged by."""
+    case, judged = {"sizes": [600, 900], "dtype": "float32", "lr": 0.1}, []  # of a size at which threads count
+    trainer(case, comm).fit(data(1, 20, 600, 900), 1, 4, checkpoint="run.npz", progress=False)
+    if comm.rank == 0:
+        checks.same_threads = lambda path, then, now: judged.append((path, then, now))
+    run = nn.Trainer.resume("run.npz", comm=comm, **options)
+    return {name: getattr(run, name) for name in options}, judged
 
 
 def with_a_function(_, comm):

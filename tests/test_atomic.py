@@ -243,6 +243,20 @@ def test_a_file_system_without_unnamed_files_takes_named_ones(tmp_path, monkeypa
     assert numnet.atomic._open_unnamed(tmp_path) is None
 
 
+def test_a_system_that_could_give_the_file_no_name_takes_named_ones(tmp_path, monkeypatch):
+    needs_unnamed_files(tmp_path)
+    monkeypatch.setattr(os.path, "exists", lambda path: path != "/proc/self/fd")
+    assert numnet.atomic._open_unnamed(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["run.npz", "a name of more than sixteen letters.npz"])
+def test_a_file_that_is_left_over_tells_by_its_name_what_it_was_to_be(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(numnet.atomic, "_open_unnamed", lambda folder: None)
+    with atomic(tmp_path / name, TEXT):
+        (left,) = os.listdir(tmp_path)
+    assert re.fullmatch(rf"{re.escape(name[:16])}\.[0-9a-f]{{8}}\.tmp", left)
+
+
 # Refused by the file system
 
 
@@ -367,7 +381,9 @@ def test_what_is_no_regular_file_is_neither_read_nor_written(done, folder, kinds
     for path in (folder / "below", folder / "link"):
         with pytest.raises(IsADirectoryError, match=rf"cannot be {done}: it is a folder\. Name a file in it$"):
             call(path)
-    with pytest.raises(TypeError, match=r"^a path must be a string or an os\.PathLike, got 3: give the name of a file"):
+    with pytest.raises(
+        TypeError, match=r"^a path must be a string or an os\.PathLike, got 3: give the name of a file, 'r"
+    ):
         call(3)
 
 

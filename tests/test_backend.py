@@ -625,6 +625,17 @@ def test_large_products_of_the_host_go_to_the_device_once_switched_on(transfers)
 
 
 @stand_in
+def test_without_a_number_products_of_a_thousand_million_multiplications_are_offloaded(transfers):
+    nn.backend.offload()
+    try:
+        for rows, products in ((999, 0), (1001, 1)):
+            nn.backend.matmul(np.ones((rows, 10_000), np.float32), np.ones((10_000, 100), np.float32))
+            assert transfers.products == products
+    finally:
+        nn.backend.offload(None)
+
+
+@stand_in
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("given", ["float32", "float64"])
 @pytest.mark.parametrize("minimum", [0, 1])
@@ -839,10 +850,18 @@ def test_a_product_of_floats_and_something_else_is_not_offloaded(kinds, transfer
 # Without a GPU
 
 
-@pytest.mark.parametrize("device", ["cuda", "GPU", None, 0])
-def test_a_device_that_is_none(device):
-    with pytest.raises(ValueError, match=f"device must be one of cpu, gpu, auto, got {device!r}"):
+@pytest.mark.parametrize(
+    ("device", "hint"), [("cuda", ": write 'gpu'"), ("cuda:0", ": write 'gpu'"), ("GPU", ""), (None, ""), (0, "")]
+)
+def test_a_device_that_is_none(device, hint):
+    with pytest.raises(ValueError, match=f"^device must be one of cpu, gpu, auto, got {device!r}{hint}$"):
         nn.Sequential(nn.Linear(1, 1), device=device)
+
+
+def test_what_all_networks_share_cannot_be_assigned_to():
+    for name in vars(nn.backend.CPU):
+        with pytest.raises(AttributeError):
+            setattr(nn.backend.CPU, name, None)
 
 
 def run(code, *path, **environment):

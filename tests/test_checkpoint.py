@@ -753,11 +753,12 @@ def test_a_run_in_the_middle_of_an_epoch_is_longer_than_one_that_is_not(tmp_path
     checkpoint.Saver(equal, path, 1, "raise", False)
 
 
-@pytest.mark.parametrize("way", ["as given", "relative", "a link", "a hard link"])
+@pytest.mark.parametrize("way", ["as given", "relative", "a link", "a hard link", "a tilde"])
 def test_the_file_that_a_run_was_resumed_from_may_be_replaced(way, tmp_path, monkeypatch):
     path = tmp_path / "run.npz"
     finished(path, 3)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     again = {"relative": "run.npz", "a link": tmp_path / "link.npz", "a hard link": tmp_path / "hard.npz"}.get(
         way, path
     )
@@ -765,7 +766,7 @@ def test_the_file_that_a_run_was_resumed_from_may_be_replaced(way, tmp_path, mon
         again.symlink_to(path)
     if way == "a hard link":
         again.hardlink_to(path)
-    trainer = nn.Trainer.resume(again if way == "a link" else path)
+    trainer = nn.Trainer.resume({"a link": again, "a tilde": "~/run.npz"}.get(way, path))
     trainer.net.parameters = 0
     trainer.history.pop()  # as if the run were behind its file
     trainer.fit(DATA, 1, 3, checkpoint=path if way == "a link" else again)

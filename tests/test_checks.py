@@ -1708,7 +1708,7 @@ def test_several_mistakes_have_a_warning_each_and_each_fit_has_its_own():
     trainer = network_for(data[0])
     for _ in range(2):
         with warnings.catch_warnings(record=True) as given:
-            warnings.simplefilter("always")
+            warnings.simplefilter("always", nn.DataWarning)
             trainer.fit(data[0], 3, 64, data[1])
         assert [str(warning.message).partition(",")[0] for warning in given] == [
             "train: the inputs range from 0 to 255",
@@ -1724,7 +1724,7 @@ def test_a_last_layer_with_weights_is_one_of_several_layers():
 
 def test_a_bright_ground_is_not_all_that_is_wrong():
     with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", nn.DataWarning)
         network_for((PAGE, None), lr=1e-3).fit((PAGE, np.zeros(20, int)), 1, 64, (PAGE, np.arange(20) % 2))
     assert [str(warning.message).partition(",")[0] for warning in given] == [
         "train: the ground of the images is bright",

@@ -945,6 +945,8 @@ def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypa
         (1, 1, 1 + 1.5e-3, 1 + 1.5e-3, "float32"),
         (1, 1, 1 - 1.5e-3, 1 - 1.5e-3, "float32"),
         (1, 0, 5e-4, 5e-4, "wrong"),
+        (-1, 0.05, 0.0497, 0.0497, "wrong"),
+        (0.05, -1, -0.9997, -0.9997, "wrong"),
         (0, 1, 1 + 5e-4, 1 + 5e-4, "wrong"),
         (1 + 2e-6, 1, 1 - 2.5e-6, 1 + 2.5e-6, "wrong"),
         (1 + 2e-6, 1, 1 - 7.5e-6, 1 + 7.5e-6, "kink"),
@@ -956,6 +958,60 @@ def test_a_bar_is_shown_on_a_terminal_if_the_check_takes_long(terminal, monkeypa
 )
 def test_what_a_derivative_and_its_slopes_are_signs_of(analytic, numerical, left, right, kind, size, sign):
     assert module._kind(*(float(sign * size * number) for number in (analytic, numerical, left, right))) == kind
+
+
+STEPS = [(-2 * h, -h, h, 2 * h) for h in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]
+
+
+@pytest.mark.parametrize(
+    ("value", "steps"),
+    [
+        (lambda h: h, 1),
+        *((lambda h, cubic=cubic: h + cubic * h**3, 1) for cubic in (0.9e-5, -0.9e-5)),
+        *((lambda h, cubic=cubic: h + cubic * h**3, 2) for cubic in (1.5e-5, -1.5e-5, 100.0, -100.0)),
+        *((lambda h, cubic=cubic: 10 * h + cubic * h**3, 1) for cubic in (0.9e-4, -0.9e-4)),
+        *((lambda h, sign=sign, c=c: sign * h + c, 1) for sign in (1, -1) for c in (6e3, -6e3)),
+        *((lambda h, sign=sign, c=c: sign * h + c, 5) for sign in (1, -1) for c in (1.5e4, -1.5e4)),
+        (lambda h: abs(h) ** 0.5 * np.sign(h), 5),
+    ],
+)
+def test_smaller_steps_are_tried_until_the_derivative_is_hardly_in_doubt(value, steps):
+    tried = []
+    module._central(lambda h: (tried.append(h), value(h))[1])
+    np.testing.assert_allclose(tried, np.ravel(STEPS[:steps]), rtol=1e-12)
+
+
+def test_the_slopes_are_those_of_a_step_that_float32_mostly_does_not_notice():
+    tried = []
+    _, left, right = module._slopes(lambda h: (tried.append(h), abs(h) + 2 * h)[1])
+    np.testing.assert_allclose(tried[:3], [-1e-7, 0, 1e-7], rtol=1e-12)
+    assert (left, right) == pytest.approx((1, 3))
+
+
+class Tiny(nn.Layer):
+    """Numbers of the size of 1e-9, with a backward that is right or not."""
+
+    def __init__(self, wrong):
+        self.wrong = wrong
+
+    def forward(self, x, out=None):
+        return np.multiply(x, 1e-9, out=out)
+
+    def backward(self, grad, out=None):
+        return np.multiply(grad, -1e-9 if self.wrong else 1e-9, out=out)
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_a_layer_of_tiny_numbers_is_judged_as_others_are(wrong):
+    net = nn.Sequential(nn.Linear(3, 2), Tiny(wrong), nn.Linear(2, 2), dtype="float64", seed=0)
+    net.layers[2].weight *= 1e9
+    report = nn.gradcheck(net, nn.Quadratic(), X, np.eye(2))
+    assert report.cause.startswith("the backward of layer 1, Tiny(), is not the derivative" * wrong)
+    assert bool(report.cause) == wrong
+    if wrong:  # the derivatives that are told are of a sum of size 1, whatever the size of the layer's numbers
+        backward, forward = map(float, re.search("backward gives (.*), forward (.*)", report.cause).groups())
+        assert backward == pytest.approx(-forward, rel=1e-5)
+        assert 0.05 < abs(forward) < 5
 
 
 @pytest.mark.parametrize("numerical", [0, 1e-3, -1e-3])

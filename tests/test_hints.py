@@ -1233,6 +1233,73 @@ def test_options_of_other_libraries():
             assert getattr(nn.SGD(**{"lr": 0.5, option: 0.25}), option) == 0.25
 
 
+CALLED = {  # of Keras, PyTorch and scikit-learn, and words of what numnet says to use
+    "nn.Trainer(net, cost, optimizer).fit(...)": "fit train compile",
+    "nn.Trainer(net, cost, optimizer).evaluate(...), or net.accuracy(x, t)": "evaluate score",
+    "one optimizer, nn.SGD(lr=...)": "Adam AdamW RMSprop Adagrad optim optimizers",
+    "call the network, net(x)": "predict_proba",
+    "print(net)": "summary",
+    "are net.parameters, and net.save(path) saves": "state_dict",
+    "save a network by net.save(path)": "save",
+    "nn.Linear(inputs, outputs)": "Dense Conv2d Conv2D BatchNorm1d BatchNorm2d BatchNormalization",
+    "nn.ReLU()": "Relu LeakyReLU",
+    "use nn.CrossEntropy()": "CrossEntropyLoss CategoricalCrossentropy SparseCategoricalCrossentropy",
+    "nn.Quadratic()": "MSE MSELoss MeanSquaredError",
+    "leave it out": "Flatten eval zero_grad",
+    "copy the Dropout that is in docs/coming-from.md": "Dropout",
+    "copy the LeakyReLU that is in examples/03-write-your-own-layer.ipynb": "LeakyReLU",
+    "a Dataset: fit makes the batches": "DataLoader",
+    "callbacks=[nn.keep_best(patience=...)]": "EarlyStopping",
+    "train, test = data.split(0.2, seed=0)": "train_test_split",
+    "nn.CrossEntropy() after nn.Sigmoid()": "BCELoss BCEWithLogitsLoss BinaryCrossentropy",
+    "derived from nn.Layer": "Module",
+    "nn.ReLU() and nn.CrossEntropy()": "functional",
+    "seed=0": "manual_seed",
+    "nn.SGD(lr=lambda epoch: ": "lr_scheduler",
+    "load a network by nn.load(path)": "load_model load_state_dict load",
+    "the mean and std of the training data": "StandardScaler",
+    "nn.sklearn.NetClassifier()": "MLPClassifier NetClassifier",
+    "nn.sklearn.NetRegressor()": "MLPRegressor NetRegressor",
+    "net.to('gpu')": "cuda",
+    "net.parameters = values": "load_state_dict",
+    "trainer.net": "predict network model",
+    "nn.Trainer.resume(path)": "load",
+    "history.train_cost": "history",
+}
+FIT = {  # its arguments
+    "test=(x, t)": "validation_data val_data valid validation eval_set",
+    "nn.datasets.Dataset.from_arrays(x, t).split(0.1, seed=0)": "validation_split validation_fraction",
+    "Trainer(net, cost, SGD(lr=...))": "lr learning_rate momentum weight_decay optimizer",
+    "is called epochs": "n_epochs num_epochs nb_epoch epoch max_iter max_epochs",
+    "is called batch_size": "batch bs minibatch_size mini_batch_size",
+    "fit((x, t), epochs=..., batch_size=...)": "y t labels targets X x",
+    "progress=False": "verbose",
+    "Trainer(..., seed=...)": "shuffle seed random_state",
+    "callbacks=[numnet.keep_best(patience=...)]": "patience early_stopping",
+    "sample_weight=w[labels]": "class_weight class_weights",
+    "sample_weight=...": "sample_weights weights weight",
+}
+SGD = {  # its options
+    "is called lr, ": "learning_rate learning_rate_init eta eta0",
+    "is called weight_decay, ": "alpha l2",
+    "is called clip_norm, ": "clipnorm global_clipnorm max_norm max_grad_norm",
+}
+
+
+def test_the_names_of_other_libraries_are_known():
+    for told, names in CALLED.items():
+        for name in names.split():
+            assert told in checks.called_here(name), name
+    trainer = trainer_of()
+    for told, names in FIT.items():
+        for name in names.split():
+            assert told in refused(trainer.fit, TRAIN, epochs=5, batch_size=64, **{name: 1}), name
+    for told, names in SGD.items():
+        for name in names.split():
+            assert told in refused(nn.SGD, **{"lr": 0.5, name: 0.5}), name
+    assert checks.called_here("what_nobody_has") == ""
+
+
 @hint("SGD takes no network and no parameters: SGD(lr=0.5), and the Trainer gives it the network")
 def test_a_network_in_place_of_the_learning_rate():
     net = net_of()

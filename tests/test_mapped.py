@@ -130,6 +130,29 @@ def test_a_file_is_in_use_whatever_else_was_mapped_and_is_gone(path, way, tmp_pa
     assert not mapped.in_use(path)
 
 
+@pytest.mark.skipif(not LISTED, reason="the system lists no mappings")
+def test_a_list_that_numbers_files_otherwise_than_stat_is_read_by_names(path, tmp_path, monkeypatch):
+    """As it is with layers of file systems: there the list has the numbers of the layer below."""
+    for name in ("before.npy", "after.npy"):
+        np.save(tmp_path / name, np.arange(3))
+    arrays = [np.load(one, mmap_mode="r") for one in (tmp_path / "before.npy", path, tmp_path / "after.npy")]
+    lines = re.findall(rb".*\.npy.*\n", Path(mapped._LIST).read_bytes())
+    ours = [line for line in lines if os.fsencode(path.name).replace(b"\n", b"\\012") in line]
+    others = [line for line in lines if line not in ours]
+    assert len(ours) == 1
+    assert len(others) >= 2
+    for name in ("before.npy", "after.npy"):
+        (tmp_path / name).unlink()
+    (tmp_path / "hard").hardlink_to(path)
+    for order in (ours, [*ours, *others], [*others, *ours]):
+        (tmp_path / "list").write_bytes(re.sub(rb"[0-9a-f]+:[0-9a-f]+ \d+( +/)", rb"99:98 97\1", b"".join(order)))
+        monkeypatch.setattr(mapped, "_LIST", str(tmp_path / "list"))
+        assert mapped.in_use(path)
+        assert mapped.in_use(tmp_path / "hard")
+        assert not mapped.in_use(tmp_path / "list")
+    del arrays
+
+
 @pytest.mark.parametrize(
     "thing",
     [

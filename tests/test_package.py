@@ -142,3 +142,9 @@ def test_what_is_loaded_on_first_use_is_a_part_of_the_package():
         with pytest.raises(AttributeError) as raised:
             nn.__getattr__(name)
         assert str(raised.value) == f"module 'numnet' has no attribute {name!r}{hint}"
+
+
+def test_sklearn_is_a_part_of_the_package_though_not_in_its_list():
+    pytest.importorskip("sklearn")
+    assert nn.__getattr__("sklearn") is sys.modules["numnet.sklearn"]
+    assert "sklearn" not in nn.__all__

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import io
 import json
 import os
 import pickle
@@ -468,6 +469,21 @@ def test_threads_go_on_with_one_learning_rate(on_threads, tmp_path, monkeypatch)
     )
 
 
+def test_the_file_that_threads_were_resumed_from_may_be_replaced(on_threads, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert on_threads(2, "behind_the_file", None) == [3, 3]
+
+
+def test_threads_go_on_with_options_of_their_own_and_the_first_judges_the_threads_of_blas(
+    on_threads, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(nn.checks, "same_threads", nn.checks.same_threads)  # which the first rank replaces
+    options = {"average_every": 2, "sharded": True}
+    now = nn.threads.number()
+    assert on_threads(2, "resumed_as", options) == [(options, [("run.npz", now, now)]), (options, [])]
+
+
 def test_a_layer_that_no_file_can_hold_is_trained_on_threads(on_threads):
     assert on_threads(2, "with_a_function", None) == [None, None]
 
@@ -500,6 +516,30 @@ def test_a_block_in_which_the_threads_tell_each_other_nothing_ends_on_all(on_thr
     assert others == [[f"rank 2 has failed: RuntimeError: {text}" for text in failed]] * 2
 
 
+@pytest.mark.parametrize("sharded", [True, False])
+def test_the_ranks_agree_after_each_piece_of_work(sharded, on_threads):
+    first, second = on_threads(2, "agreed", sharded)
+    assert first == second
+    epoch = [
+        "fit (the learning rate, the last epoch, the batch size, the optimizer)",
+        "fit (a checksum of the parameters, the generator)",
+        *("a block", "a block", "the test", "a record", "the callbacks"),
+    ]
+    data = ["fit (sample_weight)", "fit"] if sharded else ["fit (train)"]
+    end = ["fit (a checksum of the parameters, the generator)", "the end"]
+    step = ["step (the number of samples, a checksum of the data, the learning rate)", "step", "the end"]
+    assert first == [*data, "fit (test)", *epoch, *end, *step]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_where_an_error_takes_no_notes_the_rank_is_printed(ranks, on_threads, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    *others, failed = on_threads(ranks, "without_notes", None)
+    assert str(failed) == "failed"
+    assert [str(other).endswith("FailedError: failed") for other in others] == [True] * (ranks - 1)
+    assert sys.stderr.getvalue() == "This was on rank 1 of 2. The other ranks have ended, too.\n" * (ranks - 1)
+
+
 @pytest.mark.parametrize("every", [0, -1, 1.5, True, "2"])
 def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_threads):
     (error,) = on_threads(1, "averaged", every)
@@ -512,6 +552,7 @@ def test_the_parameters_are_averaged_after_a_whole_number_of_steps(every, on_thr
         ("failing_step", 2, "class indices must be from 0 to 2 for 3 outputs"),
         ("missing_file", 0, "nowhere.npz"),
         ("diverging_step", 0, "in this step"),
+        ("failing_update", 2, "an update failed"),
         ("wrong_rate", 0, "step: lr must be finite and at least 0, got -1.0"),
     ],
 )

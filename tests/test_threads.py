@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import os
 import re
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -224,15 +225,41 @@ def test_the_warning_says_how_long_a_product_takes_with_all_threads_and_with_one
     assert seen == [{1}, {1}, {2}, {2}] * 9
 
 
-@pytest.mark.parametrize("took", [0.25, 0.1])
+@pytest.mark.parametrize(("timed", "rows"), [(5, 1), (11, 1), (12, 2), (10**6, 7)])
+def test_so_many_rows_are_timed_that_a_product_has_a_given_size(timed, rows, monkeypatch):
+    shapes = set()
+    monkeypatch.setattr(threads, "_TIMED", timed)
+    monkeypatch.setattr(np, "matmul", lambda a, b, out: shapes.add((a.shape, b.shape, out.shape)))
+    threads.warn_if_slow(np.zeros((2, 3)), 7)
+    assert shapes == {((rows, 2), (2, 3), (rows, 3))}
+
+
+@pytest.mark.parametrize("took", [0.25, 0.1, 0.35])
 def test_threads_that_are_no_slower_are_not_warned_of_and_may_be_timed_again(took, monkeypatch):
     clock = itertools.chain.from_iterable([now, now + seconds] for now in range(99) for seconds in (0.25, took))
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(threads, "_TIMED", 24)
     for _ in range(2):
-        threads.warn_if_slow(np.zeros((2, 3)), 4)  # a warning is an error in all tests
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")  # the other tests ignore this warning
+            threads.warn_if_slow(np.zeros((2, 3)), 4)
+        assert not caught
     assert not threads.warned
     assert next(clock) == 18
+
+
+def test_threads_that_take_more_than_half_as_long_again_are_warned_of_until_the_warning_is_no_error(monkeypatch):
+    clock = itertools.chain.from_iterable([now, now + seconds] for now in range(99) for seconds in (0.25, 0.4))
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(threads, "_TIMED", 24)
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(RuntimeWarning, match="threads of BLAS make the training slower"):
+                threads.warn_if_slow(np.zeros((2, 3)), 4)
+    with pytest.warns(RuntimeWarning):
+        threads.warn_if_slow(np.zeros((2, 3)), 4)
+    threads.warn_if_slow(np.zeros((2, 3)), 4)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -283,6 +310,13 @@ def test_two_threads_of_python_leave_the_threads_as_they_were():
     assert counts() == {2}
     assert not threads.running
     assert len({trainer.net.parameters.tobytes() for trainer in trainers}) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_while_nothing_is_trained_says_nothing():
+    code = "import os, numnet; pid = os.fork(); pid and os.waitpid(pid, 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
 
 
 def train_and_exit(net):

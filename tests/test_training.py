@@ -376,6 +376,23 @@ def test_wrong_use_of_fit_changes_nothing(arguments, message):
     assert len(trainer.history) == 0
 
 
+def test_where_nothing_is_left_of_a_run_the_data_do_not_matter():
+    trainer = classifier(3, 2)
+    before = list(trainer.fit((X, T), 2, 3))
+    trainer.fit((X[:4], T[:4]), sample_weight=np.arange(1, 5))  # a warning is an error in all tests
+    assert list(trainer.history) == before
+
+
+def test_epochs_of_their_own_may_have_other_data_than_what_is_left_of_a_run():
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    trainer = classifier(3, 2)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, T), 3, 4, callbacks=[interrupt])
+    assert len(trainer.fit((X[:7], T[:7]), 1, 4)) == 2  # a warning is an error in all tests
+
+
 def test_what_is_left_of_a_run_may_be_done_with_other_data():
     def interrupt(_):
         raise KeyboardInterrupt
