@@ -7,7 +7,7 @@ import re
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 COMPARISONS = {
@@ -63,7 +63,7 @@ class Mutant(NamedTuple):
     path: str
     function: str
     line: int
-    lines: range
+    lines: Collection[int]
     start: int
     stop: int
     new: str
@@ -134,7 +134,7 @@ def _unused(node: ast.AST, text: str) -> bool:
     return False
 
 
-def _place(node: ast.AST) -> tuple[str, range]:
+def _place(node: ast.AST) -> tuple[str, Collection[int]]:
     """Return the function or class around a node, and lines: the tests that reach one of these may notice a change."""
     names, statement, part = [], None, node
     while part:
@@ -146,13 +146,28 @@ def _place(node: ast.AST) -> tuple[str, range]:
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):  # a default, a decorator or a base
         lines = range(statement.body[0].lineno, statement.end_lineno + 1)
     elif isinstance(statement.parent, ast.Module):
-        lines = range(1, 1_000_000)
+        lines = _uses(statement) or range(1, 1_000_000)
     elif isinstance(statement.parent, ast.ClassDef):
         lines = range(statement.parent.lineno, statement.parent.end_lineno + 1)
     else:
         body = getattr(statement, "body", None)
         lines = range(statement.lineno, max(body[0].lineno, statement.lineno + 1) if body else statement.end_lineno + 1)
     return ".".join(names) or "(module)", lines
+
+
+def _uses(statement: ast.stmt) -> set[int]:
+    """Return the lines that use what a statement of a module makes, if its name is private and so no other file's."""
+    made = {name.id for name in getattr(statement, "targets", []) if isinstance(name, ast.Name) and name.id[0] == "_"}
+    lines = set()
+    for part in statement.parent.body:
+        for node in ast.walk(part):
+            loaded = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in made
+            if loaded and hasattr(node, "parent"):  # not in an annotation
+                while node is not part and not isinstance(node, ast.stmt):
+                    lines.add(getattr(node, "lineno", 0))
+                    node = node.parent
+                lines |= {node.lineno} if node is not part else set()
+    return lines
 
 
 def _text(old: ast.AST, new: ast.AST | str) -> tuple[ast.AST, str]:
