@@ -15,6 +15,7 @@ import threading
 import types
 import typing
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -1182,6 +1183,43 @@ def test_whole_numbers_of_any_kind(kind):
 def test_generators_are_those_of_their_seeds():
     assert checks.generator(3).random() == np.random.default_rng(3).random()
     assert checks.generator(None).random() != checks.generator(None).random()
+
+
+class Between(nn.Layer):
+    """A layer of one's own that says nothing of how many features it takes and gives."""
+
+
+class Other(Between):
+    """Another."""
+
+
+@pytest.mark.parametrize(
+    ("layers", "hint"),
+    [
+        ([nn.Linear(2, 3), Between(), Other(), nn.Linear(4, 1)], ", or, if layer 1, Between(), changes the"),
+        ([nn.Linear(2, 3), nn.Tanh(), Between(), nn.Linear(4, 1)], ", or, if layer 2, Between(), changes the"),
+        ([Other(), nn.Linear(2, 3), nn.Linear(4, 1), Between()], ""),
+    ],
+)
+def test_a_layer_between_two_that_do_not_fit_may_change_the_number_of_features(layers, hint):
+    with pytest.raises(ValueError, match="takes 4: make the two equal") as raised:
+        checks.widths(layers)
+    assert str(raised.value).partition("equal")[2].startswith(hint)
+    assert bool(str(raised.value).partition("equal")[2]) == bool(hint)
+
+
+@pytest.mark.parametrize("kind", [float, int, np.float64, np.float32, np.array, Fraction])
+def test_the_value_of_a_cost_may_be_a_number_of_any_kind(kind):
+    assert checks.cost_value(nn.Quadratic(), kind(2)) == 2
+
+
+@pytest.mark.parametrize("value", [None, [], "", {}])
+def test_only_what_returns_nothing_may_have_no_return(value):
+    hint = ": is its return missing?" * (value is None)
+    for check, arguments in ((checks.cost_value, ()), (checks.cost_gradient, ((1, 2),))):
+        with pytest.raises(ValueError, match="got ") as raised:
+            check(nn.Quadratic(), value, *arguments)
+        assert str(raised.value).endswith(f"got {value!r}{hint}")
 
 
 def test_widths_before_and_after_each_layer():
