@@ -1352,6 +1352,7 @@ def test_what_is_no_number_of_epochs_or_batches(every):
         ([[0.01, 0.99, 0.01], [0.99, 0.01, 0.01]], [1, 0]),
         ([[0.7, 0.2, 0.2], [0.1, 0.1, 0.8]], None),
         ([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]], None),
+        ([[0.9, 0.3, 0.2], [0.1, 0.9, 0.2]], None),
     ],
 )
 def test_rows_that_are_distributions_or_have_one_value_once_are_classes(t, classes):
@@ -1378,8 +1379,28 @@ def test_how_far_a_layer_reaches():
     class Renamed(nn.Sigmoid):
         pass
 
+    class Said(nn.Sigmoid):
+        range = -1, 3
+
+    class Both(Said):
+        range = -2, 2
+        forward = Other.forward
+
     assert checks.reach(nn.Sigmoid()) == checks.reach(Renamed()) == (0, 1)
+    assert checks.reach(Said()) == (-1, 3)
+    assert checks.reach(Both()) == (-2, 2)
     assert checks.reach(Other()) == checks.reach(nn.Linear(1, 1)) == (-np.inf, np.inf)
+
+
+def test_numbers_of_a_tanh_are_classes_if_all_are_at_its_ends():
+    np.testing.assert_array_equal(checks.target_classes(np.array([[-1.0], [1.0]]), nn.Tanh()), [0, 1])
+    assert checks.target_classes(np.array([[-1.0], [0.5]]), nn.Tanh()) is None
+
+
+@pytest.mark.parametrize("weight", [np.ones((3, 1)), np.ones((3, 2)), np.ones((1, 3)), np.ones(2), np.ones(())])
+def test_weights_that_are_not_one_for_each_sample_are_refused(weight):
+    with pytest.raises(ValueError, match=re.escape(f"of shape (3,), got float64 of shape {weight.shape}")):
+        checks.sample_weight(weight, 3)
 
 
 def test_complex_targets_are_for_complex_networks():

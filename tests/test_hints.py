@@ -730,8 +730,12 @@ def test_integers_that_are_no_images_or_that_the_network_knows(kind):
     assert warned(trainer.fit, (images, t), 1, 64, (images[:9], t[:9])).count("give") == 1
     for x in images, images.reshape(-1, 64):
         assert not warned(trainer.net.predict, x)
-    for x in images.reshape(-1, 64), images // 16, images + 1, images - 1, images > 16, images[:0]:
+    for x in images.reshape(-1, 64), np.minimum(images, 16), images + 1, images - 1, images > 16, images[:0]:
         assert not warned(trainer_of().net, x)
+    assert warned(trainer_of().net, np.minimum(images, 17))
+    trainer = trainer_of()
+    trainer.fit((images / 255, t), 1, 64)
+    assert warned(trainer.net.predict, images)
 
 
 @hint("divide pixels by 255 only once, and bytes not at all, or standardize each feature, ")
@@ -888,6 +892,20 @@ def test_test_targets_in_another_unit(scale, said):
     assert not warned(deep(1e-3).fit, (X, t), 1, 64, (X[:9], t[:9] * scale))
     both = warned(deep(1e-3).fit, (X, t), 1, 64, (1000 * X, t * scale))
     assert ("the same unit?" in both, "of another kind or range" in both) == (said, True)
+
+
+def test_targets_that_are_too_large_and_test_targets_in_another_unit_are_both_told():
+    t = np.linspace(0, 2000, len(X))
+    said = warned(deep(1e-9).fit, (X, t), 1, 64, (X, t / 1000))
+    assert "train: the targets reach 2,000" in said
+    assert "are they in the same unit?" in said
+
+
+def test_rows_of_test_targets_that_look_like_classes_by_chance_are_none():
+    t = np.random.default_rng(0).normal(size=(len(X), 2))
+    trainer = trainer_of(nn.Linear(64, 2), cost=nn.Quadratic(), lr=1e-3)
+    trainer.fit((X, t), 1, 64, (X, np.eye(2)[T % 2]))
+    assert np.isnan(trainer.history.test_accuracy).all()
 
 
 @pytest.mark.parametrize("sign", [1, -1])

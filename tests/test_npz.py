@@ -72,6 +72,17 @@ def test_the_header_alone_tells_the_kind_of_a_file(tmp_path):
             assert not other.holds(file)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_header_from_a_machine_of_another_byte_order_is_read(order, tmp_path):
+    header = HEADER.astype(f"{order}U{HEADER.dtype.itemsize // 4}")
+    path = written(tmp_path / "x", packed(header=header, parameters=VALUES.astype(f"{order}f8")))
+    found, arrays = npz.read(path, ("numnet network",))
+    assert found == {"format": "numnet network", "version": 1}
+    np.testing.assert_array_equal(arrays["parameters"], VALUES)
+    with open(path, "rb") as file:
+        assert npz.NETWORK.holds(file)
+
+
 def test_more_parts_than_there_are_names_are_refused(tmp_path):
     with zipfile.ZipFile(file := packed(header=HEADER, parameters=VALUES), "a") as archive:
         again = archive.read("parameters.npy")
