@@ -652,3 +652,12 @@ def test_in_a_frame_it_is_as_light_as_the_frame_and_leaves_the_heading_to_the_pa
     assert len(hidden) == 4
     assert not any(element.is_displayed() for element in hidden)
     assert page.browser.find_element("id", "paper").is_displayed()
+
+
+def test_a_file_that_is_no_page_is_replaced_only_if_somebody_says_so(tmp_path):
+    net, path = nn.Sequential(nn.Linear(4, 2), nn.Softmax(), seed=0), tmp_path / "draw.html"
+    path.write_text("a page of somebody else's")
+    with pytest.raises(FileExistsError, match="is there already, and is no numnet page, or is damaged"):
+        nn.export_html(net, path)
+    nn.export_html(net, path, overwrite=True)
+    nn.export_html(net, path)

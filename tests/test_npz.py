@@ -1,5 +1,6 @@
 """What is in numnet's files: parts of an npz file, of which each is as long as it says."""
 
+import copy
 import io
 import json
 import warnings
@@ -92,6 +93,21 @@ def test_more_parts_than_there_are_names_are_refused(tmp_path):
                 archive.writestr("parameters.npy", again)
     with pytest.raises(nn.CheckpointError, match="its parts are not best"):
         npz.read(written(tmp_path / "x", file), ("numnet network",))
+
+
+def test_parts_that_share_their_bytes_are_refused_before_they_are_read(tmp_path):
+    with zipfile.ZipFile(file := packed(header=HEADER, parameters=np.arange(1000.0)), "a") as archive:
+        twin = copy.copy(archive.getinfo("parameters.npy"))
+        twin.filename = "velocity.npy"
+        archive.filelist.append(twin)
+        archive._didModify = True
+    with pytest.raises(nn.CheckpointError, match="are packed, or claim to be longer than the file"):
+        npz.read(written(tmp_path / "x", file), ("numnet network",))
+
+
+def test_what_is_too_large_for_the_memory_is_told_as_such(tmp_path):
+    with pytest.raises(MemoryError), npz.blamed(tmp_path / "x"):
+        raise MemoryError
 
 
 def test_a_file_of_the_other_kind_is_refused(tmp_path):

@@ -700,6 +700,32 @@ def test_a_folder_that_another_process_has_just_removed_is_made_again_and_remove
     assert tree(tmp_path) == {}
 
 
+def test_a_folder_that_is_removed_a_hundred_times_is_given_up(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def acquire(lock: FileLock, **options: Any) -> Any:
+        tries.append(lock)
+        raise FileNotFoundError(2, "No such file or directory", str(lock.lock_file))
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(DownloadError, match=r"cannot be written in the folder .*No such file or directory"):
+        get(server, tmp_path / "a", "one")
+    assert len(tries) == 100
+    assert tree(tmp_path) == {}
+
+
+def test_a_lock_that_somebody_has_removed_is_missed_by_nobody(server: Any, tmp_path: Path) -> None:
+    def clean(request: BaseHTTPRequestHandler) -> None:
+        (tmp_path / LOCK).unlink()
+        send(BODY)(request)
+
+    server.answers[f"/one/{NAME}"] = clean
+    assert get(server, tmp_path, "one").read_bytes() == BODY
+    assert files_below(tmp_path) == [NAME]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's /proc takes no new folders")
 def test_where_no_folder_can_be_made(server: Any) -> None:
     with pytest.raises(DownloadError, match=r"cannot be written in the folder /proc/a/b: .*No such file or directory"):
