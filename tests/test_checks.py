@@ -1403,6 +1403,11 @@ def test_weights_that_are_not_one_for_each_sample_are_refused(weight):
         checks.sample_weight(weight, 3)
 
 
+def test_rows_that_sum_to_1_are_no_distribution_beyond_0_to_1():
+    with pytest.raises(ValueError, match=r"t must hold probabilities from 0 to 1 .* ranges from -0\.5 to 1\.5"):
+        checks.distributions("t", np.array([[1.5, -0.5], [0.5, 0.5]]))
+
+
 def test_complex_targets_are_for_complex_networks():
     np.testing.assert_array_equal(checks.targets([[1j, 2]], 2, complex), [[1j, 2]])
     with pytest.raises(ValueError, match="targets must be real numbers, got dtype complex128"):

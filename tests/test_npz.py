@@ -105,6 +105,13 @@ def test_parts_that_share_their_bytes_are_refused_before_they_are_read(tmp_path)
         npz.read(written(tmp_path / "x", file), ("numnet network",))
 
 
+def test_packed_parts_are_refused_also_in_a_file_that_is_longer_than_they_are(tmp_path):
+    with zipfile.ZipFile(file := packed(zipfile.ZIP_DEFLATED, header=HEADER, parameters=VALUES), "a") as archive:
+        archive.comment = bytes(5000)
+    with pytest.raises(nn.CheckpointError, match="its parts are packed, or claim"):
+        npz.read(written(tmp_path / "x", file), ("numnet network",))
+
+
 def test_what_is_too_large_for_the_memory_is_told_as_such(tmp_path):
     with pytest.raises(MemoryError), npz.blamed(tmp_path / "x"):
         raise MemoryError

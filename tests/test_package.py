@@ -148,3 +148,8 @@ def test_sklearn_is_a_part_of_the_package_though_not_in_its_list():
     pytest.importorskip("sklearn")
     assert nn.__getattr__("sklearn") is sys.modules["numnet.sklearn"]
     assert "sklearn" not in nn.__all__
+
+
+def test_the_changelog_begins_with_this_version():
+    headings = re.findall("^## (.*)", (README.parent / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0].split()[0] == nn.__version__

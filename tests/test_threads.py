@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -234,7 +235,7 @@ def test_so_many_rows_are_timed_that_a_product_has_a_given_size(timed, rows, mon
     assert shapes == {((rows, 2), (2, 3), (rows, 3))}
 
 
-@pytest.mark.parametrize("took", [0.25, 0.1, 0.35])
+@pytest.mark.parametrize("took", [0.25, 0.1, 0.35, 0.375])
 def test_threads_that_are_no_slower_are_not_warned_of_and_may_be_timed_again(took, monkeypatch):
     clock = itertools.chain.from_iterable([now, now + seconds] for now in range(99) for seconds in (0.25, took))
     monkeypatch.setattr(threads.time, "perf_counter", lambda: next(clock))
@@ -310,6 +311,14 @@ def test_two_threads_of_python_leave_the_threads_as_they_were():
     assert counts() == {2}
     assert not threads.running
     assert len({trainer.net.parameters.tobytes() for trainer in trainers}) == 1
+
+
+def test_the_threads_are_those_of_blas_and_no_warning_has_been_given_at_the_start():
+    known = {library["filepath"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"}
+    assert {library.filepath for library in threads.BLAS.lib_controllers} <= known
+    assert bool(threads.BLAS.lib_controllers) == bool(known)
+    code = "from numnet import threads; print(threads.warned)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
