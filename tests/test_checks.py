@@ -9,6 +9,7 @@ import itertools
 import linecache
 import math
 import os
+import pathlib
 import re
 import sys
 import threading
@@ -1401,6 +1402,12 @@ def test_numbers_of_a_tanh_are_classes_if_all_are_at_its_ends():
 def test_weights_that_are_not_one_for_each_sample_are_refused(weight):
     with pytest.raises(ValueError, match=re.escape(f"of shape (3,), got float64 of shape {weight.shape}")):
         checks.sample_weight(weight, 3)
+
+
+@pytest.mark.parametrize("path", ["x.npy", pathlib.Path("x.npy")])
+def test_a_path_is_no_array(path):
+    with pytest.raises(ValueError, match=rf"^x must be an array, got {re.escape(repr(path))}: read the file first"):
+        checks.array("x", path)
 
 
 def test_rows_that_sum_to_1_are_no_distribution_beyond_0_to_1():
