@@ -1404,6 +1404,14 @@ def test_weights_that_are_not_one_for_each_sample_are_refused(weight):
         checks.sample_weight(weight, 3)
 
 
+def test_inputs_and_targets_as_two_arguments_may_be_tuples():
+    net, x, t = nn.Sequential(nn.Linear(2, 1), seed=0), ((1.0, 2.0),), ((0.5,),)
+    expected = nn.gradcheck(net, nn.Quadratic(), list(x), list(t))
+    assert nn.gradcheck(net, nn.Quadratic(), x, t) == nn.gradcheck(net, nn.Quadratic(), x, t=t) == expected
+    with pytest.raises(TypeError, match="gradcheck takes inputs and targets as two arguments"):
+        nn.gradcheck(net, nn.Quadratic(), (x, t))
+
+
 @pytest.mark.parametrize("path", ["x.npy", pathlib.Path("x.npy")])
 def test_a_path_is_no_array(path):
     with pytest.raises(ValueError, match=rf"^x must be an array, got {re.escape(repr(path))}: read the file first"):
