@@ -642,7 +642,7 @@ def resumed_with(rates, comm):
 
 
 def behind_the_file(_, comm):
-    """Resume, go back by an epoch as if the run were behind its file, and train; return the epochs."""
+    """Resume, go back by two epochs as if the run were behind its file, and train; return the epochs."""
     case, train = {"sizes": [6, 3], "dtype": "float32", "lr": 0.1}, data(1, 20, 6, 3)
     options = {"checkpoint": "~/run.npz", "progress": False}
     trainer(case, comm).fit(train, 4, 4, **options)
